@@ -1,0 +1,223 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <utility>
+#include <variant>
+#include <vector>
+
+/// Settings of one agent: one TOML file, then `conf.d/*.toml` beside it, then `OUTRIGGER_*` environment, then flags;
+/// later wins. All of it is read and checked here, so that the rest of the agent meets only values that make sense.
+/// With nothing set at all the result is a working single node (docs: deploy/outrigger.toml).
+namespace agent {
+
+using Milliseconds = std::chrono::milliseconds;
+
+/// Where something listens or is reached: either an IP literal and port, or a unix socket.
+/// Invariant: exactly one of `host` and `unix_path` is non-empty (both empty only in a default-constructed value).
+struct HostPort {
+  std::string host;        ///< IPv4 or IPv6 literal without brackets; a host name only in `MeshConfig::seeds`
+  std::uint16_t port = 0;  ///< 0 = any free port (listeners only)
+  std::string unix_path;   ///< absolute path of a unix socket, at most 107 bytes
+
+  [[nodiscard]] bool is_unix() const { return !unix_path.empty(); }
+  /// True for 127.0.0.0/8, ::1, "localhost" and unix sockets: nobody outside this machine gets there.
+  [[nodiscard]] bool is_local() const;
+  /// "ip:port", "[v6]:port" or "unix:/path": what the config file accepts.
+  [[nodiscard]] std::string text() const;
+  friend bool operator==(const HostPort&, const HostPort&) = default;
+};
+/// Parses "ip:port", "[v6]:port", ":port" (= 127.0.0.1), "unix:/path"; nullopt when it is none of these.
+[[nodiscard]] std::optional<HostPort> parse_host_port(std::string_view text);
+
+enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError };
+
+/// [node]
+struct NodeConfig {
+  std::string name;                                    ///< default: the machine's host name; 1..64 of [A-Za-z0-9._-]
+  std::filesystem::path data_dir = "outrigger-data";   ///< relative paths count from the working directory
+  std::string zone;                                    ///< free label, <= 64 bytes; "" = none
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+/// [api]
+struct ApiConfig {
+  HostPort listen{"127.0.0.1", 8500, {}};
+  bool insecure = false;  ///< allows a listener that other machines can reach (the API has no authentication yet)
+};
+
+/// [mesh]
+struct MeshConfig {
+  std::string bind = "127.0.0.1";     ///< IP literal
+  std::string advertise;              ///< IP literal told to others; filled with `bind` when not set
+  std::uint16_t gossip_port = 7946;   ///< UDP and TCP; 0 = any free port
+  std::uint16_t port = 7947;          ///< TCP, Raft and peer traffic; 0 = any free port
+  std::vector<HostPort> seeds;        ///< gossip addresses; host names allowed; <= 64; port defaults to gossip_port
+  std::filesystem::path ca, cert, key;  ///< PEM files, all three or none; relative to the file that names them
+  std::optional<std::vector<std::byte>> gossip_key;  ///< exactly 32 bytes, from gossip_key or gossip_key_file
+  std::string cluster;                ///< label, <= 64 bytes: agents with another label are refused
+  bool insecure = false;              ///< allows a non-loopback mesh without TLS and gossip key
+
+  [[nodiscard]] bool has_tls() const { return !cert.empty(); }
+};
+
+/// [raft]
+struct RaftConfig {
+  bool bootstrap = true;              ///< default: true when neither mesh.seeds nor bootstrap_expect is given
+  std::uint32_t bootstrap_expect = 0; ///< 0 = not used; N = the N agents with this setting form the cluster; <= 9
+  std::uint32_t voters = 5;           ///< 1..9
+  Milliseconds heartbeat{50};
+  Milliseconds election_min{250};     ///< >= 3 * heartbeat
+  Milliseconds election_max{500};     ///< > election_min
+  Milliseconds write_timeout{2000};
+  Milliseconds replace_after{60000};
+};
+
+/// One condition on the JSON body of a health answer, such as `$.status=='healthy'`.
+struct HealthAssert {
+  enum class Op { kEqual, kNotEqual };
+  std::string text;                   ///< as written, for messages
+  std::vector<std::string> path;      ///< members from the root: {"status"}; <= 16; digits address array elements
+  Op op = Op::kEqual;
+  std::variant<std::nullptr_t, bool, double, std::string> value;
+};
+/// Parses `$.a.b=='x'`, `!=`, numbers, true, false, null, quotes of either kind. @return the reason on failure.
+[[nodiscard]] tl::expected<HealthAssert, std::string> parse_health_assert(std::string_view text);
+
+/// [service.health]
+struct HealthConfig {
+  std::string path = "/health";
+  Milliseconds every{1000};
+  Milliseconds timeout{500};          ///< <= every
+  std::uint32_t fall = 3;             ///< failures in a row until critical, 1..100
+  std::uint32_t rise = 2;             ///< successes in a row until passing, 1..100
+  std::vector<HealthAssert> asserts;           ///< key `assert`; one that fails makes the check fail; <= 32
+  std::vector<HealthAssert> degraded_asserts;  ///< key `degraded_assert`; one that fails makes it degraded; <= 32
+};
+
+/// One of [service.hooks] promote, demote: a program or an http URL.
+struct HookConfig {
+  std::vector<std::string> exec;  ///< argv; argv[0] absolute or found in PATH; empty when `url` is set
+  std::string url;                ///< "http://ip:port/path"; empty when `exec` is set
+};
+struct HooksConfig {
+  std::optional<HookConfig> promote, demote;
+  Milliseconds timeout{2000};
+};
+
+enum class Tier { kActive, kBackup };
+
+/// [service]: the instance beside this agent. Absent = an agent without instance (voter, entry point).
+struct ServiceConfig {
+  std::string name = "trader";        ///< 1..64 of [A-Za-z0-9._-]
+  HostPort address;                   ///< required
+  std::uint32_t weight = 1;           ///< 0..1000; 0 = gets no traffic of `all` routes
+  Tier tier = Tier::kActive;
+  bool eligible = true;               ///< may become primary
+  Milliseconds lease{1500};           ///< 100 ms .. 60 s
+  Milliseconds margin{500};           ///< >= lease / 100 and <= lease
+  std::filesystem::path role_file;    ///< empty = none
+  HealthConfig health;
+  HooksConfig hooks;
+};
+
+/// [[listen]]: where clients of the service connect.
+struct ListenConfig {
+  HostPort address;
+  std::vector<std::string> trusted_proxies;  ///< IP or CIDR literals whose X-Forwarded-* are believed; <= 64
+};
+
+enum class Pool { kPrimary, kAll };
+
+/// [[route]]: which requests go to which pool; the first match in file order wins.
+struct RouteConfig {
+  std::vector<std::string> methods;  ///< upper case; empty = every method
+  std::string path = "/";            ///< starts with '/', without the "=" mark
+  bool path_is_exact = false;        ///< written as path = "=/orders"; otherwise a prefix that ends at a segment border
+  std::string host;                  ///< lower case, without port; empty = every host
+  Pool pool = Pool::kAll;
+  Milliseconds hold{5000};           ///< how long a `primary` request waits for a primary; 0 = not at all
+  Milliseconds connect_timeout{1000};
+  Milliseconds first_byte_timeout{5000};
+  Milliseconds idle_timeout{60000};
+  Milliseconds total_timeout{60000};
+  bool retry = true;                 ///< lets idempotent reads of an `all` route be tried on another endpoint
+};
+
+/// [proxy]
+struct ProxyConfig {
+  std::uint32_t threads = 0;                     ///< 0 = one per core; <= 256
+  std::uint64_t header_bytes_max = 32 * 1024;    ///< 1 KiB .. 1 MiB
+  std::uint64_t body_bytes_max = 64ULL << 20;    ///< 0 .. 1 TiB
+  std::uint32_t connections_max = 10000;         ///< downstream, over all workers; 1 .. 1,000,000
+};
+
+/// [outlier]: taking an endpoint out of rotation because of live traffic.
+struct OutlierConfig {
+  std::uint32_t consecutive = 5;        ///< failures in a row; 0 = off
+  Milliseconds window{10000};           ///< they must fall into this time
+  Milliseconds eject{5000};             ///< how long it stays out the first time
+  std::uint32_t max_ejected_percent = 50;  ///< 0..100 of a pool's endpoints; the last one is never ejected
+};
+
+/// A checked set of settings. Values are plain data: copy it, keep it, hand parts on.
+struct Config {
+  NodeConfig node;
+  ApiConfig api;
+  MeshConfig mesh;
+  RaftConfig raft;
+  std::optional<ServiceConfig> service;
+  std::vector<ListenConfig> listeners;  ///< <= 64
+  std::vector<RouteConfig> routes;      ///< <= 1024; never empty when `service` or `listeners` is set (default routes)
+  ProxyConfig proxy;
+  OutlierConfig outlier;
+  std::vector<std::filesystem::path> files;  ///< what was read, in order, for the log line at start
+};
+
+/// One thing that is wrong, with the place to mend it.
+struct ConfigProblem {
+  std::string source;        ///< file path as given, "environment" or "command line"
+  std::uint32_t line = 0;    ///< from 1; 0 = the source has no lines
+  std::uint32_t column = 0;  ///< from 1, in code points; 0 = unknown
+  std::string key;           ///< dotted, e.g. "service.lease", "route[0].pool"; empty for syntax errors
+  std::string message;       ///< what is wrong
+  std::string hint;          ///< what to do, with the nearest valid key or value; may be empty
+
+  /// "file:line:column: key: message; hint"
+  [[nodiscard]] std::string text() const;
+};
+
+/// Values from outside the files, handed in by main so that loading itself is repeatable.
+struct ConfigSource {
+  std::optional<std::filesystem::path> file;  ///< must exist when given; `conf.d/*.toml` beside it is read too
+  std::map<std::string, std::string> environment;  ///< all variables; those that begin with OUTRIGGER_ are ours
+  std::vector<std::pair<std::string, std::string>> flags;  ///< dotted key and value text; repeated lists append
+  std::map<std::string, std::string> flag_names;  ///< dotted key -> flag as typed ("--api"), for messages; optional
+  std::string host_name = "localhost";        ///< default of node.name
+};
+
+/// Reads, merges and checks. Variables OUTRIGGER_API and OUTRIGGER_CONFIG belong to the command line and are skipped.
+/// Environment names: OUTRIGGER_<SECTION>_<KEY>, e.g. OUTRIGGER_RAFT_BOOTSTRAP_EXPECT, OUTRIGGER_SERVICE_HEALTH_PATH;
+/// lists are comma-separated. [[listen]] and [[route]] of later files are appended, everything else is replaced.
+/// @return the settings, or every problem found (at least one, at most 100), in order of source and line.
+[[nodiscard]] tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource& source);
+
+/// The same for one TOML text without conf.d and environment: for tests, fuzzing and `validate -`.
+/// @param name  stands in problems as the source
+[[nodiscard]] tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view toml,
+                                                                            std::string_view name);
+
+/// The candidate that needs the fewest single-letter edits (swaps count one) from `word`; empty when none is near
+/// (more than a third of the word's letters, at least 2).
+[[nodiscard]] std::string nearest_word(std::string_view word, std::span<const std::string> candidates);
+
+/// Every scalar and list key that the file may hold, dotted, sorted ("route[].pool"): for completion and docs tests.
+[[nodiscard]] std::vector<std::string> config_keys();
+
+}  // namespace agent
