@@ -82,18 +82,30 @@ void Primary::on_answer(TimePoint now, RequestNo request, Answer answer, Epoch e
     phase_ = Phase::kIdle;
     if (answer == Answer::kGranted) {
       held_epoch_ = epoch;
-      phase_ = Phase::kLapsed;  // ours by the record; serving only once the period is known to be running
+      phase_ = Phase::kLapsed;  // ours by the record; serving only while the period is known to run
       renew_at_ = now;
-      extend(pending_sent_ + config_.lease);
       retry_pause_ = config_.retry_min;
-      if (!electable()) send_release(now);
-      else if (may_write(now)) become_primary(now, "elected");
+      if (!electable()) {
+        send_release(now);
+      } else {
+        extend(pending_sent_ + config_.lease);
+        if (may_write(now)) become_primary(now, "elected");
+      }
     } else {
       back_off(now);
     }
   } else if (phase_ == Phase::kReleasing) {
-    if (answer == Answer::kUnknown) back_off(now);
-    else lose(now, Phase::kIdle, "released");
+    if (answer == Answer::kUnknown) {
+      back_off(now);
+    } else {
+      // The record may arrive after this answer; what we know to be over must not be sought again.
+      if (record_.holder == config_.self && record_.epoch == held_epoch_) {
+        record_.holder = HolderId{};
+        record_.preferred = successor_;
+        vacant_since_ = now;
+      }
+      lose(now, Phase::kIdle, "released");
+    }
   }
   consider(now);
 }
@@ -188,6 +200,7 @@ void Primary::send_renew(TimePoint now) {
 }
 
 void Primary::send_release(TimePoint now) {
+  if (valid_until_ != TimePoint::min()) output_.push_back(CloseGate{});
   phase_ = Phase::kReleasing;
   valid_until_ = TimePoint::min();
   renewals_.clear();
