@@ -40,9 +40,9 @@ enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError };
 
 /// [node]
 struct NodeConfig {
-  std::string name;                                    ///< default: the machine's host name; 1..64 of [A-Za-z0-9._-]
-  std::filesystem::path data_dir = "outrigger-data";   ///< relative paths count from the working directory
-  std::string zone;                                    ///< free label, <= 64 bytes; "" = none
+  std::string name;                                   ///< default: the machine's host name; 1..64 of [A-Za-z0-9._-]
+  std::filesystem::path data_dir = "outrigger-data";  ///< relative paths count from the working directory
+  std::string zone;                                   ///< free label, <= 64 bytes; "" = none
   LogLevel log_level = LogLevel::kInfo;
 };
 
@@ -54,27 +54,27 @@ struct ApiConfig {
 
 /// [mesh]
 struct MeshConfig {
-  std::string bind = "127.0.0.1";     ///< IP literal
-  std::string advertise;              ///< IP literal told to others; filled with `bind` when not set
-  std::uint16_t gossip_port = 7946;   ///< UDP and TCP; 0 = any free port
-  std::uint16_t port = 7947;          ///< TCP, Raft and peer traffic; 0 = any free port
-  std::vector<HostPort> seeds;        ///< gossip addresses; host names allowed; <= 64; port defaults to gossip_port
+  std::string bind = "127.0.0.1";       ///< IP literal
+  std::string advertise;                ///< IP literal told to others; filled with `bind` when not set
+  std::uint16_t gossip_port = 7946;     ///< UDP and TCP; 0 = any free port
+  std::uint16_t port = 7947;            ///< TCP, Raft and peer traffic; 0 = any free port
+  std::vector<HostPort> seeds;          ///< gossip addresses; host names allowed; <= 64; port defaults to gossip_port
   std::filesystem::path ca, cert, key;  ///< PEM files, all three or none; relative to the file that names them
   std::optional<std::vector<std::byte>> gossip_key;  ///< exactly 32 bytes, from gossip_key or gossip_key_file
-  std::string cluster;                ///< label, <= 64 bytes: agents with another label are refused
-  bool insecure = false;              ///< allows a non-loopback mesh without TLS and gossip key
+  std::string cluster;                               ///< label, <= 64 bytes: agents with another label are refused
+  bool insecure = false;                             ///< allows a non-loopback mesh without TLS and gossip key
 
   [[nodiscard]] bool has_tls() const { return !cert.empty(); }
 };
 
 /// [raft]
 struct RaftConfig {
-  bool bootstrap = true;              ///< default: true when neither mesh.seeds nor bootstrap_expect is given
-  std::uint32_t bootstrap_expect = 0; ///< 0 = not used; N = the N agents with this setting form the cluster; <= 9
-  std::uint32_t voters = 5;           ///< 1..9
+  bool bootstrap = true;               ///< default: true when neither mesh.seeds nor bootstrap_expect is given
+  std::uint32_t bootstrap_expect = 0;  ///< 0 = not used; N = the N agents with this setting form the cluster; <= 9
+  std::uint32_t voters = 5;            ///< 1..9
   Milliseconds heartbeat{50};
-  Milliseconds election_min{250};     ///< >= 3 * heartbeat
-  Milliseconds election_max{500};     ///< > election_min
+  Milliseconds election_min{250};  ///< >= 3 * heartbeat
+  Milliseconds election_max{500};  ///< > election_min
   Milliseconds write_timeout{2000};
   Milliseconds replace_after{60000};
 };
@@ -82,8 +82,8 @@ struct RaftConfig {
 /// One condition on the JSON body of a health answer, such as `$.status=='healthy'`.
 struct HealthAssert {
   enum class Op { kEqual, kNotEqual };
-  std::string text;                   ///< as written, for messages
-  std::vector<std::string> path;      ///< members from the root: {"status"}; <= 16; digits address array elements
+  std::string text;               ///< as written, for messages
+  std::vector<std::string> path;  ///< members from the root: {"status"}; <= 16; digits address array elements
   Op op = Op::kEqual;
   std::variant<std::nullptr_t, bool, double, std::string> value;
 };
@@ -94,9 +94,9 @@ struct HealthAssert {
 struct HealthConfig {
   std::string path = "/health";
   Milliseconds every{1000};
-  Milliseconds timeout{500};          ///< <= every
-  std::uint32_t fall = 3;             ///< failures in a row until critical, 1..100
-  std::uint32_t rise = 2;             ///< successes in a row until passing, 1..100
+  Milliseconds timeout{500};                   ///< <= every
+  std::uint32_t fall = 3;                      ///< failures in a row until critical, 1..100
+  std::uint32_t rise = 2;                      ///< successes in a row until passing, 1..100
   std::vector<HealthAssert> asserts;           ///< key `assert`; one that fails makes the check fail; <= 32
   std::vector<HealthAssert> degraded_asserts;  ///< key `degraded_assert`; one that fails makes it degraded; <= 32
 };
@@ -115,14 +115,14 @@ enum class Tier { kActive, kBackup };
 
 /// [service]: the instance beside this agent. Absent = an agent without instance (voter, entry point).
 struct ServiceConfig {
-  std::string name = "trader";        ///< 1..64 of [A-Za-z0-9._-]
-  HostPort address;                   ///< required
-  std::uint32_t weight = 1;           ///< 0..1000; 0 = gets no traffic of `all` routes
+  std::string name = "trader";  ///< 1..64 of [A-Za-z0-9._-]
+  HostPort address;             ///< required
+  std::uint32_t weight = 1;     ///< 0..1000; 0 = gets no traffic of `all` routes
   Tier tier = Tier::kActive;
-  bool eligible = true;               ///< may become primary
-  Milliseconds lease{1500};           ///< 100 ms .. 60 s
-  Milliseconds margin{500};           ///< >= lease / 100 and <= lease
-  std::filesystem::path role_file;    ///< empty = none
+  bool eligible = true;             ///< may become primary
+  Milliseconds lease{1500};         ///< 100 ms .. 60 s
+  Milliseconds margin{500};         ///< >= lease / 100 and <= lease
+  std::filesystem::path role_file;  ///< empty = none
   HealthConfig health;
   HooksConfig hooks;
 };
@@ -142,27 +142,27 @@ struct RouteConfig {
   bool path_is_exact = false;        ///< written as path = "=/orders"; otherwise a prefix that ends at a segment border
   std::string host;                  ///< lower case, without port; empty = every host
   Pool pool = Pool::kAll;
-  Milliseconds hold{5000};           ///< how long a `primary` request waits for a primary; 0 = not at all
+  Milliseconds hold{5000};  ///< how long a `primary` request waits for a primary; 0 = not at all
   Milliseconds connect_timeout{1000};
   Milliseconds first_byte_timeout{5000};
   Milliseconds idle_timeout{60000};
   Milliseconds total_timeout{60000};
-  bool retry = true;                 ///< lets idempotent reads of an `all` route be tried on another endpoint
+  bool retry = true;  ///< lets idempotent reads of an `all` route be tried on another endpoint
 };
 
 /// [proxy]
 struct ProxyConfig {
-  std::uint32_t threads = 0;                     ///< 0 = one per core; <= 256
-  std::uint64_t header_bytes_max = 32 * 1024;    ///< 1 KiB .. 1 MiB
-  std::uint64_t body_bytes_max = 64ULL << 20;    ///< 0 .. 1 TiB
-  std::uint32_t connections_max = 10000;         ///< downstream, over all workers; 1 .. 1,000,000
+  std::uint32_t threads = 0;                   ///< 0 = one per core; <= 256
+  std::uint64_t header_bytes_max = 32 * 1024;  ///< 1 KiB .. 1 MiB
+  std::uint64_t body_bytes_max = 64ULL << 20;  ///< 0 .. 1 TiB
+  std::uint32_t connections_max = 10000;       ///< downstream, over all workers; 1 .. 1,000,000
 };
 
 /// [outlier]: taking an endpoint out of rotation because of live traffic.
 struct OutlierConfig {
-  std::uint32_t consecutive = 5;        ///< failures in a row; 0 = off
-  Milliseconds window{10000};           ///< they must fall into this time
-  Milliseconds eject{5000};             ///< how long it stays out the first time
+  std::uint32_t consecutive = 5;           ///< failures in a row; 0 = off
+  Milliseconds window{10000};              ///< they must fall into this time
+  Milliseconds eject{5000};                ///< how long it stays out the first time
   std::uint32_t max_ejected_percent = 50;  ///< 0..100 of a pool's endpoints; the last one is never ejected
 };
 
@@ -195,11 +195,11 @@ struct ConfigProblem {
 
 /// Values from outside the files, handed in by main so that loading itself is repeatable.
 struct ConfigSource {
-  std::optional<std::filesystem::path> file;  ///< must exist when given; `conf.d/*.toml` beside it is read too
+  std::optional<std::filesystem::path> file;       ///< must exist when given; `conf.d/*.toml` beside it is read too
   std::map<std::string, std::string> environment;  ///< all variables; those that begin with OUTRIGGER_ are ours
   std::vector<std::pair<std::string, std::string>> flags;  ///< dotted key and value text; repeated lists append
   std::map<std::string, std::string> flag_names;  ///< dotted key -> flag as typed ("--api"), for messages; optional
-  std::string host_name = "localhost";        ///< default of node.name
+  std::string host_name = "localhost";            ///< default of node.name
 };
 
 /// Reads, merges and checks. Variables OUTRIGGER_API and OUTRIGGER_CONFIG belong to the command line and are skipped.

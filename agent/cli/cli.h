@@ -1,0 +1,31 @@
+#pragma once
+#include <functional>
+#include <iosfwd>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "agent/config.h"
+
+/// The `outrigger` command line: parses arguments, runs one verb, answers with an exit code.
+/// Every verb but agent, validate, keygen, init and version speaks to a running agent's HTTP API and to nothing else.
+namespace agent::cli {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailed = 1;  ///< understood, but did not succeed: refused, no connection, bad config
+inline constexpr int kExitUsage = 2;   ///< not understood: unknown verb, missing or ill-formed argument
+
+/// What a verb may touch outside of the arguments, so that tests can watch it.
+struct Host {
+  std::ostream& out;                                ///< results
+  std::ostream& err;                                ///< messages; nothing that a script would parse
+  std::istream& in;                                 ///< bodies given as "-"
+  std::map<std::string, std::string> environment;   ///< OUTRIGGER_*, CONSUL_HTTP_ADDR
+  std::string host_name;                            ///< default node name
+  std::function<int(const Config&)> run_agent;      ///< blocks until the agent has stopped; its result is the exit code
+};
+
+/// Runs one command line. @param arguments  without the program's name. @return exit code 0, 1 or 2.
+int run(const std::vector<std::string>& arguments, Host& host);
+
+}  // namespace agent::cli
