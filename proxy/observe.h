@@ -1,0 +1,86 @@
+#pragma once
+/// What a proxy tells its host: one record per request, counters, and news that somebody should act on.
+
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+#include "proxy/stream.h"
+#include "proxy/upstream.h"
+
+namespace proxy {
+
+/// How an exchange ended, from the point of view of the request's safety.
+enum class Outcome : std::uint8_t {
+  kAnswered,   ///< a response of an instance went to the client in full
+  kNotSent,    ///< no byte of the request reached an instance: sending it again is safe
+  kUnknown,    ///< bytes reached an instance or a peer and no full answer came back
+  kTunnelled,  ///< upgraded connection, now closed
+};
+[[nodiscard]] std::string_view name_of(Outcome outcome);  ///< "answered", "not-sent", "unknown", "tunnelled"
+
+/// One request and its one ending. Views are void after the call.
+struct AccessRecord {
+  std::string_view method;
+  std::string_view target;       ///< as received
+  std::string_view route;        ///< name; empty when no route was found
+  std::string_view request_id;
+  std::string_view client;       ///< address of the connected peer
+  std::string_view endpoint;     ///< address of the last attempt; empty without one
+  std::string_view endpoint_node;
+  std::string_view reason;       ///< our own answer's code ("no_primary", "first_byte_timeout"); empty otherwise
+  int status = 0;                ///< sent to the client; 0 = the client left before an answer
+  std::uint32_t attempt_count = 0;
+  Epoch epoch{};                 ///< under which the last attempt was made on a `primary` route; else 0
+  Outcome outcome = Outcome::kNotSent;
+  std::uint64_t request_body_bytes = 0;   ///< received from the client
+  std::uint64_t response_body_bytes = 0;  ///< sent to the client, without framing
+  std::chrono::nanoseconds held{0};       ///< waiting for a primary
+  std::chrono::nanoseconds first_byte{0}; ///< head received -> first byte of the response; 0 = none came
+  std::chrono::nanoseconds total{0};
+};
+
+/// Trouble with an endpoint, seen by live traffic: a reason to check that instance now.
+enum class Trouble : std::uint8_t { kRefused, kUnreachable, kReset, kTimedOut };
+
+/// Plain integers of one worker. They only grow, except the gauges at the end.
+struct Counters {
+  std::uint64_t connections = 0;            ///< accepted from clients and peers
+  std::uint64_t connections_refused = 0;    ///< over the limit, or draining
+  std::uint64_t requests = 0;
+  std::uint64_t responses_1xx = 0, responses_2xx = 0, responses_3xx = 0, responses_4xx = 0, responses_5xx = 0;
+  std::uint64_t bytes_in = 0, bytes_out = 0;  ///< downstream, with heads
+  std::uint64_t requests_malformed = 0;     ///< refused by the codec
+  std::uint64_t upstream_connects = 0, upstream_connect_failures = 0, upstream_reuses = 0, upstream_resets = 0;
+  std::uint64_t retries = 0, retries_denied = 0;  ///< denied: allowed by the rules, not by the budget
+  std::uint64_t ejections = 0;
+  std::uint64_t first_byte_timeouts = 0, idle_timeouts = 0, total_timeouts = 0;
+  std::uint64_t held = 0, held_expired = 0, held_refused = 0;  ///< refused: no room in the hold queue
+  std::uint64_t orders_sent = 0;            ///< attempts on primary routes that wrote at least one byte to the local instance
+  std::uint64_t orders_unknown = 0;         ///< ended with Outcome::kUnknown on a primary route
+  std::uint64_t peer_refusals_sent = 0, peer_refusals_received = 0;
+  std::uint64_t lease_stops = 0;            ///< exchanges ended because the lease was over
+  std::uint64_t writes_denied = 0;          ///< writes that the lease check stopped before the first byte
+  std::uint64_t late_lease_writes = 0;      ///< writes after which the clock already stood past the lease's end
+  std::uint64_t tunnels = 0;
+  // Gauges.
+  std::uint64_t open_connections = 0, open_exchanges = 0, held_now = 0, held_bytes_now = 0;
+  std::uint64_t upstream_open = 0, upstream_idle = 0, tunnels_open = 0;
+
+  void add(const Counters& other);  ///< sums field by field, gauges too
+};
+
+/// The proxy's way to its surroundings. Called on the proxy's thread; must not call back into the proxy.
+class Host {
+ public:
+  virtual ~Host() = default;
+  /// CLOCK_BOOTTIME, read anew at each call: the lease check stands on it.
+  [[nodiscard]] virtual TimePoint now() = 0;
+  virtual void on_access(const AccessRecord& record) = 0;
+  virtual void on_trouble(const Endpoint& endpoint, Trouble trouble) = 0;
+  /// After a view whose `accepts_new` is false: no exchange of that service is at the local
+  /// instance under `epoch` any more.
+  virtual void on_orders_drained(std::string_view service, Epoch epoch) = 0;
+};
+
+}  // namespace proxy

@@ -1,0 +1,137 @@
+#pragma once
+/// The face of the library: one worker's HTTP/1 reverse proxy.
+///
+/// A request comes in on a stream given to `accept`, is matched to a route, sent to an endpoint over a connection from the
+/// pool, and its response streamed back; it has exactly one ending, which is recorded. Memory is bounded: per connection
+/// one partial head and at most two read slabs; held requests by count and bytes; idle upstream connections by count.
+///
+/// Safety rules, in order of weight:
+///  R1 Not one byte goes to the local instance on a `primary` route unless Host::now() was before the end of the lease of
+///     the epoch under which the exchange was dispatched, read in the same call as the write.
+///  R2 A request is in one place at a time, except a safe one whose first place is written off.
+///  R3 A request of a `primary` route, or with an unsafe method, that may have reached an instance is never sent again.
+///  R4 A request from a peer goes to the local instance or is refused; it never hops again.
+/// Thread: the caller's, always the same one. No call of this class may be made from inside a Host or Connector call.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/error.h"
+#include "proxy/http1/codec.h"
+#include "proxy/observe.h"
+#include "proxy/outlier.h"
+#include "proxy/route.h"
+#include "proxy/stream.h"
+#include "proxy/upstream.h"
+
+namespace proxy {
+
+/// Uniform number in [0, bound), bound > 0.
+using Chance = std::function<std::uint64_t(std::uint64_t bound)>;
+
+/// Settings that do not change while the proxy lives. Every *_max is a bound; what lies beyond it is refused.
+struct Settings {
+  std::string node;                          ///< this agent's name, for X-Outrigger-Node
+  http1::Limits request_limits;              ///< body_bytes_max is replaced by the route's
+  http1::Limits response_limits;
+  OutlierSettings outlier;
+  std::uint32_t connections_max = 10000;     ///< downstream
+  std::uint32_t upstream_idle_max = 64;      ///< kept open per endpoint
+  std::uint32_t upstream_open_max = 1024;    ///< per endpoint; beyond it the endpoint is passed over
+  std::uint32_t hold_count_max = 1024;       ///< held requests, per service
+  std::uint64_t hold_bytes_max = 16 << 20;   ///< their heads and bodies, per service
+  std::uint32_t replay_bytes_max = 64 * 1024;  ///< body kept for another attempt
+  std::uint32_t attempts_max = 3;            ///< places tried for one safe request, the first included
+  std::uint32_t retry_percent = 20;          ///< retries over requests, after a burst of retry_burst
+  std::uint32_t retry_burst = 100;
+  Milliseconds head_timeout{10000};          ///< first byte of a request -> end of its head
+  Milliseconds keep_alive_timeout{75000};    ///< idle client connection
+  Milliseconds upstream_idle_timeout{4000};  ///< shorter than uvicorn's and gunicorn's own
+  Milliseconds reuse_unsafe_max{1000};       ///< an unsafe request takes a pooled connection only if it idled less
+  Milliseconds dispatch_retry_min{10};       ///< first pause before a held request asks the same primary again; doubles
+  Milliseconds dispatch_retry_max{100};
+};
+
+/// Who connects.
+enum class ListenerKind : std::uint8_t {
+  kDownstream,  ///< a client: nothing it says about itself is believed
+  kPeer,        ///< another agent, authenticated by the host (mTLS)
+};
+enum class Scheme : std::uint8_t { kHttp, kHttps };
+
+/// A block of addresses whose X-Forwarded-* fields are believed.
+class TrustedProxies {
+ public:
+  /// @param blocks  "10.0.0.0/8", "192.0.2.7", "fd00::/8"; at most 64. Errors: kBadAddress, naming the text.
+  [[nodiscard]] static Result<TrustedProxies> parse(const std::vector<std::string>& blocks);
+  /// @param address  IPv4 or IPv6 literal without port; anything else is not trusted
+  [[nodiscard]] bool trusts(std::string_view address) const;
+
+ private:
+  struct Block {
+    std::uint8_t bytes[16];  ///< IPv4 as ::ffff:a.b.c.d
+    std::uint8_t prefix_bits;
+  };
+  std::vector<Block> blocks_;
+};
+
+/// What the proxy must know about an accepted connection.
+struct Accepted {
+  ListenerKind kind = ListenerKind::kDownstream;
+  Scheme scheme = Scheme::kHttp;
+  std::string client;               ///< IP literal without port; "unix" for unix sockets
+  const TrustedProxies* trusted = nullptr;  ///< null = nobody; must live as long as the proxy
+};
+
+class Proxy {
+ public:
+  /// `host` and `connector` must outlive the proxy.
+  Proxy(Settings settings, Host& host, Connector& connector, Chance chance);
+  ~Proxy();  ///< drops every connection without ceremony
+  Proxy(const Proxy&) = delete;
+  Proxy& operator=(const Proxy&) = delete;
+
+  // Snapshots. Requests under way keep the route they matched; everything else follows at once.
+  void set_routes(std::shared_ptr<const RouteTable> routes);
+  /// Safe requests that still wait for the first byte of an endpoint that is now critical or gone move elsewhere.
+  void set_endpoints(const EndpointTable& endpoints);
+  /// A newer view of one service. Exchanges at another holder or epoch end at once (504, outcome unknown, if bytes were
+  /// written; else they are held again), and held ones go to the new holder. Views of older epochs are ignored.
+  void set_primary(const PrimaryView& view);
+
+  /// Takes over a connection. Over `connections_max` or while draining it is closed.
+  void accept(std::unique_ptr<Stream> stream, Accepted accepted);
+  /// Accept nothing new, end keep-alive connections after their present request, fail held requests at `deadline`.
+  /// Tunnels are closed at `deadline`. @see idle
+  void drain(TimePoint deadline);
+  [[nodiscard]] bool idle() const;  ///< no downstream connection left
+
+  /// Lets time pass: time-outs, retries of held requests, ends of leases. @param now  Host::now()
+  void tick(TimePoint now);
+  /// When to tick; at the latest 16 ms after the exact moment. TimePoint::max() = nothing waits.
+  [[nodiscard]] TimePoint next_deadline() const;
+
+  [[nodiscard]] const Counters& counters() const;
+  /// Exchanges of `primary` routes that are at the local instance now.
+  [[nodiscard]] std::uint64_t orders_in_flight(std::string_view service) const;
+
+  /// One line per endpoint for the API.
+  struct EndpointStatus {
+    EndpointId id;
+    std::string pool, address;
+    std::uint32_t in_flight = 0, idle_connections = 0;
+    std::uint64_t requests = 0, failures = 0;
+    bool ejected = false;
+  };
+  [[nodiscard]] std::vector<EndpointStatus> endpoints() const;
+
+ private:
+  struct Core;
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace proxy

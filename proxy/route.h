@@ -1,0 +1,101 @@
+#pragma once
+/// Which pool serves a request: an ordered table in which the first match wins. Built once, then read only.
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/error.h"
+#include "proxy/http1/message.h"
+#include "proxy/stream.h"
+
+namespace proxy {
+
+/// A set of http1::Method values.
+class MethodSet {
+ public:
+  constexpr MethodSet() = default;
+  constexpr MethodSet(std::initializer_list<http1::Method> methods) {
+    for (const http1::Method method : methods) add(method);
+  }
+  constexpr void add(http1::Method method) { bits_ = static_cast<std::uint16_t>(bits_ | bit(method)); }
+  [[nodiscard]] constexpr bool has(http1::Method method) const { return (bits_ & bit(method)) != 0; }
+  [[nodiscard]] constexpr bool empty() const { return bits_ == 0; }
+  [[nodiscard]] static constexpr MethodSet every() { MethodSet set; set.bits_ = 0x3ff; return set; }
+
+ private:
+  static constexpr std::uint16_t bit(http1::Method m) {
+    return static_cast<std::uint16_t>(1U << static_cast<unsigned>(m));
+  }
+  std::uint16_t bits_ = 0;
+};
+
+enum class PoolKind : std::uint8_t {
+  kAll,      ///< any usable endpoint of the pool
+  kPrimary,  ///< the primary of the service, wherever it is
+};
+enum class PathMatch : std::uint8_t {
+  kExact,
+  kPrefix,  ///< ends at a segment border: "/orders" matches "/orders" and "/orders/7", not "/ordersbook"
+};
+
+/// Time limits of one exchange. 0 = no limit, except where said.
+struct RouteTimeouts {
+  Milliseconds connect{1000};       ///< until an upstream connection is open, per attempt; > 0
+  Milliseconds first_byte{5000};    ///< request sent -> first byte of the response
+  Milliseconds read_try{1000};      ///< as first_byte, but for an attempt of a safe request that could be tried elsewhere
+  Milliseconds idle{60000};         ///< between two pieces of a body or of a tunnel
+  Milliseconds total{60000};        ///< request head -> end of the response; tunnels are exempt
+};
+
+struct Route {
+  std::string name;                 ///< for logs and counters
+  MethodSet methods = MethodSet::every();
+  std::string host;                 ///< lower case, without port; empty = every host
+  std::string path = "/";           ///< begins with '/', canonical (no "//", no dot segments, nothing %-encoded)
+  PathMatch match = PathMatch::kPrefix;
+  PoolKind kind = PoolKind::kAll;
+  std::string pool;                 ///< kAll: name in the EndpointTable
+  std::string service;              ///< whose primary it is (kPrimary), and whose role and epoch are shown to it
+  Milliseconds hold{5000};          ///< kPrimary: how long a request waits for a primary; 0 = not at all
+  RouteTimeouts timeouts;
+  std::uint64_t body_bytes_max = 64ULL << 20;
+  bool retry = true;                ///< lets safe requests of a kAll route be tried on another endpoint
+};
+
+/// What the table says about a request.
+struct RouteMatch {
+  const Route* route = nullptr;     ///< null: no route, and then:
+  bool path_known = false;          ///< a route of that host and path exists, for other methods (405, not 404)
+  MethodSet allowed;                ///< the methods of those
+};
+
+/// Immutable; shared by all workers. At most kRoutesMax routes.
+class RouteTable {
+ public:
+  static constexpr std::size_t kRoutesMax = 1024;  ///< a scan of all of them stays below 10 us
+
+  /// @return the table, or kBadRoute naming the route and what is wrong with it. Times must be >= 0.
+  [[nodiscard]] static Result<std::shared_ptr<const RouteTable>> make(std::vector<Route> routes);
+
+  /// @param host  as in the request, port and letter case do not matter
+  /// @param path  canonical (canonical_path)
+  [[nodiscard]] RouteMatch find(http1::Method method, std::string_view host, std::string_view path) const;
+  [[nodiscard]] const std::vector<Route>& routes() const { return routes_; }
+
+ private:
+  explicit RouteTable(std::vector<Route> routes) : routes_(std::move(routes)) {}
+  std::vector<Route> routes_;
+};
+
+/// The path as an application behind us may understand it, so that "//orders", "/./orders" and "/%6frders" meet the rules
+/// made for "/orders": unreserved %-escapes decoded, slashes merged, dot segments resolved (RFC 3986, section 6.2.2).
+/// What goes upstream stays as received.
+/// @param scratch  holds the result if it differs from `path`; recycled by the caller
+/// @return a view of `path` or of `scratch`. Errors: kBadRequestLine for a broken escape, %00, or ".." above the root.
+[[nodiscard]] Result<std::string_view> canonical_path(std::string_view path, std::string& scratch);
+
+}  // namespace proxy
