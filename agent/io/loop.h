@@ -1,0 +1,93 @@
+#pragma once
+/// One event loop of one thread, with what its streams share: read slabs and the end-of-turn queue.
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "agent/io/error.h"
+#include "agent/io/handle.h"
+
+namespace agent::io {
+
+class Loop;
+
+/// A callback that runs once, soon: in the same turn of the loop, after the events now being handled and before the
+/// loop sleeps. Scheduling allocates nothing and twice is once: made for "gather what this turn produced for a
+/// connection and write it with one call".
+/// Ownership: a member of what it serves; destruction cancels. Thread: the loop's.
+class Deferral {
+ public:
+  /// @param run kept for the life of the object; may destroy the Deferral.
+  Deferral(Loop& loop, std::function<void()> run);
+  ~Deferral();
+  Deferral(const Deferral&) = delete;
+  Deferral& operator=(const Deferral&) = delete;
+  void schedule();                                         ///< idempotent until it has run
+  void cancel();                                           ///< idempotent
+  [[nodiscard]] bool scheduled() const { return linked_; }
+
+ private:
+  friend class Loop;
+  Loop& loop_;
+  std::shared_ptr<std::function<void()>> run_;  // shared with the call in progress, so that run may destroy us
+  Deferral* previous_ = nullptr;
+  Deferral* next_ = nullptr;
+  bool linked_ = false;
+};
+
+/// Thread: constructed, run and destroyed on one thread; only Mailbox crosses threads.
+/// Invariant: destruction runs the loop until every handle has reported its close, then uv_loop_close returns 0
+/// (asserted). Every stream, timer and mailbox on the loop must be destroyed before the loop.
+class Loop {
+ public:
+  /// Errors: kLimit (no descriptors left for epoll and its wake-up).
+  static Result<std::unique_ptr<Loop>> create();
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  /// Handles events until stop(), or until nothing is left that could produce one.
+  void run();
+  /// One turn: waits for at least one event (unless something is due already), then handles it and its neighbours.
+  /// @return false if nothing is left that could produce an event.
+  bool run_once();
+  /// One turn without waiting; same answer.
+  bool poll();
+  /// Ends run() after the current turn. A stop before run() ends that run at once. Thread: the loop's.
+  void stop();
+
+  /// Runs `task` once in this turn (see Deferral). Unbounded by itself: one call per event is the rule; whoever
+  /// needs a bound or comes from another thread uses a Mailbox.
+  void post(std::function<void()> task);
+
+  /// Receive buffers shared by all streams of this loop: valid for one callback, never kept.
+  [[nodiscard]] std::span<std::byte> cipher_slab() { return cipher_slab_; }  ///< 64 KiB: what recv fills
+  [[nodiscard]] std::span<std::byte> plain_slab() { return plain_slab_; }    ///< 64 KiB: what TLS decrypts into
+  /// Scratch for one write call (TLS records on their way out); cleared by its user, capacity kept <= 256 KiB.
+  [[nodiscard]] std::vector<std::byte>& write_scratch() { return write_scratch_; }
+
+  [[nodiscard]] uv_loop_s* raw() { return loop_.get(); }  ///< for agent/io itself; nothing else includes uv.h
+
+ private:
+  friend class Deferral;
+  Loop();
+  void link(Deferral& deferral);
+  void unlink(Deferral& deferral);
+  void drain();
+  void keep_awake();
+
+  std::unique_ptr<uv_loop_s> loop_;
+  Handle<uv_prepare_s> prepare_;
+  Handle<uv_check_s> check_;
+  Handle<uv_idle_s> idle_;  // active while something is queued: the loop does not sleep then
+  Deferral* first_ = nullptr;
+  Deferral* last_ = nullptr;
+  std::vector<std::function<void()>> posted_;
+  std::vector<std::byte> cipher_slab_;
+  std::vector<std::byte> plain_slab_;
+  std::vector<std::byte> write_scratch_;
+};
+
+}  // namespace agent::io

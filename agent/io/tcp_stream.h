@@ -1,0 +1,86 @@
+#pragma once
+/// TCP and unix-socket streams. The proxy's data path: no allocation per read, one system call per write that fits.
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "agent/io/byte_stream.h"
+#include "agent/io/clock.h"
+#include "agent/io/handle.h"
+#include "agent/io/loop.h"
+#include "agent/io/timer.h"
+
+namespace agent::io {
+
+/// Owns a non-blocking descriptor watched by uv_poll rather than uv_tcp. Why: the WriteGate must be asked before
+/// *every* write system call, also the one that libuv would make by itself for a queued request after a long pause;
+/// a reset must be on the wire before reset() returns; and a stream moves to another loop by moving its descriptor.
+/// Reads: recv into the loop's slab, again only after a full slab, at most kReadsPerEvent times per event.
+/// Interest in writability is set only while bytes wait; reading stays on, also for idle pooled connections.
+class TcpStream final : public ByteStream {
+ public:
+  static constexpr int kReadsPerEvent = 4;  ///< x 64 KiB, then others get their turn
+
+  /// Starts to connect and returns at once; sink->on_open or on_error follows, the latter also for errors found here.
+  /// @param deadline  boottime; then on_error(kTimedOut). TCP_NODELAY is set.
+  /// Errors that follow: kRefused, kUnreachable, kTimedOut, kNotFound (unix path), kLimit, kPermission.
+  static std::unique_ptr<TcpStream> connect(Loop& loop, const Address& to, TimePoint deadline, StreamSink* sink);
+  /// Takes ownership of a connected, non-blocking descriptor.
+  static std::unique_ptr<TcpStream> from_fd(Loop& loop, int fd);
+  ~TcpStream() override;
+
+  using ByteStream::write;
+  void set_sink(StreamSink* sink) override;
+  void read_start() override;
+  void read_stop() override;
+  Result<void> write(Buffers buffers) override;
+  [[nodiscard]] std::size_t write_queue_bytes() const override { return queue_.size() - queue_head_; }
+  void set_write_queue_bytes_max(std::size_t bytes) override { queue_bytes_max_ = bytes; }
+  void shutdown() override;
+  void reset() override;
+  void set_write_gate(const WriteGate* gate) override { gate_ = gate; }
+  void unread(std::span<const std::byte> bytes) override;
+  Result<DetachedStream> detach() override;
+  [[nodiscard]] bool open() const override { return state_ == State::kOpen; }
+  [[nodiscard]] Address local_address() const override;
+  [[nodiscard]] Address peer_address() const override;
+  [[nodiscard]] Loop& loop() { return loop_; }
+
+ private:
+  enum class State : std::uint8_t { kConnecting, kOpen, kDead };
+  TcpStream(Loop& loop, int fd, State state);
+  static void on_poll(uv_poll_s* handle, int status, int events);
+  void watch();
+  bool deliver_unread();
+  void on_readable();
+  void on_writable();
+  void finish_connect();
+  void flush_queue();
+  Result<std::size_t> send_some(Buffers buffers);
+  void enqueue(Buffers buffers, std::size_t skip);
+  void fail_later(Error error);
+  void close_fd();
+  void report();
+
+  Loop& loop_;
+  int fd_;
+  State state_;
+  bool reading_ = false;
+  bool ended_ = false;         // FIN seen
+  bool shutdown_wanted_ = false;
+  bool shutdown_done_ = false;
+  bool drained_due_ = false;
+  int watched_ = 0;            // events the loop watches for now
+  StreamSink* sink_ = nullptr;
+  const WriteGate* gate_ = nullptr;
+  Handle<uv_poll_s> poll_;
+  std::vector<std::byte> queue_;  // [queue_head_, size) waits for the kernel
+  std::size_t queue_head_ = 0;
+  std::size_t queue_bytes_max_ = kWriteQueueBytesMax;
+  std::vector<std::byte> unread_;
+  std::unique_ptr<Error> failure_;  // found inside a call, reported from the end of the turn
+  Deferral report_;
+  std::unique_ptr<Timer> connect_timer_;
+};
+
+}  // namespace agent::io
