@@ -1,0 +1,566 @@
+#include "agent/config.h"
+
+#include "agent/config_sources.h"
+#include "agent/config_values.h"
+
+namespace agent {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+constexpr std::size_t kProblemsMax = 100;
+
+// ---------------------------------------------------------------- checks of single values
+
+void check_name(ConfigReader& reader, const std::string& key, const std::string& value) {
+  if (!config_is_name(value))
+    reader.problem(key, "\"" + value + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
+}
+void check_ip(ConfigReader& reader, const std::string& key, const std::string& value) {
+  if (!config_is_ip(value))
+    reader.problem(key, "\"" + value + "\" is no IP address", "write a literal such as \"10.0.0.1\"");
+}
+
+/// Everything that the section readers share.
+struct Reading {
+  ConfigFindings& findings;
+  Config& config;
+  const std::set<std::string>& all_keys;
+  bool opens_files;  ///< false for text that nobody vouches for
+};
+
+/// A file that must be readable now, so that the fault is found here with its line and not at the first connection.
+void check_file(Reading& reading, ConfigReader& reader, const std::string& key, const std::filesystem::path& path) {
+  if (!reading.opens_files || path.empty()) return;
+  if (const auto text = config_read_file(path, kConfigFileBytesMax); !text)
+    reader.problem(key, "cannot read " + path.string() + ": " + text.error(),
+                   "check the path and that the agent's user may read it, or make one with \"outrigger init\"");
+}
+
+// ---------------------------------------------------------------- sections
+
+void read_node(Reading& reading, ConfigReader reader, const std::string& host_name) {
+  NodeConfig& node = reading.config.node;
+  for (const char c : host_name.substr(0, 64)) node.name += config_is_name({&c, 1}) ? c : '-';
+  if (node.name.empty()) node.name = "localhost";
+  if (reader.text("name", node.name)) check_name(reader, "name", node.name);
+  if (reader.path("data_dir", node.data_dir, false) && node.data_dir.empty())
+    reader.problem("data_dir", "the path is empty", "leave the key out for ./outrigger-data");
+  reader.text("zone", node.zone, 64);
+  reader.choice("log_level", node.log_level,
+                {{"trace", LogLevel::kTrace},
+                 {"debug", LogLevel::kDebug},
+                 {"info", LogLevel::kInfo},
+                 {"warn", LogLevel::kWarn},
+                 {"error", LogLevel::kError}});
+  reader.finish(reading.all_keys);
+}
+
+void read_api(Reading& reading, ConfigReader reader) {
+  ApiConfig& api = reading.config.api;
+  reader.address("listen", api.listen);
+  reader.boolean("insecure", api.insecure);
+  if (!api.listen.is_local() && !api.insecure)
+    reader.problem("listen",
+                   api.listen.text() + " can be reached from other machines, and the API asks nobody who they are",
+                   "listen on 127.0.0.1 or unix:/path, or set api.insecure = true on a network that you trust");
+  reader.finish(reading.all_keys);
+}
+
+void read_mesh_seeds(ConfigReader& reader, MeshConfig& mesh) {
+  std::vector<std::string> seeds;
+  reader.list("seeds", seeds, 64);
+  for (const auto& seed : seeds) {
+    auto parsed = parse_host_port(seed);
+    if (!parsed && seed.find_first_of(" /:[]") == std::string::npos && !seed.empty()) parsed = HostPort{seed, 0, {}};
+    if (!parsed && config_is_ip(seed)) parsed = HostPort{seed, 0, {}};
+    const auto colon = seed.rfind(':');
+    if (!parsed && colon != std::string::npos && colon > 0) {
+      parsed = parse_host_port("127.0.0.1" + seed.substr(colon));
+      if (parsed && seed.substr(0, colon).find_first_of(" /:[]") == std::string::npos)
+        parsed->host = seed.substr(0, colon);
+      else
+        parsed.reset();
+    }
+    if (!parsed || parsed->is_unix()) {
+      reader.problem("seeds", "\"" + seed + "\" is no seed address", "write \"10.0.0.1:7946\" or \"name:7946\"");
+      continue;
+    }
+    if (parsed->port == 0) parsed->port = mesh.gossip_port;
+    mesh.seeds.push_back(*parsed);
+  }
+}
+
+void read_mesh_secrets(Reading& reading, ConfigReader& reader, MeshConfig& mesh, bool& has_key) {
+  reader.path("ca", mesh.ca, true);
+  reader.path("cert", mesh.cert, true);
+  reader.path("key", mesh.key, true);
+  const int given = !mesh.ca.empty() + !mesh.cert.empty() + !mesh.key.empty();
+  if (given != 0 && given != 3)
+    reader.problem(mesh.ca.empty()     ? "ca"
+                   : mesh.cert.empty() ? "cert"
+                                       : "key",
+                   "ca, cert and key belong together", "give all three or none; \"outrigger init\" makes them");
+  check_file(reading, reader, "ca", mesh.ca);
+  check_file(reading, reader, "cert", mesh.cert);
+  check_file(reading, reader, "key", mesh.key);
+  std::string text;
+  std::filesystem::path file;
+  const bool inline_key = reader.text("gossip_key", text), key_file = reader.path("gossip_key_file", file, true);
+  has_key = inline_key || key_file;
+  if (inline_key && key_file) {
+    reader.problem("gossip_key_file", "gossip_key is set as well", "keep one of the two");
+    return;
+  }
+  const std::string key = inline_key ? "gossip_key" : "gossip_key_file";
+  if (key_file) {
+    if (!reading.opens_files) return;
+    auto read = config_read_file(file, 4096);
+    if (!read) {
+      reader.problem(key, "cannot read " + file.string() + ": " + read.error(),
+                     "check the path and that the agent's user may read it, or make one with \"outrigger keygen\"");
+      return;
+    }
+    text = std::move(*read);
+    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.pop_back();
+  }
+  if (!has_key) return;
+  mesh.gossip_key = config_gossip_key(text);
+  if (!mesh.gossip_key)
+    reader.problem(key, "the key is not the Base64 of 32 bytes", "make one with \"outrigger keygen\"");
+}
+
+void read_mesh(Reading& reading, ConfigReader reader) {
+  MeshConfig& mesh = reading.config.mesh;
+  if (reader.text("bind", mesh.bind)) check_ip(reader, "bind", mesh.bind);
+  if (reader.text("advertise", mesh.advertise)) {
+    check_ip(reader, "advertise", mesh.advertise);
+    if (config_is_any_ip(mesh.advertise))
+      reader.problem("advertise", mesh.advertise + " is nowhere to connect to", "give this machine's own address");
+  } else if (config_is_any_ip(mesh.bind)) {
+    reader.problem("bind", mesh.bind + " does not say where others reach this agent", "set mesh.advertise as well");
+  } else {
+    mesh.advertise = mesh.bind;
+  }
+  reader.number("gossip_port", mesh.gossip_port, 0, 65535);
+  reader.number("port", mesh.port, 0, 65535);
+  if (mesh.port != 0 && mesh.port == mesh.gossip_port)
+    reader.problem("port", "mesh.port and mesh.gossip_port are both " + std::to_string(mesh.port) + ", both TCP",
+                   "use two ports; usual are 7947 and 7946");
+  read_mesh_seeds(reader, mesh);
+  bool has_key = false;
+  read_mesh_secrets(reading, reader, mesh, has_key);
+  if (reader.text("cluster", mesh.cluster) && !mesh.cluster.empty()) check_name(reader, "cluster", mesh.cluster);
+  reader.boolean("insecure", mesh.insecure);
+  if (!HostPort{mesh.bind, 0, {}}.is_local() && !mesh.insecure && (!mesh.has_tls() || !has_key))
+    reader.problem("bind",
+                   mesh.bind + " can be reached from other machines, but " +
+                       (mesh.has_tls() ? "gossip_key"
+                        : has_key      ? "ca, cert and key"
+                                       : "ca, cert, key and gossip_key") +
+                       " are not set",
+                   "make them with \"outrigger init\", or set mesh.insecure = true on a network that you trust");
+  reader.finish(reading.all_keys);
+}
+
+void read_raft(Reading& reading, ConfigReader reader) {
+  RaftConfig& raft = reading.config.raft;
+  reader.number("bootstrap_expect", raft.bootstrap_expect, 1, 9);
+  raft.bootstrap = reading.config.mesh.seeds.empty() && raft.bootstrap_expect == 0;
+  const bool asked = reader.boolean("bootstrap", raft.bootstrap);
+  if (raft.bootstrap_expect == 1 && !asked) raft.bootstrap = true;
+  if (asked && raft.bootstrap && raft.bootstrap_expect > 1)
+    reader.problem("bootstrap", "bootstrap = true starts a cluster alone, bootstrap_expect waits for others",
+                   "keep bootstrap_expect on the first agents, or bootstrap on exactly one");
+  if (raft.bootstrap) raft.bootstrap_expect = 0;
+  const bool counted = reader.number("voters", raft.voters, 1, 9);
+  if (raft.bootstrap_expect > raft.voters && counted)
+    reader.problem("voters", "fewer voters than bootstrap_expect",
+                   "set voters to at least " + std::to_string(raft.bootstrap_expect));
+  raft.voters = std::max(raft.voters, raft.bootstrap_expect);
+  reader.duration("heartbeat", raft.heartbeat, Milliseconds(5), seconds(5));
+  reader.duration("election_min", raft.election_min, Milliseconds(20), seconds(60));
+  reader.duration("election_max", raft.election_max, Milliseconds(30), seconds(120));
+  if (raft.election_min < 3 * raft.heartbeat)
+    reader.problem("election_min", "less than three heartbeats: one late packet would depose the leader",
+                   "set it to at least " + std::to_string(3 * raft.heartbeat.count()) + "ms");
+  if (raft.election_max <= raft.election_min)
+    reader.problem("election_max", "not above election_min: candidates would split the vote again and again",
+                   "twice election_min is usual");
+  reader.duration("write_timeout", raft.write_timeout, Milliseconds(100), seconds(60));
+  reader.duration("replace_after", raft.replace_after, seconds(1), hours(24 * 7));
+  reader.finish(reading.all_keys);
+}
+
+std::vector<HealthAssert> read_asserts(ConfigReader& reader, const std::string& key) {
+  std::vector<HealthAssert> out;
+  std::vector<std::string> texts;
+  reader.list(key, texts, 32);
+  for (const auto& text : texts) {
+    auto parsed = parse_health_assert(text);
+    if (parsed)
+      out.push_back(std::move(*parsed));
+    else
+      reader.problem(key, "cannot read \"" + text + "\": " + parsed.error(), "write it like \"$.status=='healthy'\"");
+  }
+  return out;
+}
+
+void read_health(Reading& reading, ConfigReader reader) {
+  HealthConfig& health = reading.config.service->health;
+  if (reader.text("path", health.path) &&
+      (!health.path.starts_with('/') || health.path.find_first_of(" \r\n\t#") != std::string::npos))
+    reader.problem("path", "\"" + health.path + "\" is no request path", "it starts with '/' and holds no blanks");
+  reader.duration("every", health.every, Milliseconds(50), hours(1));
+  reader.duration("timeout", health.timeout, Milliseconds(10), minutes(5));
+  if (health.timeout > health.every)
+    reader.problem("timeout", "longer than health.every: checks would overlap", "set it to at most every");
+  reader.number("fall", health.fall, 1, 100);
+  reader.number("rise", health.rise, 1, 100);
+  health.asserts = read_asserts(reader, "assert");
+  health.degraded_asserts = read_asserts(reader, "degraded_assert");
+  reader.finish(reading.all_keys);
+}
+
+std::optional<HookConfig> read_hook(Reading& reading, ConfigReader reader, ConfigReader& above,
+                                    const std::string& key) {
+  HookConfig hook;
+  reader.list("exec", hook.exec, 64);
+  reader.text("url", hook.url);
+  reader.finish(reading.all_keys);
+  if (!reader.present()) return std::nullopt;
+  if (hook.exec.empty() == hook.url.empty())
+    above.problem(key, "give either exec or url", "write " + key + " = { exec = [\"/path/program\"] }");
+  else if (!hook.exec.empty() && hook.exec.front().empty())
+    above.problem(key, "the program's name is empty", "write " + key + " = { exec = [\"/path/program\"] }");
+  else if (!hook.url.empty() && (!hook.url.starts_with("http://") || hook.url.size() < 9))
+    above.problem(key, "\"" + hook.url + "\" is no http URL",
+                  "write \"http://127.0.0.1:9001/promote\"; TLS is not spoken here");
+  return hook;
+}
+
+void read_service(Reading& reading, ConfigReader reader) {
+  if (reader.present()) reading.config.service.emplace();
+  ServiceConfig absent;
+  ServiceConfig& service = reading.config.service ? *reading.config.service : absent;
+  if (reader.text("name", service.name)) check_name(reader, "name", service.name);
+  if (!reader.address("address", service.address)) {
+    if (reader.present() && !reader.has("address"))
+      reader.problem("address", "[service] does not say where the instance listens",
+                     "add address = \"127.0.0.1:9001\"");
+  } else if (!service.address.is_unix() && service.address.port == 0) {
+    reader.problem("address", "port 0 is nowhere to connect to", "give the instance's own port");
+  }
+  reader.number("weight", service.weight, 0, 1000);
+  reader.choice("tier", service.tier, {{"active", Tier::kActive}, {"backup", Tier::kBackup}});
+  reader.boolean("eligible", service.eligible);
+  reader.duration("lease", service.lease, Milliseconds(100), seconds(60));
+  reader.duration("margin", service.margin, Milliseconds(1), seconds(60));
+  if (service.margin > service.lease || service.margin < service.lease / 100)
+    reader.problem("margin",
+                   "must lie between a hundredth of the lease and the lease: it is what clock drift may use up",
+                   "a third of the lease is usual");
+  reader.path("role_file", service.role_file, false);
+  auto health = reader.section("health");
+  auto hooks = reader.section("hooks");
+  if (reader.present()) {
+    read_health(reading, std::move(health));
+    service.hooks.promote = read_hook(reading, hooks.section("promote"), hooks, "promote");
+    service.hooks.demote = read_hook(reading, hooks.section("demote"), hooks, "demote");
+    hooks.duration("timeout", service.hooks.timeout, Milliseconds(50), minutes(5));
+    hooks.finish(reading.all_keys);
+  }
+  reader.finish(reading.all_keys);
+}
+
+void read_listeners(Reading& reading, ConfigReader& root) {
+  Config& config = reading.config;
+  for (auto& reader : root.tables("listen", 64)) {
+    ListenConfig listen;
+    if (!reader.address("address", listen.address) && reader.present() && !reader.has("address"))
+      reader.problem("address", "[[listen]] without an address", "add address = \"127.0.0.1:8080\"");
+    reader.list("trusted_proxies", listen.trusted_proxies, 64);
+    for (const auto& proxy : listen.trusted_proxies)
+      if (!config_is_cidr(proxy))
+        reader.problem("trusted_proxies", "\"" + proxy + "\" is no IP address or range", "write \"10.0.0.0/8\"");
+    const auto clashes = [&](const HostPort& other) {
+      return listen.address == other && (other.is_unix() || other.port != 0) && !other.text().empty();
+    };
+    if (clashes(config.api.listen))
+      reader.problem("address", listen.address.text() + " is taken by api.listen", "use another port");
+    if (config.service && clashes(config.service->address))
+      reader.problem("address", listen.address.text() + " is service.address: the proxy would call itself",
+                     "use another port for clients");
+    for (const auto& other : config.listeners)
+      if (clashes(other.address)) reader.problem("address", listen.address.text() + " is listed twice", "remove one");
+    reader.finish(reading.all_keys);
+    config.listeners.push_back(std::move(listen));
+  }
+}
+
+void read_route_match(ConfigReader& reader, RouteConfig& route) {
+  reader.list("methods", route.methods, 32);
+  for (auto& method : route.methods) {
+    for (char& c : method) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    if (!config_is_name(method))
+      reader.problem("methods", "\"" + method + "\" is no method", "write [\"GET\", \"POST\"]");
+  }
+  if (reader.text("path", route.path)) {
+    route.path_is_exact = route.path.starts_with('=');
+    if (route.path_is_exact) route.path.erase(0, 1);
+    if (!route.path.starts_with('/') || route.path.find_first_of(" \t\r\n?#") != std::string::npos)
+      reader.problem("path", "\"" + route.path + "\" is no path",
+                     "write \"/orders\" for a prefix, \"=/orders\" for exactly that");
+  }
+  reader.text("host", route.host, 255);
+  for (char& c : route.host) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (route.host.find_first_of(" /:") != std::string::npos)
+    reader.problem("host", "\"" + route.host + "\" is no host name", "leave out scheme and port");
+}
+
+void read_route(Reading& reading, ConfigReader& reader, RouteConfig& route) {
+  read_route_match(reader, route);
+  if (!reader.choice("pool", route.pool, {{"primary", Pool::kPrimary}, {"all", Pool::kAll}}) && reader.present() &&
+      !reader.has("pool"))
+    reader.problem("pool", "[[route]] does not say where its requests go", "add pool = \"primary\" or pool = \"all\"");
+  reader.duration("hold", route.hold, Milliseconds(0), minutes(5));
+  auto timeouts = reader.section("timeouts");
+  timeouts.duration("connect", route.connect_timeout, Milliseconds(10), minutes(5));
+  timeouts.duration("first_byte", route.first_byte_timeout, Milliseconds(10), hours(1));
+  timeouts.duration("idle", route.idle_timeout, Milliseconds(10), hours(24));
+  timeouts.duration("total", route.total_timeout, Milliseconds(10), hours(24));
+  timeouts.finish(reading.all_keys);
+  reader.boolean("retry", route.retry);
+  reader.finish(reading.all_keys);
+}
+
+/// True when every request that `later` would take is taken by `earlier` already.
+bool covers(const RouteConfig& earlier, const RouteConfig& later) {
+  const bool host = earlier.host.empty() || earlier.host == later.host;
+  const bool path = earlier.path_is_exact ? later.path_is_exact && earlier.path == later.path
+                    : earlier.path.ends_with('/')
+                        ? later.path.starts_with(earlier.path)
+                        : later.path == earlier.path || later.path.starts_with(earlier.path + "/");
+  const bool methods =
+      earlier.methods.empty() ||
+      (!later.methods.empty() && std::all_of(later.methods.begin(), later.methods.end(), [&](const auto& m) {
+        return std::find(earlier.methods.begin(), earlier.methods.end(), m) != earlier.methods.end();
+      }));
+  return host && path && methods;
+}
+
+void read_routes(Reading& reading, ConfigReader& root) {
+  Config& config = reading.config;
+  for (auto& reader : root.tables("route", 1024)) {
+    RouteConfig route;
+    read_route(reading, reader, route);
+    for (std::size_t i = 0; i < config.routes.size(); ++i)
+      if (covers(config.routes[i], route)) {
+        reader.problem("path", "this route is never reached: route[" + std::to_string(i) + "] takes all its requests",
+                       "put the narrower route first");
+        break;
+      }
+    config.routes.push_back(std::move(route));
+  }
+  if (!config.routes.empty() || (!config.service && config.listeners.empty())) return;
+  RouteConfig orders, rest;
+  orders.methods = {"POST", "PUT", "PATCH", "DELETE"};
+  orders.pool = Pool::kPrimary;
+  config.routes = {std::move(orders), std::move(rest)};
+}
+
+void read_proxy(Reading& reading, ConfigReader reader) {
+  ProxyConfig& proxy = reading.config.proxy;
+  reader.number("threads", proxy.threads, 0, 256);
+  reader.size("header_bytes_max", proxy.header_bytes_max, 1024, 1 << 20);
+  reader.size("body_bytes_max", proxy.body_bytes_max, 0, 1ULL << 40);
+  reader.number("connections_max", proxy.connections_max, 1, 1000000);
+  reader.finish(reading.all_keys);
+}
+
+void read_outlier(Reading& reading, ConfigReader reader) {
+  OutlierConfig& outlier = reading.config.outlier;
+  reader.number("consecutive", outlier.consecutive, 0, 1000);
+  reader.duration("window", outlier.window, Milliseconds(100), hours(1));
+  reader.duration("eject", outlier.eject, Milliseconds(100), hours(1));
+  reader.number("max_ejected_percent", outlier.max_ejected_percent, 0, 100);
+  reader.finish(reading.all_keys);
+}
+
+void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_name) {
+  ConfigReader root(&tree, {}, {}, reading.findings);
+  read_node(reading, root.section("node"), host_name);
+  read_api(reading, root.section("api"));
+  read_mesh(reading, root.section("mesh"));
+  read_raft(reading, root.section("raft"));
+  read_service(reading, root.section("service"));
+  read_listeners(reading, root);
+  read_routes(reading, root);
+  read_proxy(reading, root.section("proxy"));
+  read_outlier(reading, root.section("outlier"));
+  root.finish(reading.all_keys);
+}
+
+tl::expected<Config, std::vector<ConfigProblem>> finish_reading(Config&& config, ConfigFindings& findings) {
+  if (findings.problems.empty()) return std::move(config);
+  std::stable_sort(findings.problems.begin(), findings.problems.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.first, a.second.line, a.second.column) < std::tie(b.first, b.second.line, b.second.column);
+  });
+  std::vector<ConfigProblem> out;
+  for (auto& [rank, problem] : findings.problems)
+    if (out.size() < kProblemsMax) out.push_back(std::move(problem));
+  return tl::unexpected(std::move(out));
+}
+
+}  // namespace
+
+tl::expected<HealthAssert, std::string> parse_health_assert(std::string_view text) {
+  HealthAssert out;
+  out.text = text;
+  if (!text.starts_with("$.") && !text.starts_with("$["))
+    return tl::unexpected(std::string("it does not begin with \"$.\""));
+  std::size_t at = 1;
+  while (at < text.size() && (text[at] == '.' || text[at] == '[')) {
+    auto step = config_path_step(text, at);
+    if (!step) return tl::unexpected(std::string("the path has an empty or ill-formed step"));
+    out.path.push_back(std::move(*step));
+    if (out.path.size() > 16) return tl::unexpected(std::string("the path has more than 16 steps"));
+  }
+  while (at < text.size() && text[at] == ' ') ++at;
+  const auto op = text.substr(at, 2);
+  if (op != "==" && op != "!=") return tl::unexpected(std::string("\"==\" or \"!=\" is missing after the path"));
+  out.op = op == "==" ? HealthAssert::Op::kEqual : HealthAssert::Op::kNotEqual;
+  auto value = config_assert_value(text.substr(at + 2));
+  if (!value) return tl::unexpected(std::string("the value is no quoted text, number, true, false or null"));
+  out.value = std::move(*value);
+  return out;
+}
+
+bool HostPort::is_local() const {
+  return is_unix() || host == "::1" || host == "localhost" || (host.starts_with("127.") && config_is_ip(host));
+}
+
+std::string HostPort::text() const {
+  if (is_unix()) return "unix:" + unix_path;
+  if (host.empty()) return {};
+  return (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(port);
+}
+
+std::optional<HostPort> parse_host_port(std::string_view text) {
+  if (text.starts_with("unix:")) {
+    text.remove_prefix(5);
+    if (!text.starts_with('/') || text.size() > 107 || text.find('\0') != std::string_view::npos) return std::nullopt;
+    return HostPort{{}, 0, std::string(text)};
+  }
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  HostPort out;
+  const auto digits = text.substr(colon + 1);
+  const auto [stop, code] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
+  if (digits.empty() || code != std::errc{} || stop != digits.data() + digits.size()) return std::nullopt;
+  auto host = text.substr(0, colon);
+  const bool bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  out.host = host.empty() ? "127.0.0.1" : host == "localhost" ? "127.0.0.1" : std::string(host);
+  if (!config_is_ip(out.host) || (out.host.find(':') != std::string::npos) != bracketed) return std::nullopt;
+  return out;
+}
+
+std::string ConfigProblem::text() const {
+  std::string out = source;
+  if (line != 0) out += ":" + std::to_string(line) + (column == 0 ? "" : ":" + std::to_string(column));
+  if (!key.empty()) out += ": " + key;
+  out += ": " + message;
+  return hint.empty() ? out : out + "; " + hint;
+}
+
+std::string nearest_word(std::string_view word, std::span<const std::string> candidates) {
+  if (word.size() > 64) return {};
+  std::string best;
+  std::size_t best_cost = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const auto& candidate : candidates) {
+    // Edit distance with swaps of neighbours (optimal string alignment), three rows.
+    std::vector<std::size_t> before, last(candidate.size() + 1), row(candidate.size() + 1);
+    for (std::size_t j = 0; j <= candidate.size(); ++j) last[j] = j;
+    for (std::size_t i = 1; i <= word.size(); ++i) {
+      row[0] = i;
+      for (std::size_t j = 1; j <= candidate.size(); ++j) {
+        const bool same = word[i - 1] == candidate[j - 1];
+        row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (same ? 0 : 1)});
+        if (i > 1 && j > 1 && word[i - 1] == candidate[j - 2] && word[i - 2] == candidate[j - 1])
+          row[j] = std::min(row[j], before[j - 2] + 1);
+      }
+      before = std::exchange(last, row);
+    }
+    // A distance that replaces every letter says nothing, so short words need a letter in common.
+    if (last.back() < best_cost && last.back() < std::max(word.size(), candidate.size())) {
+      best_cost = last.back();
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+std::vector<std::string> config_keys() {
+  Config config;
+  ConfigFindings findings;
+  const std::set<std::string> none;
+  Reading reading{findings, config, none, false};
+  ConfigNode tree;
+  auto& tables = std::get<ConfigNode::Table>(tree.value);
+  for (const auto* name : {"listen", "route"}) tables[name].value = ConfigNode::List{ConfigNode{}};
+  tables["service"] = ConfigNode{};
+  read_all(reading, tree, "localhost");
+  return {findings.keys.begin(), findings.keys.end()};
+}
+
+tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource& source) {
+  Config config;
+  ConfigFindings findings;
+  ConfigNode tree;
+  std::size_t rank = 0;
+  for (const auto& file : source.file ? config_files(*source.file, findings) : std::vector<std::filesystem::path>{}) {
+    ++rank;
+    const auto text = config_read_file(file, kConfigFileBytesMax);
+    if (!text) {
+      findings.add({file.string(), 0, 0, {}, rank}, {}, "cannot read the file: " + text.error(),
+                   "check the path given with --config and that the agent's user may read it");
+      continue;
+    }
+    config.files.push_back(file);
+    if (auto parsed = config_parse_toml(*text, file.string(), rank, findings))
+      config_merge(tree, std::move(*parsed), true);
+  }
+  // A file that could not be understood would only bring forth false alarms about what it did not set.
+  if (!findings.problems.empty()) return finish_reading(std::move(config), findings);
+  ConfigNode above;
+  config_read_environment(source.environment, rank + 1, above, findings);
+  config_merge(tree, std::move(above), true);
+  ConfigNode flags;
+  for (const auto& [key, text] : source.flags) {
+    const auto name = source.flag_names.find(key);
+    config_put_text(flags, key, text,
+                    {"command line", 0, 0, name == source.flag_names.end() ? key : name->second, rank + 2});
+  }
+  config_merge(tree, std::move(flags), true);
+  const auto keys = config_keys();
+  const std::set<std::string> all_keys(keys.begin(), keys.end());
+  Reading reading{findings, config, all_keys, true};
+  read_all(reading, tree, source.host_name);
+  return finish_reading(std::move(config), findings);
+}
+
+tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view toml, std::string_view name) {
+  Config config;
+  ConfigFindings findings;
+  auto tree = config_parse_toml(toml, std::string(name), 1, findings);
+  if (!tree) return finish_reading(std::move(config), findings);
+  const auto keys = config_keys();
+  const std::set<std::string> all_keys(keys.begin(), keys.end());
+  Reading reading{findings, config, all_keys, false};
+  read_all(reading, *tree, "localhost");
+  return finish_reading(std::move(config), findings);
+}
+
+}  // namespace agent

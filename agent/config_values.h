@@ -1,0 +1,81 @@
+#pragma once
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "agent/config.h"
+
+/// What a single text of the settings may look like: names, addresses, keys, parts of a health condition.
+/// Private to config.cc. Every function is total: any bytes in, an answer out.
+namespace agent {
+
+inline bool config_is_name(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-';
+  });
+}
+inline bool config_is_ip(const std::string& text) {
+  std::array<unsigned char, 16> bytes{};
+  return inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 || inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
+}
+inline bool config_is_any_ip(const std::string& ip) { return ip == "0.0.0.0" || ip == "::"; }
+
+/// Standard Base64 of exactly 32 bytes.
+inline std::optional<std::vector<std::byte>> config_gossip_key(std::string_view text) {
+  static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  if (text.size() != 44 || text.back() != '=') return std::nullopt;
+  std::vector<std::byte> out;
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text.substr(0, 43)) {
+    const auto value = kAlphabet.find(c);
+    if (value == std::string_view::npos) return std::nullopt;
+    bits = (bits << 6) | static_cast<std::uint32_t>(value);
+    if ((count += 6) >= 8) out.push_back(static_cast<std::byte>((bits >> (count -= 8)) & 0xffU));
+  }
+  if (out.size() != 32) return std::nullopt;
+  return out;
+}
+
+inline bool config_is_cidr(const std::string& text) {
+  const auto slash = text.find('/');
+  if (slash == std::string::npos) return config_is_ip(text);
+  unsigned bits = 0;
+  const auto [stop, code] = std::from_chars(text.data() + slash + 1, text.data() + text.size(), bits);
+  const std::string ip = text.substr(0, slash);
+  return code == std::errc{} && stop == text.data() + text.size() && config_is_ip(ip) &&
+         bits <= (ip.find(':') == std::string::npos ? 32U : 128U);
+}
+
+/// One member name or array position of a path such as `$.a.b` or `$.list[0]`; `at` moves behind it.
+inline std::optional<std::string> config_path_step(std::string_view text, std::size_t& at) {
+  const bool is_position = text[at] == '[';
+  const std::size_t from = ++at;
+  while (at < text.size() && (config_is_name(text.substr(at, 1)) && text[at] != '.')) ++at;
+  std::string step(text.substr(from, at - from));
+  if (is_position &&
+      (at >= text.size() || text[at++] != ']' || step.find_first_not_of("0123456789") != std::string::npos))
+    return std::nullopt;
+  if (step.empty()) return std::nullopt;
+  return step;
+}
+
+inline std::optional<decltype(HealthAssert::value)> config_assert_value(std::string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  if (text == "true") return true;
+  if (text == "false") return false;
+  if (text == "null") return nullptr;
+  if (text.size() >= 2 && (text.front() == '\'' || text.front() == '"') && text.back() == text.front())
+    return std::string(text.substr(1, text.size() - 2));
+  double number = 0;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || code != std::errc{} || stop != text.data() + text.size() || !std::isfinite(number))
+    return std::nullopt;
+  return number;
+}
+
+}  // namespace agent
