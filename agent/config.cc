@@ -155,11 +155,10 @@ void read_mesh(Reading& reading, ConfigReader reader) {
   reader.boolean("insecure", mesh.insecure);
   if (!HostPort{mesh.bind, 0, {}}.is_local() && !mesh.insecure && (!mesh.has_tls() || !has_key))
     reader.problem("bind",
-                   mesh.bind + " can be reached from other machines, but " +
+                   mesh.bind + " can be reached from other machines, but there is no " +
                        (mesh.has_tls() ? "gossip_key"
                         : has_key      ? "ca, cert and key"
-                                       : "ca, cert, key and gossip_key") +
-                       " are not set",
+                                       : "ca, cert, key or gossip_key"),
                    "make them with \"outrigger init\", or set mesh.insecure = true on a network that you trust");
   reader.finish(reading.all_keys);
 }

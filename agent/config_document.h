@@ -293,6 +293,7 @@ class ConfigReader {
       if (unit == parsed->unit) return parsed->number * scale;
       names.emplace_back(unit);
     }
+    std::reverse(names.begin(), names.end());  // of two equally near units take the larger: "KB" is KiB, not B
     const std::string near = nearest_word(parsed->unit, names);
     problem(key, parsed->unit.empty() ? "\"" + *text + "\" has no unit" : "unknown unit \"" + parsed->unit + "\"",
             (near.empty() ? "" : "did you mean \"" + near + "\"? ") + ("units: " + valid));
@@ -306,7 +307,7 @@ class ConfigReader {
       if (dot == std::string::npos || known.substr(dot + 1) != key) continue;
       const std::string table = known.substr(0, dot);
       return "\"" + key + "\" belongs to [" +
-             (table.ends_with("[]") ? "[" + table.substr(0, table.size() - 1) : table) + "]";
+             (table.ends_with("[]") ? "[" + table.substr(0, table.size() - 2) + "]" : table) + "]";
     }
     std::string hint = "valid here:";
     for (std::size_t i = 0; i < own.size(); ++i) hint += (i == 0 ? " " : ", ") + own[i];

@@ -18,6 +18,7 @@ inline bool config_is_name(std::string_view text) {
   });
 }
 inline bool config_is_ip(const std::string& text) {
+  if (text.find('\0') != std::string::npos) return false;
   std::array<unsigned char, 16> bytes{};
   return inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 || inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
 }
