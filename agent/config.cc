@@ -28,6 +28,7 @@ struct Reading {
   Config& config;
   const std::set<std::string>& all_keys;
   bool opens_files;  ///< false for text that nobody vouches for
+  std::function<std::optional<std::string>(std::string_view)> check_assert;
 };
 
 /// A file that must be readable now, so that the fault is found here with its line and not at the first connection.
@@ -192,18 +193,13 @@ void read_raft(Reading& reading, ConfigReader reader) {
   reader.finish(reading.all_keys);
 }
 
-std::vector<HealthAssert> read_asserts(ConfigReader& reader, const std::string& key) {
-  std::vector<HealthAssert> out;
+std::vector<std::string> read_asserts(Reading& reading, ConfigReader& reader, const std::string& key) {
   std::vector<std::string> texts;
   reader.list(key, texts, 32);
-  for (const auto& text : texts) {
-    auto parsed = parse_health_assert(text);
-    if (parsed)
-      out.push_back(std::move(*parsed));
-    else
-      reader.problem(key, "cannot read \"" + text + "\": " + parsed.error(), "write it like \"$.status=='healthy'\"");
-  }
-  return out;
+  for (const auto& text : texts)
+    if (const auto fault = reading.check_assert ? reading.check_assert(text) : std::nullopt)
+      reader.problem(key, "cannot read \"" + text + "\": " + *fault, "write it like \"$.status=='healthy'\"");
+  return texts;
 }
 
 void read_health(Reading& reading, ConfigReader reader) {
@@ -217,8 +213,8 @@ void read_health(Reading& reading, ConfigReader reader) {
     reader.problem("timeout", "longer than health.every: checks would overlap", "set it to at most every");
   reader.number("fall", health.fall, 1, 100);
   reader.number("rise", health.rise, 1, 100);
-  health.asserts = read_asserts(reader, "assert");
-  health.degraded_asserts = read_asserts(reader, "degraded_assert");
+  health.asserts = read_asserts(reading, reader, "assert");
+  health.degraded_asserts = read_asserts(reading, reader, "degraded_assert");
   reader.finish(reading.all_keys);
 }
 
@@ -414,28 +410,6 @@ tl::expected<Config, std::vector<ConfigProblem>> finish_reading(Config&& config,
 
 }  // namespace
 
-tl::expected<HealthAssert, std::string> parse_health_assert(std::string_view text) {
-  HealthAssert out;
-  out.text = text;
-  if (!text.starts_with("$.") && !text.starts_with("$["))
-    return tl::unexpected(std::string("it does not begin with \"$.\""));
-  std::size_t at = 1;
-  while (at < text.size() && (text[at] == '.' || text[at] == '[')) {
-    auto step = config_path_step(text, at);
-    if (!step) return tl::unexpected(std::string("the path has an empty or ill-formed step"));
-    out.path.push_back(std::move(*step));
-    if (out.path.size() > 16) return tl::unexpected(std::string("the path has more than 16 steps"));
-  }
-  while (at < text.size() && text[at] == ' ') ++at;
-  const auto op = text.substr(at, 2);
-  if (op != "==" && op != "!=") return tl::unexpected(std::string("\"==\" or \"!=\" is missing after the path"));
-  out.op = op == "==" ? HealthAssert::Op::kEqual : HealthAssert::Op::kNotEqual;
-  auto value = config_assert_value(text.substr(at + 2));
-  if (!value) return tl::unexpected(std::string("the value is no quoted text, number, true, false or null"));
-  out.value = std::move(*value);
-  return out;
-}
-
 bool HostPort::is_local() const {
   return is_unix() || host == "::1" || host == "localhost" || (host.starts_with("127.") && config_is_ip(host));
 }
@@ -505,7 +479,7 @@ std::vector<std::string> config_keys() {
   Config config;
   ConfigFindings findings;
   const std::set<std::string> none;
-  Reading reading{findings, config, none, false};
+  Reading reading{findings, config, none, false, {}};
   ConfigNode tree;
   auto& tables = std::get<ConfigNode::Table>(tree.value);
   for (const auto* name : {"listen", "route"}) tables[name].value = ConfigNode::List{ConfigNode{}};
@@ -545,7 +519,7 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
   config_merge(tree, std::move(flags), true);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
-  Reading reading{findings, config, all_keys, true};
+  Reading reading{findings, config, all_keys, true, source.check_assert};
   read_all(reading, tree, source.host_name);
   return finish_reading(std::move(config), findings);
 }
@@ -557,7 +531,7 @@ tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view t
   if (!tree) return finish_reading(std::move(config), findings);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
-  Reading reading{findings, config, all_keys, false};
+  Reading reading{findings, config, all_keys, false, {}};
   read_all(reading, *tree, "localhost");
   return finish_reading(std::move(config), findings);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <variant>
 
 #include "agent/config.h"
 

@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 
 #include "agent/config.h"
 
-/// What a single text of the settings may look like: names, addresses, keys, parts of a health condition.
+/// What a single text of the settings may look like: names, addresses, keys.
 /// Private to config.cc. Every function is total: any bytes in, an answer out.
 namespace agent {
 
@@ -49,34 +48,6 @@ inline bool config_is_cidr(const std::string& text) {
   const std::string ip = text.substr(0, slash);
   return code == std::errc{} && stop == text.data() + text.size() && config_is_ip(ip) &&
          bits <= (ip.find(':') == std::string::npos ? 32U : 128U);
-}
-
-/// One member name or array position of a path such as `$.a.b` or `$.list[0]`; `at` moves behind it.
-inline std::optional<std::string> config_path_step(std::string_view text, std::size_t& at) {
-  const bool is_position = text[at] == '[';
-  const std::size_t from = ++at;
-  while (at < text.size() && (config_is_name(text.substr(at, 1)) && text[at] != '.')) ++at;
-  std::string step(text.substr(from, at - from));
-  if (is_position &&
-      (at >= text.size() || text[at++] != ']' || step.find_first_not_of("0123456789") != std::string::npos))
-    return std::nullopt;
-  if (step.empty()) return std::nullopt;
-  return step;
-}
-
-inline std::optional<decltype(HealthAssert::value)> config_assert_value(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  if (text == "true") return true;
-  if (text == "false") return false;
-  if (text == "null") return nullptr;
-  if (text.size() >= 2 && (text.front() == '\'' || text.front() == '"') && text.back() == text.front())
-    return std::string(text.substr(1, text.size() - 2));
-  double number = 0;
-  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (text.empty() || code != std::errc{} || stop != text.data() + text.size() || !std::isfinite(number))
-    return std::nullopt;
-  return number;
 }
 
 }  // namespace agent

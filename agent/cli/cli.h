@@ -2,7 +2,9 @@
 #include <functional>
 #include <iosfwd>
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/config.h"
@@ -17,12 +19,14 @@ inline constexpr int kExitUsage = 2;   ///< not understood: unknown verb, missin
 
 /// What a verb may touch outside of the arguments, so that tests can watch it.
 struct Host {
-  std::ostream& out;                                ///< results
-  std::ostream& err;                                ///< messages; nothing that a script would parse
-  std::istream& in;                                 ///< bodies given as "-"
-  std::map<std::string, std::string> environment;   ///< OUTRIGGER_*, CONSUL_HTTP_ADDR
-  std::string host_name;                            ///< default node name
-  std::function<int(const Config&)> run_agent;      ///< blocks until the agent has stopped; its result is the exit code
+  std::ostream& out;                               ///< results
+  std::ostream& err;                               ///< messages; nothing that a script would parse
+  std::istream& in;                                ///< bodies given as "-"
+  std::map<std::string, std::string> environment;  ///< OUTRIGGER_*, CONSUL_HTTP_ADDR
+  std::string host_name;                           ///< default node name
+  /// ConfigSource::check_assert; may be empty.
+  std::function<std::optional<std::string>(std::string_view)> check_assert;
+  std::function<int(const Config&)> run_agent;  ///< blocks until the agent has stopped; its result is the exit code
 };
 
 /// Runs one command line. @param arguments  without the program's name. @return exit code 0, 1 or 2.
