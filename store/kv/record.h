@@ -1,0 +1,95 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "store/kv/error.h"
+#include "store/kv/types.h"
+
+/// Rows of the state as bytes, for the `state` column family and for snapshots.
+/// Format: key = one letter for the kind, then the name (big-endian where it is a number); value = msgpack array
+///   [version, field...].
+///   'k' KV entry by key      't' tombstone by key     'f' tombstone floor    'l' lease by service
+///   'e' epoch counter by service   'm' member by id   'c' cluster id         'd' remembered request by origin, slot
+namespace store::kv {
+
+inline constexpr std::uint64_t kRecordVersion = 1;
+
+/// One entry of the KV space. Index of the entry that created it and of the one that last changed it.
+struct Entry {
+  std::string value;
+  std::uint64_t flags = 0;
+  Index create{}, modify{};
+  friend bool operator==(const Entry&, const Entry&) = default;
+};
+
+/// The lease of one service. Vacant: holder 0, `epoch` is that of the last holder.
+struct Lease {
+  Epoch epoch{};
+  NodeId holder{};
+  std::string holder_name;
+  NodeId preferred{};           ///< vacant only: who alone may acquire; 0 = anyone
+  std::uint32_t lease_ms = 0;   ///< as the present or last holder asked for
+  std::uint32_t margin_ms = 0;
+  Index create{}, modify{};     ///< `modify` moves with every acquire, release, expire, open
+  friend bool operator==(const Lease&, const Lease&) = default;
+};
+
+/// How a command was decided.
+enum class Outcome : std::uint8_t {
+  kDone = 0,           ///< it took effect (or there was nothing left to do: a delete of a missing key)
+  kUnchanged = 1,      ///< a Set or Cas whose value and flags were there already
+  kConditionFailed = 2,  ///< Cas, DeleteCas: the modify index is another one
+  kHeld = 3,           ///< LeaseAcquire: somebody else holds it; LeaseForget: it is held
+  kReserved = 4,       ///< LeaseAcquire: vacant, but kept for another one
+  kStaleEpoch = 5,     ///< LeaseRelease, LeaseExpire, LeaseOpen: that epoch is over
+  kFull = 6,           ///< a bound of types.h is reached (bytes, entries, services, members)
+  kForgotten = 7,      ///< repeated so late that its first outcome is not remembered: this copy had no effect
+  kNotFound = 8,       ///< no such service or member
+};
+[[nodiscard]] const char* to_string(Outcome outcome);  ///< "ConditionFailed", ...
+
+/// A request that was decided: what a repeated proposal is answered with.
+struct Remembered {
+  std::uint64_t seq = 0;  ///< 0 = empty slot
+  Index index{};
+  Outcome outcome = Outcome::kDone;
+  Epoch epoch{};
+  friend bool operator==(const Remembered&, const Remembered&) = default;
+};
+
+// Keys of rows.
+[[nodiscard]] std::string entry_key(std::string_view key);
+[[nodiscard]] std::string tombstone_key(std::string_view key);
+[[nodiscard]] std::string floor_key();
+[[nodiscard]] std::string lease_key(std::string_view service);
+[[nodiscard]] std::string epoch_key(std::string_view service);
+[[nodiscard]] std::string member_key(NodeId id);
+[[nodiscard]] std::string cluster_key();
+[[nodiscard]] std::string request_key(NodeId origin, std::size_t slot);
+
+// Values of rows.
+[[nodiscard]] std::string encode_entry(const Entry& entry);
+[[nodiscard]] std::string encode_index(Index index);  ///< tombstone, floor
+[[nodiscard]] std::string encode_lease(const Lease& lease);
+[[nodiscard]] std::string encode_epoch(Epoch epoch);
+[[nodiscard]] std::string encode_member(std::string_view name);
+[[nodiscard]] std::string encode_cluster(const ClusterId& id);
+[[nodiscard]] std::string encode_remembered(const Remembered& remembered);
+
+/// A decoded row: the kind is the alternative, the name is inside.
+struct EntryRow { std::string key; Entry entry; };
+struct TombstoneRow { std::string key; Index index; };
+struct FloorRow { Index index; };
+struct LeaseRow { std::string service; Lease lease; };
+struct EpochRow { std::string service; Epoch epoch; };
+struct MemberRow { NodeId id; std::string name; };
+struct ClusterRow { ClusterId id; };
+struct RequestRow { NodeId origin; std::size_t slot; Remembered remembered; };
+using Row = std::variant<EntryRow, TombstoneRow, FloorRow, LeaseRow, EpochRow, MemberRow, ClusterRow, RequestRow>;
+
+/// Takes any bytes. Errors: kTruncated, kMalformed, kUnknownVersion, kUnknownKind, kTooLarge, kBadKey.
+[[nodiscard]] Result<Row> decode_row(std::string_view key, std::string_view value);
+
+}  // namespace store::kv

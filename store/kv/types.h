@@ -1,0 +1,69 @@
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// Numbers, names and bounds of the replicated state. Everything here is a plain value.
+namespace store::kv {
+
+/// Index of the log entry that made a change. 0 = before the first entry. Clients see it as X-Consul-Index.
+enum class Index : std::uint64_t {};
+/// Fencing token of one service; 0 = never held; only grows, also over deletion, restore and restart.
+enum class Epoch : std::uint64_t {};
+/// Raft id of an agent. 0 = nobody.
+enum class NodeId : std::uint64_t {};
+
+[[nodiscard]] constexpr std::uint64_t value(Index index) { return static_cast<std::uint64_t>(index); }
+[[nodiscard]] constexpr std::uint64_t value(Epoch epoch) { return static_cast<std::uint64_t>(epoch); }
+[[nodiscard]] constexpr std::uint64_t value(NodeId id) { return static_cast<std::uint64_t>(id); }
+
+/// 128 random bits, drawn once when a cluster is founded. All zero = none.
+struct ClusterId {
+  std::array<std::uint8_t, 16> bytes{};
+  [[nodiscard]] bool is_none() const { return *this == ClusterId{}; }
+  [[nodiscard]] std::string hex() const;  ///< 32 lower-case digits
+  auto operator<=>(const ClusterId&) const = default;
+};
+/// Inverse of ClusterId::hex(); nullopt for anything else.
+[[nodiscard]] std::optional<ClusterId> parse_cluster_id(std::string_view hex);
+
+/// Names one command for ever: who proposed it and its number there. The number holds the start count of the
+/// proposer's process in its upper 24 bits and a counter below, so it never repeats and grows with every start.
+/// Source: client sessions of Ongaro's thesis, 6.3, with the agents as the clients.
+struct RequestId {
+  NodeId origin{};
+  std::uint64_t seq = 0;  ///< 0 = not a request (never remembered)
+  auto operator<=>(const RequestId&) const = default;
+};
+[[nodiscard]] constexpr std::uint64_t first_seq(std::uint64_t start_count) { return (start_count << 40U) + 1; }
+
+/// One row of the state as the disk and snapshots hold it. First byte of `key` = kind (record.h).
+/// `value` nullopt = the row is gone.
+struct Record {
+  std::string key;
+  std::optional<std::string> value;
+  friend bool operator==(const Record&, const Record&) = default;
+};
+
+// Bounds. All of them are part of the replicated rules: changing one needs a new command version.
+inline constexpr std::size_t kKeyBytesMax = 1024;
+inline constexpr std::size_t kValueBytesMax = std::size_t{512} << 10;
+inline constexpr std::size_t kNameBytesMax = 256;                        ///< service, holder and member names
+inline constexpr std::size_t kStateBytesMax = std::size_t{256} << 20;    ///< keys + values of all KV entries
+inline constexpr std::size_t kEntriesMax = 1'000'000;                    ///< KV entries
+inline constexpr std::size_t kTombstonesMax = 65'536;                    ///< remembered deletions (oldest forgotten)
+inline constexpr std::size_t kServicesMax = 1024;                        ///< services that ever had a lease
+inline constexpr std::size_t kMembersMax = 1024;                         ///< rows of the member directory
+inline constexpr std::size_t kOriginsMax = 1024;                         ///< proposers whose requests are remembered
+inline constexpr std::size_t kDedupeWindow = 2048;                       ///< requests remembered per proposer
+inline constexpr std::size_t kWatchesMax = 10'000;                       ///< waits registered at this replica
+inline constexpr std::uint32_t kLeaseMsMin = 50, kLeaseMsMax = 600'000;  ///< lease and margin, milliseconds
+inline constexpr std::size_t kCommandBytesMax = kValueBytesMax + kKeyBytesMax + 1024;  ///< encoded
+
+}  // namespace store::kv
