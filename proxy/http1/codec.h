@@ -33,7 +33,7 @@ class RequestSink {
   /// The head is complete and valid. Its views are void after the call.
   /// kStop: feed() returns at once and the parser must be reset before it is used again.
   virtual Flow on_head(const RequestHead& head) = 0;
-  /// Payload, without chunk framing, as views into the bytes given to feed(); valid until feed() returns.
+  /// Payload, without chunk framing. Valid until the next feed() or reset(), as long as the bytes given to feed() are.
   virtual void on_body(Bytes bytes) = 0;
   /// The message is complete. Trailer views are void after the call; fields that decide framing or routing are left out.
   virtual void on_end(std::span<const Header> trailers) = 0;

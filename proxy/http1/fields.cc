@@ -1,0 +1,89 @@
+#include "proxy/http1/fields.h"
+
+#include <algorithm>
+#include <cassert>
+#include <iterator>
+
+namespace proxy::http1 {
+
+bool is_token_byte(char c) {
+  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         kMarks.find(c) != std::string_view::npos;
+}
+
+bool is_value_byte(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+bool is_authority(std::string_view text) {
+  static constexpr std::string_view kMarks = "-._~%!$&'()*+,;=:[]";
+  if (text.empty() || text.size() > 255 + 6) return false;
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           kMarks.find(c) != std::string_view::npos;
+  });
+}
+
+std::optional<std::uint64_t> parse_length(std::string_view text) {
+  if (text.empty() || text.size() > 18) return std::nullopt;
+  std::uint64_t length = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    length = length * 10 + static_cast<std::uint64_t>(c - '0');
+  }
+  return length;
+}
+
+bool is_trailer_field(const Header& header) {
+  static constexpr std::string_view kHeadOnly[] = {
+      "authorization", "cookie",        "set-cookie",       "content-type", "content-encoding",  "content-range",
+      "cache-control", "max-forwards",  "range",            "location",     "date",              "age",
+      "expires",       "vary",          "www-authenticate", "pragma",       "retry-after",       "warning",
+      "if-match",      "if-none-match", "if-range",         "if-modified-since", "if-unmodified-since"};
+  if (header.id != HeaderId::kOther) return false;
+  return std::none_of(std::begin(kHeadOnly), std::end(kHeadOnly),
+                      [&](std::string_view name) { return same_text(name, header.name); });
+}
+
+void Fields::clear() {
+  spans_.clear();
+  in_value_ = true;
+}
+
+void Fields::add_name(std::uint32_t at, std::uint32_t size) {
+  if (in_value_) {
+    spans_.push_back({{at, 0}, {at, 0}});
+    in_value_ = false;
+  }
+  spans_.back().name.extend(at, size);
+}
+
+void Fields::add_value(std::uint32_t at, std::uint32_t size) {
+  assert(!spans_.empty());
+  in_value_ = true;
+  spans_.back().value.extend(at, size);
+}
+
+bool Fields::view(const char* base, std::vector<Header>& headers) const {
+  headers.clear();
+  for (const FieldSpan& span : spans_) {
+    Header header;
+    header.name = {base + span.name.at, span.name.size};
+    header.value = trim({base + span.value.at, span.value.size});
+    if (header.name.empty() || !std::all_of(header.name.begin(), header.name.end(), is_token_byte)) return false;
+    if (!std::all_of(header.value.begin(), header.value.end(), is_value_byte)) return false;
+    header.id = header_id_of(header.name);
+    headers.push_back(header);
+  }
+  return true;
+}
+
+}  // namespace proxy::http1

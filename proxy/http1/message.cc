@@ -1,0 +1,105 @@
+#include "proxy/http1/message.h"
+
+#include <array>
+#include <utility>
+
+#include "proxy/http1/fields.h"
+
+namespace proxy::http1 {
+namespace {
+
+constexpr std::array<std::string_view, 9> kMethodNames = {"GET",    "HEAD",    "POST",  "PUT",    "DELETE",
+                                                          "OPTIONS", "PATCH", "TRACE", "CONNECT"};
+
+constexpr std::array<std::pair<std::string_view, HeaderId>, 18> kKnownHeaders = {{
+    {"host", HeaderId::kHost},
+    {"connection", HeaderId::kConnection},
+    {"content-length", HeaderId::kContentLength},
+    {"transfer-encoding", HeaderId::kTransferEncoding},
+    {"te", HeaderId::kTe},
+    {"trailer", HeaderId::kTrailer},
+    {"upgrade", HeaderId::kUpgrade},
+    {"keep-alive", HeaderId::kKeepAlive},
+    {"proxy-connection", HeaderId::kProxyConnection},
+    {"proxy-authenticate", HeaderId::kProxyAuthenticate},
+    {"proxy-authorization", HeaderId::kProxyAuthorization},
+    {"expect", HeaderId::kExpect},
+    {"forwarded", HeaderId::kForwarded},
+    {"x-forwarded-for", HeaderId::kForwardedFor},
+    {"x-forwarded-proto", HeaderId::kForwardedProto},
+    {"x-forwarded-host", HeaderId::kForwardedHost},
+    {"x-real-ip", HeaderId::kRealIp},
+    {"x-request-id", HeaderId::kRequestId},
+}};
+constexpr std::string_view kOwnPrefix = "x-outrigger-";
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+std::optional<std::string_view> find_named(std::span<const Header> headers, std::string_view name) {
+  for (const Header& header : headers) {
+    if (same_text(header.name, name)) return header.value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Method method_of(std::string_view text) {
+  for (std::size_t i = 0; i < kMethodNames.size(); ++i) {
+    if (kMethodNames[i] == text) return static_cast<Method>(i);
+  }
+  return Method::kOther;
+}
+
+std::string_view name_of(Method method) {
+  const auto index = static_cast<std::size_t>(method);
+  return index < kMethodNames.size() ? kMethodNames[index] : "OTHER";
+}
+
+bool is_safe(Method method) {
+  return method == Method::kGet || method == Method::kHead || method == Method::kOptions;
+}
+
+bool same_text(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (lower(a[i]) != lower(b[i])) return false;
+  }
+  return true;
+}
+
+HeaderId header_id_of(std::string_view name) {
+  // Most fields of a request are none of these: length and first letter sort them out before any comparison.
+  if (name.empty()) return HeaderId::kOther;
+  const char first = lower(name.front());
+  for (const auto& [known, id] : kKnownHeaders) {
+    if (known.size() == name.size() && known.front() == first && same_text(known, name)) return id;
+  }
+  if (name.size() > kOwnPrefix.size() && first == 'x' && same_text(name.substr(0, kOwnPrefix.size()), kOwnPrefix)) {
+    return HeaderId::kOutrigger;
+  }
+  return HeaderId::kOther;
+}
+
+bool list_has(std::string_view list, std::string_view token) {
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    if (same_text(trim(list.substr(0, comma)), token)) return true;
+    if (comma == std::string_view::npos) break;
+    list.remove_prefix(comma + 1);
+  }
+  return false;
+}
+
+std::optional<std::string_view> RequestHead::find(HeaderId id) const {
+  for (const Header& header : headers) {
+    if (header.id == id) return header.value;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string_view> RequestHead::find(std::string_view name) const { return find_named(headers, name); }
+
+std::optional<std::string_view> ResponseHead::find(std::string_view name) const { return find_named(headers, name); }
+
+}  // namespace proxy::http1
