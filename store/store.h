@@ -1,0 +1,91 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "store/types.h"
+
+/// The face of the library: a replicated key-value store with leases, without disk, network, clock or thread.
+/// It joins Raft, the state machine, the leases' keeper, forwarding, reads, founding, membership and snapshots.
+/// Source:    Ongaro's thesis (consensus, sessions 6.3, reads 6.4, membership 4); leases: design, section 5, after
+///            Gray and Cheriton (1989).
+/// Contract:  every input takes `now` (never going back); after it: take_output(), carry it out, arm one timer at
+///            next_deadline(). A reply never comes out of the call that made the request, only out of take_output().
+/// Thread:    the control loop.
+namespace store {
+
+class Store {
+ public:
+  /// @param loaded  what LogStore::load() answered.  @param chance  election time-outs and the id of a new cluster
+  /// Errors: kBadState, kBadRequest (a config out of bounds).
+  [[nodiscard]] static Result<std::unique_ptr<Store>> create(const Config& config, disk::LoadedState loaded,
+                                                             Chance chance, TimePoint now);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // --- from the disk ----------------------------------------------------------------------------------------------
+  /// Everything up to this batch is durable.
+  void on_persisted(disk::BatchSeq seq, TimePoint now);
+  /// The disk failed: fail-stop.
+  void on_disk_error(const disk::Error& error, TimePoint now);
+
+  // --- from the mesh ----------------------------------------------------------------------------------------------
+  /// A frame of at most kFrameBytesMax bytes; anything malformed or foreign is dropped with a counter.
+  void on_peer_frame(NodeId from, std::string_view bytes, TimePoint now);
+  void on_peer_connected(NodeId peer, TimePoint now);
+  void on_peer_lost(NodeId peer, TimePoint now);     ///< frames under way may be gone
+  /// Connection reset AND a new one refused: its process is gone. Never on silence.
+  void on_peer_refused(NodeId peer, TimePoint now);
+
+  // --- from gossip ------------------------------------------------------------------------------------------------
+  /// Everybody known, this node included or not. The leader adds, promotes, replaces and removes members by it. An
+  /// unfounded node with bootstrap_expect = N founds a cluster when it is the lowest id of N live members with the
+  /// same setting and no cluster, and each of the others has durably promised to join.
+  void on_members(std::vector<MemberInfo> members, TimePoint now);
+
+  // --- requests; each ends with exactly one Reply ------------------------------------------------------------------
+  /// At any node. Applied exactly once, however often it has to be sent again.
+  /// Errors: kNoLeader, kNoQuorum, kTimeout, kBusy, kTooLarge, kBadRequest, kStopped.
+  /// The state machine's own decision (a lost CAS ...) is Written::outcome, not an error.
+  void write(RequestNo request, kv::CommandBody command, TimePoint deadline, TimePoint now);
+  /// The Reply says that state() may be read. Errors: kNoLeader, kTimeout, kBusy, kStopped. kStale: none but kStopped.
+  void read(RequestNo request, Consistency consistency, TimePoint deadline, TimePoint now);
+  /// Holder's renewal, design section 5 rule 2: answered by the leader after a quorum round begun after its arrival.
+  /// The holder may count on its lease from the moment at which it called this.
+  /// Errors: kStaleEpoch, kNoLeader, kTimeout, kBusy, kStopped.
+  void renew(RequestNo request, std::string service, kv::Epoch epoch, TimePoint deadline, TimePoint now);
+  /// Founds a cluster of this node alone. Errors: kAlreadyFounded, kConflict (promised to another founding).
+  void bootstrap(RequestNo request, TimePoint now);
+  /// Leader only: hands leadership to `to` (0 = the best voter). Errors: kNotLeader, kNotFound.
+  void transfer_leadership(RequestNo request, NodeId to, TimePoint now);
+  /// Leader only: takes a server out of the configuration. Errors: kNotLeader, kNotFound, kConflict.
+  void remove_server(RequestNo request, NodeId server, TimePoint now);
+
+  // --- waits at this replica (no Reply) ---------------------------------------------------------------------------
+  /// Output::woken names it once the topic's index is above `after`. Errors: kBusy (table full).
+  Result<kv::WatchId> watch(const kv::Topic& topic, kv::Index after);
+  void unwatch(kv::WatchId id);
+
+  // --- time -------------------------------------------------------------------------------------------------------
+  void tick(TimePoint now);
+  [[nodiscard]] TimePoint next_deadline() const;  ///< TimePoint::max() if nothing waits
+  [[nodiscard]] bool has_output() const;
+  [[nodiscard]] Output take_output(TimePoint now);
+
+  // --- looking in -------------------------------------------------------------------------------------------------
+  [[nodiscard]] const kv::StateMachine& state() const;  ///< as of the applied index: stale unless read() allowed it
+  [[nodiscard]] const raft::Raft& raft() const;         ///< for status and checkers
+  [[nodiscard]] Status status(TimePoint now) const;
+  [[nodiscard]] Counters counters() const;
+  [[nodiscard]] const kv::ClusterId& cluster_id() const;  ///< none until founded or joined, and durable
+  [[nodiscard]] NodeId leader() const;                    ///< 0 = unknown
+
+ private:
+  struct Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace store

@@ -1,0 +1,154 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "store/disk/log_store.h"
+#include "store/error.h"
+#include "store/kv/state_machine.h"
+#include "store/raft/raft.h"
+
+/// Values that go into and come out of the Store.
+namespace store {
+
+using raft::Chance;
+using raft::Duration;
+using raft::NodeId;
+using raft::TimePoint;
+using Milliseconds = std::chrono::milliseconds;
+
+/// Chosen by the host, unique among its open requests; comes back in the Reply. Never leaves this process.
+enum class RequestNo : std::uint64_t {};
+
+struct Config {
+  NodeId id;                           ///< this node; not 0; for ever the same in one data directory
+  std::string name;                    ///< for messages and the member directory, <= kv::kNameBytesMax
+  Duration heartbeat = Milliseconds(50);
+  Duration election_min = Milliseconds(250);
+  Duration election_max = Milliseconds(500);
+  Duration read_lease_margin = Milliseconds(50);   ///< raft::Config::lease_margin
+  std::uint32_t voters = 5;                        ///< 1..9; even counts are used as one less
+  Duration replace_after = Milliseconds(60'000);   ///< a voter gone for so long is replaced
+  Duration resend_after = Milliseconds(300);       ///< an unanswered forward is sent again (safe: request ids)
+  std::uint64_t log_keep_entries = 16'384;         ///< log kept behind the applied index for slow followers ...
+  std::size_t log_keep_bytes = std::size_t{8} << 20;  ///< ... but no more payload than this
+  std::size_t pending_writes_max = 1'024;          ///< <= kv::kDedupeWindow / 2; more are refused with kBusy
+  std::size_t pending_reads_max = 4'096;           ///< reads and renewals that wait; more are refused with kBusy
+  std::uint32_t bootstrap_expect = 0;              ///< 0 = not used; 2..9: see on_members()
+};
+
+enum class Liveness : std::uint8_t {
+  kAlive,
+  kDead,  ///< as gossip has it: suspect members still count as alive
+  kLeft,  ///< went for good: leaves the configuration at once, without replace_after
+};
+
+/// One agent as gossip shows it. Gossip proposes, the log decides.
+struct MemberInfo {
+  NodeId id;
+  std::string name;
+  Liveness liveness = Liveness::kAlive;
+  bool wants_vote = true;              ///< may become a voter (a witness or an entry-only agent may not)
+  std::uint32_t bootstrap_expect = 0;  ///< its own setting
+  kv::ClusterId cluster_id;            ///< it belongs to this cluster; none = to no cluster yet
+};
+
+/// How fresh a read has to be.
+enum class Consistency : std::uint8_t {
+  kDefault,     ///< the leader answers under its read lease; a follower asks it for an index
+  kConsistent,  ///< a quorum round that begins after the request
+  kStale,       ///< at once, whatever there is
+};
+
+struct Written {
+  kv::Outcome outcome = kv::Outcome::kDone;
+  kv::Index index{};   ///< entry that decided it
+  kv::Epoch epoch{};   ///< LeaseAcquire with kDone: the granted epoch
+};
+/// state() may be read now, and until the next call into the Store.
+struct Readable {
+  kv::Index applied{};
+  bool known_leader = false;
+  Duration last_contact{};  ///< since the leader was last heard; 0 on the leader and on default/consistent reads
+};
+struct Renewed {};  ///< the lease held when the leader's quorum round ended, and its end was not being decided
+struct Changed {};  ///< bootstrap, remove_server, transfer_leadership: under way or done
+
+struct Reply {
+  RequestNo request{};
+  Result<std::variant<Written, Readable, Renewed, Changed>> result;
+};
+
+/// Bytes for one peer. Frames of one class arrive in order or the connection is reported lost.
+struct PeerFrame {
+  NodeId to;
+  std::string bytes;   ///< <= kFrameBytesMax
+  bool urgent = true;  ///< false: snapshot chunks, on a stream of their own
+};
+inline constexpr std::size_t kFrameBytesMax = (std::size_t{8} << 20) + 1024;
+
+// --- events, in the order in which they happened ------------------------------------------------------------------
+struct LeaderChanged { NodeId leader; raft::Term term; };       ///< leader 0 = unknown
+struct LeaseChanged { std::string service; kv::Lease lease; };  ///< the row after the change; epoch 0 = forgotten
+struct ConfChanged { raft::ConfState conf; };
+struct ClusterFounded { kv::ClusterId id; };                    ///< now durable: announce it in gossip
+/// A peer of another cluster speaks to us. Its frames are dropped. Once per peer and id.
+struct ForeignPeer { NodeId peer; kv::ClusterId theirs, ours; };
+/// A founding waits for this agent; `reason` says why it is stuck. Once per reason.
+struct FoundingWaits { NodeId founder; std::string reason; };
+struct SnapshotInstalled { kv::Index index; };                  ///< the whole state was replaced
+using Event = std::variant<LeaderChanged, LeaseChanged, ConfChanged, ClusterFounded, ForeignPeer, FoundingWaits,
+                           SnapshotInstalled>;
+
+/// A rule was broken or the disk failed: stop the process. Nothing else happens in this core any more.
+struct Fatal {
+  std::string reason;
+};
+
+/// What is to be done, in this order: fatal, frames, persist, replies, events, woken.
+struct Output {
+  std::optional<Fatal> fatal;
+  std::vector<PeerFrame> frames;              ///< may leave at once: what they promise is durable already
+  std::optional<disk::PersistBatch> persist;  ///< at most one is out at a time; answer with on_persisted()
+  std::vector<Reply> replies;
+  std::vector<Event> events;
+  std::vector<kv::WatchId> woken;
+  [[nodiscard]] bool empty() const {
+    return !fatal && frames.empty() && !persist && replies.empty() && events.empty() && woken.empty();
+  }
+};
+
+// --- status -------------------------------------------------------------------------------------------------------
+struct ServerStatus {
+  NodeId id;
+  std::string name;     ///< from the directory or gossip; may be empty
+  bool voter = false;   ///< else learner
+  bool alive = false;   ///< as gossip or Raft last saw it
+  std::optional<raft::PeerStatus> progress;  ///< leader only
+};
+struct Status {
+  NodeId leader;
+  raft::Role role = raft::Role::kFollower;
+  bool learner = false, in_configuration = false;
+  raft::Term term;
+  raft::Index first, last, commit, applied, durable_applied;
+  kv::ClusterId cluster_id;
+  std::vector<ServerStatus> servers;   ///< the configuration, this node included, by id
+  std::vector<std::string> missing;    ///< voters that do not answer, by name (id if nameless)
+  bool conf_change_pending = false;
+};
+
+/// Counters since the start, and how full the bounded tables are (invariant I5).
+struct Counters {
+  std::uint64_t frames_malformed = 0, frames_foreign = 0, frames_refused = 0;
+  std::uint64_t writes = 0, writes_forwarded = 0, writes_resent = 0, writes_repeated = 0;
+  std::uint64_t reads = 0, renewals = 0, expires = 0, batches = 0;
+  std::uint64_t snapshots_sent = 0, snapshots_installed = 0, conf_changes = 0;
+  std::size_t pending_writes = 0, pending_reads = 0, snapshot_bytes_in = 0, snapshot_bytes_out = 0;
+};
+
+}  // namespace store
