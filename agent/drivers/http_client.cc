@@ -1,0 +1,120 @@
+#include "agent/drivers/http_client.h"
+
+#include <cassert>
+#include <utility>
+
+namespace agent::drivers {
+
+using proxy::http1::Flow;
+
+HttpClient::HttpClient(io::Loop& loop, io::Address to, std::string host)
+    : loop_(loop),
+      to_(std::move(to)),
+      host_(std::move(host)),
+      parser_(proxy::http1::Limits{.body_bytes_max = kBodyBytesMax}),
+      timer_(loop, [this] { fail({io::Errc::kTimedOut, "no answer from " + to_.to_string() + " in time"}); }) {}
+
+HttpClient::~HttpClient() = default;
+
+void HttpClient::close() {
+  done_ = nullptr;
+  stream_.reset();
+  timer_.disarm();
+}
+
+void HttpClient::request(std::string_view method, std::string_view target,
+                         const std::vector<proxy::http1::TextHeader>& headers, std::string_view body,
+                         io::TimePoint deadline, Done done) {
+  assert(!done_);
+  done_ = std::move(done);
+  method_ = proxy::http1::method_of(method);
+  deadline_ = deadline;
+  out_.clear();
+  proxy::http1::append_request(out_, method, target, host_, headers, body);
+  timer_.arm(deadline);
+  fresh_ = stream_ == nullptr;
+  if (fresh_) connect();
+  else send();
+}
+
+void HttpClient::connect() {
+  fresh_ = true;
+  stream_ = io::TcpStream::connect(loop_, to_, deadline_, this);
+}
+
+void HttpClient::on_open() { send(); }
+
+void HttpClient::send() {
+  answer_ = {};
+  answered_ = false;
+  complete_ = false;
+  keep_ = false;
+  parser_.reset();
+  parser_.expect(method_);
+  stream_->read_start();
+  // A failure found here is reported by on_error as well, from the loop.
+  static_cast<void>(stream_->write(proxy::http1::bytes_of(out_)));
+}
+
+void HttpClient::on_read(std::span<const std::byte> bytes) {
+  if (!done_) {  // nobody asked: the other side breaks the protocol
+    stream_.reset();
+    if (idle_closed_) idle_closed_();
+    return;
+  }
+  answered_ = true;
+  while (!bytes.empty() && !complete_) {
+    const auto used = parser_.feed(bytes, *this);
+    if (!used) return fail({io::Errc::kIo, "answer of " + to_.to_string() + " is no HTTP/1.1: " + used.error().detail});
+    bytes = bytes.subspan(*used);
+  }
+  if (!complete_) return;
+  if (!keep_ || !bytes.empty()) stream_.reset();
+  finish(std::move(answer_));
+}
+
+Flow HttpClient::on_head(const proxy::http1::ResponseHead& head) {
+  if (!head.interim()) {
+    answer_.status = head.status;
+    keep_ = head.keep_alive;
+  }
+  return Flow::kContinue;
+}
+
+void HttpClient::on_body(proxy::http1::Bytes bytes) { answer_.body += proxy::http1::text_of(bytes); }
+
+void HttpClient::on_end(std::span<const proxy::http1::Header>) { complete_ = true; }
+
+void HttpClient::on_end() {
+  if (done_ && answered_ && parser_.finish(*this) && complete_) {
+    stream_.reset();
+    finish(std::move(answer_));
+    return;
+  }
+  on_error({io::Errc::kReset, to_.to_string() + " closed the connection"});
+}
+
+void HttpClient::on_error(const io::Error& error) {
+  const io::Error kept = error;
+  stream_.reset();
+  if (!done_) {
+    if (idle_closed_) idle_closed_();
+  } else if (!fresh_ && !answered_) {
+    connect();
+  } else {
+    fail(kept);
+  }
+}
+
+void HttpClient::fail(io::Error error) {
+  stream_.reset();
+  finish(tl::make_unexpected(std::move(error)));
+}
+
+void HttpClient::finish(io::Result<HttpAnswer> result) {
+  timer_.disarm();
+  const Done done = std::exchange(done_, nullptr);
+  if (done) done(std::move(result));
+}
+
+}  // namespace agent::drivers
