@@ -1,0 +1,186 @@
+#include "tests/sim/disk.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace sim {
+
+using store::disk::LoadedState;
+using store::disk::PersistBatch;
+using store::raft::Entry;
+
+std::string DiskImage::apply(const PersistBatch& batch) {
+  std::string wrong;
+  if (batch.hard) {
+    const auto& before = state.hard;
+    if (batch.hard->term < before.term ||
+        (batch.hard->term == before.term && before.vote && batch.hard->vote != before.vote)) {
+      wrong = "hard state goes back: term " + std::to_string(before.term.value) + " vote " +
+              std::to_string(before.vote.value) + " to term " + std::to_string(batch.hard->term.value) + " vote " +
+              std::to_string(batch.hard->vote.value);
+    }
+    state.hard = *batch.hard;
+  }
+  if (batch.replace_all) {
+    assert(batch.applied);
+    records.clear();
+    state.entries.clear();
+    state.start = {batch.applied->index, batch.applied->term};
+  }
+  if (!batch.entries.empty()) {
+    const std::uint64_t first = batch.entries.front().index.value;
+    const std::uint64_t base = state.start.index.value;
+    if (first <= base || first > base + state.entries.size() + 1) {
+      return "entries begin at " + std::to_string(first) + ", log holds " + std::to_string(base + 1) + ".." +
+             std::to_string(base + state.entries.size());
+    }
+    if (first <= state.applied.index.value) {
+      wrong = "entries replace the applied index " + std::to_string(state.applied.index.value);
+    }
+    state.entries.resize(first - base - 1);
+    state.entries.insert(state.entries.end(), batch.entries.begin(), batch.entries.end());
+  }
+  for (const store::kv::Record& record : batch.records) {
+    if (record.value) {
+      records[record.key] = *record.value;
+    } else {
+      records.erase(record.key);
+    }
+  }
+  if (batch.applied) {
+    state.applied = *batch.applied;
+  }
+  if (batch.trim && batch.trim->index > state.start.index) {
+    if (batch.trim->index > state.applied.index) {
+      wrong = "trims to " + std::to_string(batch.trim->index.value) + ", applied is " +
+              std::to_string(state.applied.index.value);
+    }
+    const std::uint64_t count =
+        std::min<std::uint64_t>(batch.trim->index.value - state.start.index.value, state.entries.size());
+    state.entries.erase(state.entries.begin(), state.entries.begin() + static_cast<std::ptrdiff_t>(count));
+    state.start = *batch.trim;
+  }
+  if (batch.cluster_id) {
+    if (!state.cluster_id.is_none() && state.cluster_id != *batch.cluster_id) {
+      wrong = "cluster id changes";
+    }
+    state.cluster_id = *batch.cluster_id;
+  }
+  if (batch.grant) {
+    state.grant = *batch.grant;
+  }
+  return wrong;
+}
+
+LoadedState DiskImage::loaded() const {
+  LoadedState out = state;
+  for (const auto& [key, value] : records) {
+    out.records.push_back({key, value});
+  }
+  return out;
+}
+
+bool DiskImage::holds(store::raft::Index index, store::raft::Term term) const {
+  if (index <= state.start.index) {
+    return true;
+  }
+  const std::uint64_t offset = index.value - state.start.index.value - 1;
+  return offset < state.entries.size() && state.entries[offset].term == term;
+}
+
+Disk::Disk(Scheduler* scheduler, std::uint64_t seed, std::uint64_t machine)
+    : scheduler_(scheduler), random_(seed, 0x6469736b00U + machine) {
+  durable_.state.start_count = 0;
+}
+
+void Disk::absorb(const PersistBatch& batch) {
+  const std::string wrong = durable_.apply(batch);
+  if (complaint_.empty()) {
+    complaint_ = wrong;
+  }
+}
+
+LoadedState Disk::open() {
+  // Recovery reads the page cache and rewrites what it read, synced.
+  for (const PersistBatch& batch : cached_) {
+    absorb(batch);
+  }
+  cached_.clear();
+  broken_ = false;
+  ++durable_.state.start_count;
+  return durable_.loaded();
+}
+
+void Disk::write(PersistBatch batch, Done done) {
+  queue_.push_back({std::move(batch), std::move(done)});
+  waiting_max_ = std::max(waiting_max_, queue_.size());
+  if (!busy_) {
+    begin();
+  }
+}
+
+void Disk::begin() {
+  busy_ = true;
+  Nanos duration = temper_.sync + random_.exponential(temper_.jitter);
+  if (random_.chance_ppm(temper_.hiccup_ppm)) {
+    duration += random_.between(0, temper_.hiccup);
+  }
+  const bool ok = !broken_ && !random_.chance_ppm(temper_.failure_ppm);
+  cached_.push_back(queue_.front().batch);
+  scheduler_->after(duration, [this, life = life_, ok] { finish(life, ok); });
+}
+
+void Disk::finish(std::uint64_t life, bool ok) {
+  if (life != life_) {
+    return;
+  }
+  ++syncs_;
+  if (!ok) {
+    broken_ = true;  // what of it is on the disk is anybody's guess: it stays in the cache until a crash decides
+  } else if (!temper_.lies) {
+    for (const PersistBatch& batch : cached_) {
+      absorb(batch);
+    }
+    cached_.clear();
+  }
+  const Done done = std::move(queue_.front().done);
+  queue_.pop_front();
+  busy_ = false;
+  if (!queue_.empty()) {
+    begin();
+  }
+  done(ok);
+}
+
+void Disk::process_killed() {
+  // The batch being written may not have left the process yet.
+  if (busy_ && !cached_.empty() && random_.chance_ppm(500'000)) {
+    cached_.pop_back();
+  }
+  queue_.clear();
+  busy_ = false;
+  ++life_;
+}
+
+void Disk::power_lost() {
+  queue_.clear();
+  busy_ = false;
+  ++life_;
+  // The cache reaches the disk in order up to some byte; the batch with that byte in it is torn and worth nothing.
+  std::uint64_t bytes = 0;
+  std::vector<std::uint64_t> ends;
+  for (const PersistBatch& batch : cached_) {
+    bytes += 64;
+    for (const Entry& entry : batch.entries) bytes += 32 + entry.data.size();
+    for (const store::kv::Record& record : batch.records) bytes += record.key.size() + (record.value ? record.value->size() : 0);
+    ends.push_back(bytes);
+  }
+  const std::uint64_t reached = random_.below(bytes + 1);
+  for (std::size_t i = 0; i < cached_.size() && ends[i] <= reached; ++i) {
+    absorb(cached_[i]);
+  }
+  cached_.clear();
+}
+
+}  // namespace sim

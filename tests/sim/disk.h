@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/disk/log_store.h"
+#include "tests/sim/scheduler.h"
+#include "tests/support/random.h"
+
+namespace sim {
+
+/// What stands on a disk: the same values that LogStore::load() answers, with the records by key.
+/// Ownership: a value.
+struct DiskImage {
+  store::disk::LoadedState state;             ///< its `records` stay empty until loaded()
+  std::map<std::string, std::string> records;
+
+  /// Applies one batch as store/disk/log_store.h orders it. @return what is wrong with the batch, empty if nothing
+  std::string apply(const store::disk::PersistBatch& batch);
+  [[nodiscard]] store::disk::LoadedState loaded() const;
+  /// Is the entry (index, term) here, in the log or covered by what lies before the log?
+  [[nodiscard]] bool holds(store::raft::Index index, store::raft::Term term) const;
+};
+
+/// The disk of one machine under its storage thread: batches are written in the order in which they were handed over,
+/// one at a time, each followed by its fsync.
+/// Crash rules: a killed process loses the batches it had not begun to write; what reached the page cache survives.
+///   Lost power leaves what was synced plus some of the bytes that were not: whole batches up to a point, then a torn
+///   one, which its checksum gives away and recovery drops (kTolerateCorruptedTailRecords).
+/// Ownership: outlives the processes of its machine. Bound: as many batches as the Store keeps in flight.
+class Disk {
+ public:
+  using Done = std::function<void(bool ok)>;  ///< false: the write or fsync failed; nothing more is taken
+
+  Disk(Scheduler* scheduler, std::uint64_t seed, std::uint64_t machine);
+
+  /// A new process opens the directory: counts the start, makes what it reads durable.
+  store::disk::LoadedState open();
+  /// Hands one batch to the storage thread. `done` runs when it is durable.
+  void write(store::disk::PersistBatch batch, Done done);
+
+  void process_killed();
+  void power_lost();
+
+  struct Temper {
+    Nanos sync = 150 * kMicrosecond;   ///< write + fdatasync of one batch
+    Nanos jitter = 60 * kMicrosecond;  ///< mean of an exponential on top
+    std::uint32_t hiccup_ppm = 5'000;  ///< chance of an extra wait of up to `hiccup`
+    Nanos hiccup = 8 * kMillisecond;
+    std::uint32_t failure_ppm = 0;     ///< chance that a sync fails
+    bool lies = false;                 ///< says "synced" without syncing: for the test that the simulator notices
+  };
+  Temper& temper() { return temper_; }
+
+  /// What would survive the loss of power right now, at least.
+  [[nodiscard]] const DiskImage& durable() const { return durable_; }
+  [[nodiscard]] const std::string& complaint() const { return complaint_; }  ///< a batch that broke the rules
+  [[nodiscard]] std::uint64_t syncs() const { return syncs_; }
+  [[nodiscard]] std::size_t waiting_max() const { return waiting_max_; }  ///< most batches ever in flight
+
+ private:
+  struct Job {
+    store::disk::PersistBatch batch;
+    Done done;
+  };
+  void begin();
+  void finish(std::uint64_t life, bool ok);
+  void absorb(const store::disk::PersistBatch& batch);
+
+  Scheduler* scheduler_;
+  support::Random random_;
+  Temper temper_;
+  DiskImage durable_;
+  std::vector<store::disk::PersistBatch> cached_;  ///< written, not synced, oldest first
+  std::deque<Job> queue_;                          ///< front: being written
+  bool busy_ = false;
+  bool broken_ = false;
+  std::uint64_t life_ = 0;
+  std::uint64_t syncs_ = 0;
+  std::size_t waiting_max_ = 0;
+  std::string complaint_;
+};
+
+}  // namespace sim
