@@ -87,7 +87,8 @@ void CheckDriver::on_answer(const io::Result<HttpAnswer>& answer) {
   const bool contradicts = tracker_.contrary_count() != 0;
   timer_.arm_after(again_ ? io::Milliseconds(0) : contradicts ? std::min(kQuickInterval, settings_.every) : settings_.every);
   reason_ = std::move(verdict.reason);
-  if (now == health_) return;
+  const bool good = verdict.result == proxy::CheckResult::kOk || verdict.result == proxy::CheckResult::kDegraded;
+  if (now == health_ || (health_ == InstanceHealth::kUnknown && good && contradicts)) return;
   health_ = now;
   on_change_(health_, reason_);
 }
