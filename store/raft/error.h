@@ -13,7 +13,7 @@ enum class Errc {
   kTransferring,          ///< leadership is being handed over: ask again, most likely at the next leader
   kUncommittedFull,       ///< Config::uncommitted_bytes_max reached: nothing was appended; retry when commit moves
   kLogFull,               ///< Config::log_bytes_max reached: the host must compact first; nothing was appended
-  kEntryTooLarge,         ///< one entry is over kEntryBytesMax, or the proposal is empty or over kProposalEntriesMax
+  kEntryTooLarge,         ///< one entry is over kEntryBytesMax, or the proposal is empty or over kEntriesMax entries
   kConfChangePending,     ///< an earlier configuration change is not applied yet, or a joint one is not left yet
   kConfChangeTooEarly,    ///< no entry of the own term is committed yet (thesis 4.1 erratum, 6.4)
   kConfChangeInvalid,     ///< the change cannot be made to the present configuration; detail says why

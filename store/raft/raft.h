@@ -49,6 +49,7 @@ struct Config {
   bool check_quorum = true;   ///< thesis 6.2: a leader without a quorum steps down; voters ignore candidates while led
   bool quiet_start = true;    ///< give no vote in the first election_timeout_min: a restart keeps no promise to a lease
   bool step_down_on_removal = true;  ///< a leader that is removed or demoted stops leading when the change is applied
+  bool hand_over_on_removal = true;  ///< and asks the voter with the longest log to stand at once
   bool apply_before_persist = false;  ///< hand out committed entries that are not yet on the own disk
   ConfChangeGuard conf_change_guard = ConfChangeGuard::kOwnTermCommitted;
   SendPolicy send_policy = SendPolicy::kOnOutput;
@@ -281,6 +282,7 @@ class Raft {
   void send(Message message);
   void restart_election_timer();
   void tick_leader();
+  void follow_peer_refused();
 
   // raft_election.cc
   void hup(CampaignKind kind);
@@ -320,6 +322,7 @@ class Raft {
   void note_committed(Index from);
   void send_timeout_now(NodeId to);
   void own_disk_caught_up();
+  [[nodiscard]] NodeId best_successor() const;
 
   // raft_conf.cc
   Result<void> check_conf_change(const ConfChange& change) const;
@@ -368,7 +371,7 @@ class Raft {
   Duration election_timeout_{};    // randomised
   TimePoint heartbeat_due_;
   TimePoint leader_since_;
-  TimePoint quiet_until_;
+  TimePoint promise_until_;        // to the leader heard last (or, after a restart, to an unknown one): no vote before
   TimePoint refused_until_;        // after PeerRefused: campaign again quickly until then
   std::optional<TimePoint> campaign_at_;
 
