@@ -41,7 +41,7 @@ class WriteGate {
 /// An open stream without a loop, on its way to another thread. Movable; destroying it closes the descriptor.
 class DetachedStream {
  public:
-  DetachedStream() = default;
+  DetachedStream();  ///< invalid
   DetachedStream(int fd, std::unique_ptr<TlsEngine> tls, std::vector<std::byte> unread);
   ~DetachedStream();
   DetachedStream(DetachedStream&& other) noexcept;

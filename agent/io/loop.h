@@ -84,6 +84,7 @@ class Loop {
   Handle<uv_idle_s> idle_;  // active while something is queued: the loop does not sleep then
   Deferral* first_ = nullptr;
   Deferral* last_ = nullptr;
+  std::size_t linked_count_ = 0;
   std::vector<std::function<void()>> posted_;
   std::vector<std::byte> cipher_slab_;
   std::vector<std::byte> plain_slab_;

@@ -52,6 +52,7 @@ class TcpListener {
   Loop& loop_;
   std::shared_ptr<OnAccept> on_accept_;
   int fd_ = -1;
+  std::uint64_t unix_inode_ = 0;  // of the path we made; a later one at the same place is not ours
   bool paused_ = false;
   Address local_;
   Counters counters_;

@@ -50,17 +50,20 @@ class TcpStream final : public ByteStream {
   enum class State : std::uint8_t { kConnecting, kOpen, kDead };
   TcpStream(Loop& loop, int fd, State state);
   static void on_poll(uv_poll_s* handle, int status, int events);
+  void start_connect(const Address& to, TimePoint deadline);
   void watch();
   bool deliver_unread();
   void on_readable();
   void on_writable();
+  void on_socket_error();
   void finish_connect();
-  void flush_queue();
   Result<std::size_t> send_some(Buffers buffers);
   void enqueue(Buffers buffers, std::size_t skip);
+  void after_queue_empty();
+  void cut();
+  void die(Error error);
   void fail_later(Error error);
-  void close_fd();
-  void report();
+  void run_deferred();
 
   Loop& loop_;
   int fd_;
@@ -68,8 +71,6 @@ class TcpStream final : public ByteStream {
   bool reading_ = false;
   bool ended_ = false;         // FIN seen
   bool shutdown_wanted_ = false;
-  bool shutdown_done_ = false;
-  bool drained_due_ = false;
   int watched_ = 0;            // events the loop watches for now
   StreamSink* sink_ = nullptr;
   const WriteGate* gate_ = nullptr;
@@ -79,7 +80,7 @@ class TcpStream final : public ByteStream {
   std::size_t queue_bytes_max_ = kWriteQueueBytesMax;
   std::vector<std::byte> unread_;
   std::unique_ptr<Error> failure_;  // found inside a call, reported from the end of the turn
-  Deferral report_;
+  Deferral deferred_;
   std::unique_ptr<Timer> connect_timer_;
 };
 

@@ -35,6 +35,7 @@ class Thread {
   Thread() = default;
   Tasks::Sender tasks_;
   Tasks::Sender stops_;  // apart from tasks_, so that a full queue cannot keep a stop out
+  std::function<void()> stop_;  // stops the loop; runs on the thread
   std::thread thread_;
 };
 
