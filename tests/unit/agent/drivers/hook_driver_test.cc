@@ -1,0 +1,103 @@
+#include "agent/drivers/hook_driver.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "tests/unit/agent/drivers/fake_instance.h"
+
+namespace agent::drivers {
+namespace {
+
+using namespace std::chrono_literals;
+
+class HookDriverTest : public ::testing::Test {
+ protected:
+  HookDriverTest() {
+    char pattern[] = "/tmp/outrigger-hook-XXXXXX";
+    directory = ::mkdtemp(pattern);
+  }
+  ~HookDriverTest() override { std::filesystem::remove_all(directory); }
+  HookCall shell(const std::string& script, const std::string& name = "promote") {
+    return {{{"/bin/sh", "-c", script}, {}, {}, {}}, name, R"({"role":"primary"})", {{"OUTRIGGER_EPOCH", "7"}}};
+  }
+  std::string content(const std::string& file) {
+    std::ifstream in(directory + "/" + file);
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+  std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
+  std::string directory;
+  std::vector<HookReport> reports;
+  std::optional<HookDriver> driver;
+  void make(io::Milliseconds timeout) {
+    driver.emplace(*loop, timeout, [this](const HookReport& report) { reports.push_back(report); });
+  }
+};
+
+TEST_F(HookDriverTest, AProgramGetsTheDocumentAndTheEpoch) {
+  make(2s);
+  driver->call(shell("cat > " + directory + "/in; printf %s \"$OUTRIGGER_EPOCH\" > " + directory + "/epoch"));
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 1; }));
+  EXPECT_TRUE(reports[0].ok) << reports[0].detail;
+  EXPECT_EQ(content("in"), R"({"role":"primary"})");
+  EXPECT_EQ(content("epoch"), "7");
+}
+
+TEST_F(HookDriverTest, FailureDeadlineAndAMissingProgramAreReported) {
+  make(100ms);
+  driver->call(shell("echo broken >&2; exit 3"));
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 1; }));
+  EXPECT_FALSE(reports[0].ok);
+  EXPECT_EQ(reports[0].detail, "exit code 3: broken\n");
+  driver->call(shell("exec sleep 60"));
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 2; }));
+  EXPECT_EQ(reports[1].detail, "killed at its deadline");
+  driver->call({{{"/nonexistent/hook"}, {}, {}, {}}, "demote", "{}", {}});
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 3; }));
+  EXPECT_FALSE(reports[2].ok);
+}
+
+TEST_F(HookDriverTest, OneRunsAtATimeAndOnlyTheNewestWaits) {
+  make(2s);
+  const std::string add = " >> " + directory + "/order; ";
+  driver->call(shell("echo 1" + add));
+  loop->run_once();
+  driver->call(shell("echo 2" + add));
+  driver->call(shell("echo 3" + add, "demote"));
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 2; }));
+  EXPECT_EQ(content("order"), "1\n3\n");
+  EXPECT_EQ(reports[1].name, "demote");
+}
+
+TEST_F(HookDriverTest, AnUrlIsPosted) {
+  FakeInstance instance{*loop};
+  make(2s);
+  auto target = parse_hook_url("http://" + instance.address.to_string() + "/ha/role?x=1");
+  ASSERT_TRUE(target);
+  driver->call({*target, "promote", "{\"a\":1}", {}});
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 1; }));
+  EXPECT_TRUE(reports[0].ok) << reports[0].detail;
+  EXPECT_EQ(instance.requests.at(0), "POST /ha/role?x=1 {\"a\":1}");
+  instance.status = 503;
+  driver->call({*target, "promote", "{}", {}});
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 2; }));
+  EXPECT_FALSE(reports[1].ok);
+}
+
+TEST(HookUrl, OnlyPlainNumericHttp) {
+  EXPECT_TRUE(parse_hook_url("http://127.0.0.1:80"));
+  EXPECT_EQ(parse_hook_url("http://127.0.0.1:80")->path, "/");
+  for (const char* bad : {"https://127.0.0.1:80/", "127.0.0.1:80", "http://name:80/", "http://127.0.0.1/"}) {
+    const auto target = parse_hook_url(bad);
+    ASSERT_FALSE(target) << bad;
+    EXPECT_EQ(target.error().code, io::Errc::kInvalidArgument);
+  }
+}
+
+}  // namespace
+}  // namespace agent::drivers
