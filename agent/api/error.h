@@ -39,11 +39,8 @@ struct ErrorRow {
   std::string_view consul_text;           ///< body under /v1 when clients parse it; empty = the detail
   std::string_view hint;                  ///< what the caller can do
   std::chrono::milliseconds retry_after;  ///< 0 = retrying the same is of no use
-  int exit_code;                          ///< of `outrigger VERB`: 1 failed, 2 usage
+  int exit_code;                          ///< that `outrigger VERB` ends with when it meets `status`: 1 failed, 2 usage
 };
 /// Never fails: every enumerator has a row (a test walks all of them).
 [[nodiscard]] const ErrorRow& error_row(Errc code);
-/// The row whose `name` is this; nullptr for a name that we never send. For the CLI.
-[[nodiscard]] const ErrorRow* error_row(std::string_view name);
-
 }  // namespace agent::api

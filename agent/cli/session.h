@@ -1,0 +1,66 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/cli/cli.h"
+#include "agent/cli/http_client.h"
+
+/// What all verbs share: the options that every one has, calls to the API, and the two ways to print. Private to cli.
+namespace agent::cli {
+
+using Json = nlohmann::json;
+
+/// One command line on its way from options to an exit code.
+/// Ownership: lives through run(); verbs keep a reference in the action that they leave in `chosen`.
+struct Session {
+  explicit Session(Host& host_in) : host(host_in) {}
+
+  Host& host;
+  std::string api;                   ///< --api, else OUTRIGGER_API, else CONSUL_HTTP_ADDR, else 127.0.0.1:8500
+  std::string output = "text";       ///< --output: "text" or "json"
+  std::uint32_t timeout_ms = 10000;  ///< --timeout
+  std::function<int()> chosen;       ///< left by the verb that was parsed; its result is the exit code
+
+  [[nodiscard]] bool json() const { return output == "json"; }
+
+  /// Adds --api, --output and --timeout to a verb that speaks to an agent.
+  void add_client_options(CLI::App& verb);
+  /// Adds only --output.
+  void add_output_option(CLI::App& verb);
+
+  /// Asks the agent. @return the reply when its status is 2xx or `also_good`; otherwise prints why and leaves the exit
+  /// code in `code`.
+  std::optional<HttpReply> call(const std::string& method, const std::string& target, int& code,
+                                const std::string& body = {}, int also_good = 0);
+  /// As `call`, with the body parsed; an answer that is no JSON is a failure too.
+  std::optional<Json> call_json(const std::string& method, const std::string& target, int& code,
+                                const std::string& body = {});
+  /// The reply's body as JSON; prints why not and leaves the exit code in `code`.
+  std::optional<Json> parse(const HttpReply& reply, int& code);
+  /// Asks for something to be done: prints `done` or, under -o json, {"ok":true} with the reply's fields.
+  int act(const std::string& method, const std::string& target, const std::string& done, const std::string& body = {});
+  /// Prints a failure of our own: {"code":"failed",...} under -o json. @return kExitFailed.
+  int fail(const std::string& message, const std::string& hint = {});
+  void print(const Json& value) { host.out << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n"; }
+  /// Columns as wide as their widest cell, two blanks apart.
+  void print_table(const std::vector<std::vector<std::string>>& rows);
+
+ private:
+  [[nodiscard]] int report(const HttpReply& reply);
+};
+
+/// A field as text for people: strings bare, numbers and booleans as JSON, null and missing as "-".
+[[nodiscard]] std::string cell(const Json& object, const std::string& key);
+
+// Each adds its verbs to `app`; the verb that is parsed sets `session.chosen`.
+void add_kv_verbs(CLI::App& app, Session& session);
+void add_cluster_verbs(CLI::App& app, Session& session);   ///< members join leave raft upstreams drain
+void add_election_verbs(CLI::App& app, Session& session);  ///< role election switchover
+void add_agent_verbs(CLI::App& app, Session& session);     ///< agent validate
+void add_init_verbs(CLI::App& app, Session& session);      ///< init keygen version
+
+}  // namespace agent::cli

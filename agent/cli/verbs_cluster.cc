@@ -1,0 +1,126 @@
+#include <memory>
+#include <ostream>
+
+#include "agent/cli/session.h"
+
+namespace agent::cli {
+namespace {
+
+using Row = std::vector<std::string>;
+
+/// Elements of the list `key` in `object`; none when there is no such list.
+Json list_of(const Json& object, const std::string& key) {
+  if (!object.is_object()) return Json::array();
+  const auto it = object.find(key);
+  return it != object.end() && it->is_array() ? *it : Json::array();
+}
+
+int run_members(Session& session) {
+  int code = kExitOk;
+  const auto reply = session.call_json("GET", "/outrigger/v1/peers", code);
+  if (!reply) return code;
+  if (session.json()) return session.print(*reply), kExitOk;
+  std::vector<Row> rows{{"NAME", "ADDRESS", "STATE", "RTT", "API", "ZONE"}};
+  for (const auto& peer : list_of(*reply, "peers")) {
+    const std::string rtt = cell(peer, "rtt_ms");
+    const auto tags = peer.value("tags", Json::object());
+    rows.push_back({cell(peer, "name"), cell(peer, "address") + ":" + cell(peer, "gossip_port"), cell(peer, "state"),
+                    rtt == "-" ? rtt : rtt + " ms", cell(peer, "api_address"), cell(tags, "zone")});
+  }
+  session.print_table(rows);
+  return kExitOk;
+}
+
+int run_raft(Session& session) {
+  int code = kExitOk;
+  const auto reply = session.call_json("GET", "/outrigger/v1/raft", code);
+  if (!reply) return code;
+  if (session.json()) return session.print(*reply), kExitOk;
+  session.host.out << "role " << cell(*reply, "role") << ", term " << cell(*reply, "term") << ", leader "
+                   << cell(*reply, "leader_name") << ", commit " << cell(*reply, "commit_index") << ", applied "
+                   << cell(*reply, "applied_index") << ", last " << cell(*reply, "last_index") << "\n";
+  std::vector<Row> rows{{"NAME", "ID", "ADDRESS", "ROLE", "MATCH", "LAST CONTACT"}};
+  for (const auto& peer : list_of(*reply, "peers")) {
+    const std::string contact = cell(peer, "last_contact_ms");
+    const bool leads = cell(peer, "is_leader") == "true", votes = cell(peer, "is_voter") == "true";
+    rows.push_back({cell(peer, "name"), cell(peer, "id"), cell(peer, "address"),
+                    leads   ? "leader"
+                    : votes ? "voter"
+                            : "learner",
+                    cell(peer, "match_index"), contact == "-" ? contact : contact + " ms"});
+  }
+  session.print_table(rows);
+  std::string missing;
+  for (const auto& name : list_of(*reply, "missing"))
+    if (name.is_string()) missing += (missing.empty() ? "" : ", ") + name.get_ref<const std::string&>();
+  if (!missing.empty()) session.host.out << "no answer from: " << missing << "\n";
+  return kExitOk;
+}
+
+int run_upstreams(Session& session) {
+  int code = kExitOk;
+  const auto reply = session.call_json("GET", "/outrigger/v1/upstreams", code);
+  if (!reply) return code;
+  if (session.json()) return session.print(*reply), kExitOk;
+  std::vector<Row> rows{
+      {"SERVICE", "ENDPOINT", "ADDRESS", "HEALTH", "WEIGHT", "IN FLIGHT", "REQUESTS", "FAILURES", "NOTE"}};
+  for (const auto& upstream : list_of(*reply, "upstreams"))
+    for (const auto& endpoint : list_of(upstream, "endpoints")) {
+      std::string note = cell(endpoint, "reason") == "-" ? "" : cell(endpoint, "reason");
+      if (const auto rest = cell(endpoint, "ejected_for_ms"); rest != "-" && rest != "0")
+        note = "ejected for " + rest + " ms; " + note;
+      if (cell(endpoint, "is_draining") == "true") note = "draining; " + note;
+      if (cell(endpoint, "is_backup") == "true") note = "backup; " + note;
+      while (note.ends_with("; ")) note.resize(note.size() - 2);
+      rows.push_back({cell(upstream, "service"), cell(endpoint, "name"), cell(endpoint, "address"),
+                      cell(endpoint, "health"), cell(endpoint, "weight"), cell(endpoint, "in_flight"),
+                      cell(endpoint, "requests"), cell(endpoint, "failures"), note});
+    }
+  session.print_table(rows);
+  return kExitOk;
+}
+
+CLI::App& client_verb(CLI::App& app, Session& session, const std::string& name, const std::string& help) {
+  CLI::App& verb = *app.add_subcommand(name, help);
+  session.add_client_options(verb);
+  return verb;
+}
+
+}  // namespace
+
+void add_cluster_verbs(CLI::App& app, Session& session) {
+  client_verb(app, session, "members", "who is in the mesh and how they are").callback([&session] {
+    session.chosen = [&session] { return run_members(session); };
+  });
+  client_verb(app, session, "raft", "state of the replicated store and its voters").callback([&session] {
+    session.chosen = [&session] { return run_raft(session); };
+  });
+  client_verb(app, session, "upstreams", "the instances as the proxy sees them").callback([&session] {
+    session.chosen = [&session] { return run_upstreams(session); };
+  });
+
+  CLI::App& join = client_verb(app, session, "join", "let the agent join a mesh through other agents");
+  const auto addresses = std::make_shared<std::vector<std::string>>();
+  join.add_option("address", *addresses, "gossip address of a member, ip:port or name:port")->required();
+  join.callback([&session, addresses] {
+    session.chosen = [&session, addresses] {
+      return session.act("PUT", "/outrigger/v1/join", "joined", Json{{"addresses", *addresses}}.dump());
+    };
+  });
+
+  client_verb(app, session, "leave", "hand over, tell the others, stop the agent").callback([&session] {
+    session.chosen = [&session] { return session.act("PUT", "/outrigger/v1/leave", "the agent has left"); };
+  });
+
+  CLI::App& drain = client_verb(app, session, "drain", "hand over and take no new requests; waits until none is left");
+  const auto off = std::make_shared<bool>(false);
+  drain.add_flag("--off", *off, "end draining");
+  drain.callback([&session, off] {
+    session.chosen = [&session, off] {
+      return *off ? session.act("PUT", "/outrigger/v1/drain?enable=false", "no longer draining")
+                  : session.act("PUT", "/outrigger/v1/drain?enable=true", "drained");
+    };
+  });
+}
+
+}  // namespace agent::cli
