@@ -1,0 +1,305 @@
+"""Starts, watches and ends the processes of a small cluster on loopback: exchange, traders, agents.
+
+Every process is ended by its own id. Children die with this process, unless they are told to outlive it.
+"""
+
+import ctypes
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
+class TooLate(Exception):
+    """Something that was waited for did not happen in time."""
+
+
+def now():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def wait_until(check, seconds, what, pause=0.02):
+    """Polls `check` until it is true. @return what it answered; TooLate names `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise TooLate(f"{what}: not within {seconds:g} s")
+        time.sleep(pause)
+
+
+def free_ports(count):
+    """Ports of 127.0.0.1 that are free for TCP and UDP right now, none of them twice."""
+    held, ports = [], []
+    while len(ports) < count:
+        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        held += [tcp, udp]
+        tcp.bind(("127.0.0.1", 0))
+        try:
+            udp.bind(("127.0.0.1", tcp.getsockname()[1]))
+        except OSError:
+            continue
+        ports.append(tcp.getsockname()[1])
+    for each in held:
+        each.close()
+    return ports
+
+
+def request(address, method, path, body=None, headers=None, timeout=2.0):
+    """One request on a connection of its own. @return (status, headers with lower-case names, body bytes)."""
+    host, port = address.rsplit(":", 1)
+    connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
+    try:
+        connection.request(method, path, body, headers or {})
+        reply = connection.getresponse()
+        return reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
+    finally:
+        connection.close()
+
+
+def get_json(address, path, timeout=2.0):
+    """The JSON of a 200, else None."""
+    try:
+        status, _, body = request(address, "GET", path, timeout=timeout)
+        return json.loads(body) if status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+
+
+class Process:
+    """One child with a log file. `stop` asks, `kill` does not."""
+
+    def __init__(self, name, command, log, environment=None, outlives=False):
+        self.name, self.log = name, Path(log)
+        parent = os.getpid()
+
+        def in_child():
+            if not outlives:
+                _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                if os.getppid() != parent:
+                    os._exit(1)
+
+        with open(self.log, "ab") as out:
+            self.child = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                          env={**os.environ, **(environment or {})}, start_new_session=True,
+                                          preexec_fn=in_child)
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def alive(self):
+        return self.child.poll() is None
+
+    def send(self, number):
+        if self.alive():
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send(signal.SIGKILL)
+        self.child.wait()
+
+    def stop(self, seconds=10.0):
+        """@return the exit code, or None when it had to be killed."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+    def tail(self, lines=15):
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+
+class Node:
+    """One agent and the trader beside it; their ports stay the same over restarts."""
+
+    def __init__(self, cluster, name, ports):
+        self.cluster, self.name = cluster, name
+        self.folder = cluster.folder / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.api, self.entry, self.service = (f"127.0.0.1:{p}" for p in ports[:3])
+        self.gossip_port, self.mesh_port = ports[3:5]
+        self.agent = self.trader = None
+        self.role_file = self.folder / "role"
+        self.receive_log = self.folder / "received.jsonl"
+
+    def start_trader(self):
+        self.trader = Process(f"{self.name} trader", [
+            sys.executable, "-B", HERE / "trader.py", "--port", self.service.rsplit(":", 1)[1], "--exchange",
+            self.cluster.exchange_address, "--node", self.name, "--log", self.receive_log, "--role-file", self.role_file],
+            self.folder / "trader.log", outlives=self.cluster.outlives)
+
+    def start_agent(self):
+        self.agent = Process(f"{self.name} agent", [self.cluster.binary, "agent", "--config", self.config_file()],
+                             self.folder / "agent.log", self.environment(), outlives=self.cluster.outlives)
+
+    def config_file(self):
+        """The one file of the cluster, with this node's listener beside it: a list of tables has no environment name."""
+        (self.folder / "conf.d").mkdir(exist_ok=True)
+        (self.folder / "conf.d" / "listen.toml").write_text(f'[[listen]]\naddress = "{self.entry}"\n')
+        link = self.folder / "outrigger.toml"
+        if not link.exists():
+            link.symlink_to(self.cluster.config)
+        return link
+
+    def environment(self):
+        secrets = self.cluster.secrets
+        values = {"NODE_NAME": self.name, "NODE_DATA_DIR": self.folder / "data", "API_LISTEN": self.api,
+                  "MESH_GOSSIP_PORT": self.gossip_port, "MESH_PORT": self.mesh_port,
+                  "MESH_CERT": secrets / f"{self.name}.crt", "MESH_KEY": secrets / f"{self.name}.key",
+                  "SERVICE_ADDRESS": self.service, "SERVICE_ROLE_FILE": self.role_file}
+        values.update(self.cluster.extra_environment)
+        return {f"OUTRIGGER_{name}": str(value) for name, value in values.items()}
+
+    def role(self, timeout=0.5):
+        return get_json(self.api, "/outrigger/v1/role", timeout)
+
+    def ready(self):
+        try:
+            return request(self.api, "GET", "/outrigger/v1/health/ready", timeout=0.5)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def metric(self, name):
+        """Sum of a metric over its labels; None when the agent does not answer or does not have it."""
+        try:
+            status, _, body = request(self.api, "GET", "/metrics", timeout=0.5)
+        except (OSError, http.client.HTTPException):
+            return None
+        rows = [line.split() for line in body.decode().splitlines() if line.split("{")[0].split(" ")[0] == name]
+        return sum(float(row[-1]) for row in rows) if status == 200 and rows else None
+
+
+class Cluster:
+    """`count` nodes and the exchange, in `folder`."""
+
+    def __init__(self, binary, folder, count=3, outlives=False, seed=1):
+        self.binary, self.folder, self.outlives, self.seed = Path(binary), Path(folder), outlives, seed
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.secrets, self.config = self.folder / "secrets", self.folder / "cluster.toml"
+        self.extra_environment = {}
+        self.exchange = None
+        self.exchange_address = f"127.0.0.1:{free_ports(1)[0]}"
+        ports = free_ports(5 * count)
+        self.nodes = [Node(self, f"n{i + 1}", ports[5 * i:5 * i + 5]) for i in range(count)]
+
+    # --- settings ---------------------------------------------------------------------------------------------------
+    def make_secrets(self):
+        """CA, node certificates and gossip key by the agent's own `init`; names are found, not assumed."""
+        names = ",".join(node.name for node in self.nodes)
+        done = subprocess.run([str(self.binary), "init", "--dir", str(self.secrets), "--names", names, "--ip", "127.0.0.1"],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"outrigger init failed:\n{done.stdout}")
+
+    def write_config(self, extra=""):
+        seeds = ", ".join(f'"127.0.0.1:{node.gossip_port}"' for node in self.nodes)
+        self.config.write_text(f"""# One file for all agents; names, ports and paths of one node come from its environment.
+[mesh]
+bind = "127.0.0.1"
+seeds = [{seeds}]
+ca = "{self.secrets}/ca.crt"
+gossip_key_file = "{self.secrets}/gossip.key"
+
+[raft]
+bootstrap_expect = {len(self.nodes)}
+
+[service]
+name = "trader"
+lease = "1500ms"
+margin = "500ms"
+
+[service.health]
+path = "/health"
+every = "200ms"
+timeout = "150ms"
+fall = 2
+rise = 2
+assert = ["$.status=='healthy'", "$.database_connected==true"]
+
+[proxy]
+threads = 1
+
+[[route]]
+methods = ["POST"]
+path = "/orders"
+pool = "primary"
+hold = "5s"
+
+[[route]]
+path = "/"
+pool = "all"
+{extra}""")
+
+    # --- life -------------------------------------------------------------------------------------------------------
+    def start_exchange(self):
+        port = self.exchange_address.rsplit(":", 1)[1]
+        self.exchange = Process("exchange", [sys.executable, "-B", HERE / "paper_exchange.py", "--port", port, "--seed",
+                                             str(self.seed)], self.folder / "exchange.log", outlives=self.outlives)
+        wait_until(lambda: get_json(self.exchange_address, "/health"), 10, "the paper exchange")
+
+    def start(self):
+        self.start_exchange()
+        for node in self.nodes:
+            node.start_trader()
+        for node in self.nodes:
+            wait_until(lambda n=node: get_json(n.service, "/health"), 10, f"the trader of {node.name}")
+        for node in self.nodes:
+            node.start_agent()
+
+    def processes(self):
+        mine = [p for node in self.nodes for p in (node.agent, node.trader)] + [self.exchange]
+        return [p for p in mine if p is not None]
+
+    def end(self):
+        """Ends everything that this object started, paused or not."""
+        for process in self.processes():
+            process.send(signal.SIGCONT)
+            process.send(signal.SIGTERM)
+        end = time.monotonic() + 5
+        while any(p.alive() for p in self.processes()) and time.monotonic() < end:
+            time.sleep(0.02)
+        for process in self.processes():
+            if process.alive():
+                process.kill()
+
+    # --- what it thinks ---------------------------------------------------------------------------------------------
+    def node(self, name):
+        return next(node for node in self.nodes if node.name == name)
+
+    def agreed_role(self, nodes=None):
+        """(holder, epoch) when all given agents name the same valid primary, else None."""
+        seen = set()
+        for node in nodes or self.nodes:
+            role = node.role()
+            if not role or not role.get("holder"):
+                return None
+            seen.add((role["holder"], role["epoch"]))
+        return seen.pop() if len(seen) == 1 else None
+
+    def wait_agreed(self, seconds, nodes=None, after_epoch=0):
+        def check():
+            role = self.agreed_role(nodes)
+            return role if role and role[1] > after_epoch else None
+        return wait_until(check, seconds, f"agreement on a primary after epoch {after_epoch}", pause=0.05)
+
+    def complaints(self):
+        """What dead agents said last, for the one who reads a failed run."""
+        return "\n".join(f"--- {p.name} (exit {p.child.poll()})\n{p.tail()}" for p in self.processes() if not p.alive())

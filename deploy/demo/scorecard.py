@@ -1,0 +1,204 @@
+"""What a run was worth: pure figures out of the logs of clients, traders and exchange, and the gates they must pass.
+
+Times are CLOCK_BOOTTIME seconds. An order's epoch is the one its trader was given with it.
+"""
+
+import statistics
+
+CRASH_MS_MAX = 300
+LOST_MS_MEDIAN_MAX = 3000
+LOST_MS_WORST_MAX = 6000
+NEVER = float("inf")
+
+
+def failover_ms(acks, fault_time, end_time):
+    """Last acknowledgement from the primary before, to the first from its successor: what the clients went without.
+    @param acks  [time, epoch, ...] in any order. NEVER when no successor answered in the act."""
+    acks = sorted((ack[0], ack[1]) for ack in acks)
+    before = [epoch for when, epoch in acks if when <= fault_time]
+    if not before:
+        return NEVER
+    old = before[-1]
+    after = [when for when, epoch in acks if fault_time < when <= end_time and epoch > old]
+    if not after:
+        return NEVER
+    last = max(when for when, epoch in acks if epoch <= old and when < after[0])
+    return (after[0] - last) * 1000
+
+
+def longest_silence_ms(acks, begin, end):
+    """The longest time without any acknowledgement between two moments."""
+    times = [begin] + sorted(ack[0] for ack in acks if begin < ack[0] < end) + [end]
+    return max(later - earlier for earlier, later in zip(times, times[1:])) * 1000
+
+
+def overlap_ms(received):
+    """How long two epochs were served at once, by arrival at the instances.
+    @param received  {node: [{"time", "epoch"}]}; epoch 0 (no agent in between) does not count."""
+    spans = {}
+    for notes in received.values():
+        for note in notes:
+            if note["epoch"]:
+                first, last = spans.get(note["epoch"], (note["time"], note["time"]))
+                spans[note["epoch"]] = (min(first, note["time"]), max(last, note["time"]))
+    worst, end_so_far = 0.0, None
+    for epoch in sorted(spans):
+        first, last = spans[epoch]
+        if end_so_far is not None:
+            worst = max(worst, end_so_far - first)
+        end_so_far = last if end_so_far is None else max(end_so_far, last)
+    return worst * 1000
+
+
+def late_orders(received):
+    """Orders that reached an instance under an older epoch than one that another instance had already served."""
+    notes = sorted((note["time"], note["epoch"], node) for node, all_of in received.items() for note in all_of if note["epoch"])
+    newest, newest_node, late = 0, None, 0
+    for _, epoch, node in notes:
+        if epoch > newest:
+            newest, newest_node = epoch, node
+        elif epoch < newest and node != newest_node:
+            late += 1
+    return late
+
+
+def shared_epochs(received):
+    """Epochs that more than one instance served: must be none."""
+    nodes = {}
+    for node, notes in received.items():
+        for note in notes:
+            if note["epoch"]:
+                nodes.setdefault(note["epoch"], set()).add(node)
+    return sorted(epoch for epoch, served in nodes.items() if len(served) > 1)
+
+
+def judge_gets(troubles, outages):
+    """Failed reads, and those that were only in flight at an entry that the run itself had taken down.
+    @param outages  [(entry number, begin, end)]: from the fault until the entry was ready again."""
+    failed, in_flight = 0, 0
+    for trouble in troubles:
+        is_error_reply = trouble["what"].isdigit()
+        down = any(entry == trouble["entry"] and trouble["end"] >= begin and trouble["begin"] <= end
+                   for entry, begin, end in outages)
+        if trouble["final"] or is_error_reply or not down:
+            failed += 1
+        else:
+            in_flight += 1
+    return failed, in_flight
+
+
+def exchange_figures(log, acked):
+    """Duplicates, and orders that came with an older epoch than one seen before. @param acked  number of acknowledgements"""
+    client_orders = [entry for entry in log if not entry["id"].startswith("own-")]
+    newest, old = 0, 0
+    for entry in log:
+        old += 1 if 0 < entry["epoch"] < newest else 0
+        newest = max(newest, entry["epoch"])
+    unique = len({entry["id"] for entry in client_orders})
+    return {"placed": len(client_orders), "duplicates": len(client_orders) - unique, "old_epoch_arrivals": old,
+            "acked_not_placed": max(0, acked - unique)}
+
+
+def spread(get_nodes, begin, end):
+    """Share of reads per node in percent, between two moments."""
+    counts = {}
+    for when, node in get_nodes:
+        if begin <= when <= end:
+            counts[node] = counts.get(node, 0) + 1
+    total = sum(counts.values())
+    return {node: round(100 * count / total, 1) for node, count in sorted(counts.items())} if total else {}
+
+
+def percentile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(share * len(values)))] if values else NEVER
+
+
+def evaluate(run):
+    """All figures of one run.
+    @param run  {"acts": [{"name", "kind", "begin", "fault", "end"}], "load", "received", "log", "outages", "late_writes",
+                 "notes": [text]}; kind is "crash", "lost", "hang", "rolling" or "steady"."""
+    load, acts = run["load"], run["acts"]
+    failed, in_flight = judge_gets(load["get_troubles"], run["outages"])
+    steady = next((act for act in acts if act["kind"] == "steady"), None)
+    figures = {"failover_ms": {}, "silence_ms": {}}
+    for act in acts:
+        if act["kind"] in ("crash", "lost", "hang"):
+            figures["failover_ms"][act["name"]] = failover_ms(load["acks"], act["fault"], act["end"])
+        if act["kind"] != "elect":
+            figures["silence_ms"][act["name"]] = longest_silence_ms(load["acks"], act["fault"], act["end"])
+    first_tries = [ack[0] - ack[4] for ack in load["acks"] if steady and steady["begin"] <= ack[4] <= steady["end"]]
+    figures.update(
+        kinds={act["name"]: act["kind"] for act in acts}, orders_acked=len(load["acks"]), orders_unacked=len(load["unacked"]),
+        steady_order_ms={"p50": percentile(first_tries, 0.5) * 1000, "p99": percentile(first_tries, 0.99) * 1000},
+        spread=spread(load["get_nodes"], steady["begin"], steady["end"]) if steady else {},
+        gets=load["get_count"], gets_failed=failed, gets_in_flight=in_flight, overlap_ms=overlap_ms(run["received"]),
+        shared_epochs=shared_epochs(run["received"]), late_orders=late_orders(run["received"]),
+        late_writes=run["late_writes"], kv_written=load["kv_written"], kv_lost=len(load["kv_lost"]),
+        exchange=exchange_figures(run["log"], len(load["acks"])), ticks=load["ticks"], order_replies=load["order_replies"],
+        client_errors=load["client_errors"], notes=run["notes"])
+    return figures
+
+
+def gates(runs):
+    """[(what, figure as text, demand as text, passed)] over one or more runs."""
+    rows = []
+    kinds = runs[0]["kinds"]
+    words = {"crash": "trader killed", "lost": "agent and trader killed", "hang": "agent and trader hung"}
+    for name in runs[0]["failover_ms"]:
+        times = [figures["failover_ms"].get(name, NEVER) for figures in runs]
+        median, worst = statistics.median(times), max(times)
+        text = milliseconds(median) if len(times) == 1 else f"{milliseconds(median)} median, {milliseconds(worst)} worst"
+        if kinds[name] == "crash":
+            demand, good = f"<= {CRASH_MS_MAX} ms", worst <= CRASH_MS_MAX
+        elif len(times) == 1:
+            demand, good = f"<= {LOST_MS_WORST_MAX} ms", worst <= LOST_MS_WORST_MAX
+        else:
+            demand = f"<= {LOST_MS_MEDIAN_MAX} ms median, <= {LOST_MS_WORST_MAX} ms worst"
+            good = median <= LOST_MS_MEDIAN_MAX and worst <= LOST_MS_WORST_MAX
+        rows.append((f"failover, {words[kinds[name]]}", text, demand, good))
+    zeros = (("reads failed", "gets_failed"), ("two active primaries at once", "overlap_ms"),
+             ("epochs served by two instances", "shared_epochs"), ("orders that came after a newer epoch", "late_orders"),
+             ("writes after the lease was over", "late_writes"), ("acknowledged KV writes lost", "kv_lost"),
+             ("orders never acknowledged", "orders_unacked"))
+    for what, key in zeros:
+        values = [len(figures[key]) if isinstance(figures[key], list) else figures[key] for figures in runs]
+        known = all(value is not None for value in values)
+        worst = max(values) if known else None
+        unit = " ms" if key == "overlap_ms" else ""
+        rows.append((what, f"{worst:g}{unit}" if known else "unknown: no agent has the metric", f"0{unit}", known and worst == 0))
+    enough = min(min(figures["orders_acked"], figures["gets"], figures["kv_written"]) for figures in runs)
+    rows.append(("orders, reads and KV writes done", f"{enough} or more of each", "> 0", enough > 0))
+    broken = sum(len(figures["notes"]) + len(figures["client_errors"]) for figures in runs)
+    rows.append(("acts that did not go as planned", str(broken), "0", broken == 0))
+    return rows
+
+
+def milliseconds(value):
+    return "never" if value == NEVER else f"{value:.0f} ms"
+
+
+def report(runs):
+    """The scorecard as text, and whether every gate was passed."""
+    rows = gates(runs)
+    lines = ["", f"Scorecard{f' over {len(runs)} runs' if len(runs) > 1 else ''}", ""]
+    width = max(len(row[0]) for row in rows)
+    for what, figure, demand, good in rows:
+        lines.append(f"  {'ok  ' if good else 'MISS'} {what:{width}}  {figure:34} {demand}")
+    last = runs[-1]
+    placed = last["exchange"]
+    rolling = [name for name, kind in last["kinds"].items() if kind == "rolling"]
+    lines += ["", f"Not gated{' (last run)' if len(runs) > 1 else ''}",
+              f"  duplicates at the exchange {placed['duplicates']}, orders that reached it with an old epoch "
+              f"{placed['old_epoch_arrivals']}, acknowledged but not placed {placed['acked_not_placed']}",
+              f"  {last['orders_acked']} orders acknowledged, {placed['placed']} placed; order p50 "
+              f"{last['steady_order_ms']['p50']:.1f} ms, p99 {last['steady_order_ms']['p99']:.1f} ms in the steady act",
+              f"  {last['gets']} reads, {last['gets_in_flight']} of them in flight at an entry that was taken down; "
+              f"spread {', '.join(f'{node} {share} %' for node, share in last['spread'].items())}",
+              f"  {last['kv_written']} KV writes; ticks {last['ticks']['seen']}, missed {last['ticks']['missed']}, "
+              f"repeated {last['ticks']['repeated']}"]
+    for name in rolling:
+        lines.append(f"  longest silence of the {name}: {milliseconds(last['silence_ms'][name])}")
+    for note in (note for figures in runs for note in figures["notes"] + figures["client_errors"]):
+        lines.append(f"  note: {note}")
+    return "\n".join(lines), all(row[3] for row in rows)
