@@ -45,13 +45,15 @@ Result<void> Raft::check_config(const Config& config) {
 Result<void> Raft::check_state(const InitialState& state) {
   Index last = state.snapshot.index;
   Term term = state.snapshot.term;
+  const Term newest = std::max(state.hard.term, state.snapshot.term);
   for (const Entry& entry : state.entries) {
     if (entry.index != last.next()) return fail(Errc::kBadState, "log has a gap before " + number(entry.index.value));
     if (entry.term < term) return fail(Errc::kBadState, "terms go back at " + number(entry.index.value));
     last = entry.index;
     term = entry.term;
   }
-  if (term > state.hard.term) {
+  // Every entry came with a message of its term or a later one, and that term was on the disk first.
+  if (term > newest) {
     return fail(Errc::kBadState, "log ends in term " + number(term.value) + ", hard state knows " +
                                      number(state.hard.term.value));
   }

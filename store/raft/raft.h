@@ -247,6 +247,7 @@ class Raft {
   [[nodiscard]] Index applied() const { return log_.applied(); }  ///< everything handed out in Output::committed
   [[nodiscard]] const Log& log() const { return log_; }           ///< window: first_index(), last_index(), term(i)
   [[nodiscard]] ConfState conf_state() const { return tracker_.conf_state(); }  ///< as of applied()
+  [[nodiscard]] const Tracker& tracker() const { return tracker_; }  ///< members and progress, for traces
   [[nodiscard]] bool learner() const;   ///< this node is in the configuration as learner
   [[nodiscard]] bool voter() const;     ///< this node votes, in either half of a joint configuration
   [[nodiscard]] SnapshotMeta snapshot_meta() const;  ///< names the state as of applied()
