@@ -3,7 +3,6 @@
 Every process is ended by its own id. Children die with this process, unless they are told to outlive it.
 """
 
-import ctypes
 import http.client
 import json
 import os
@@ -15,8 +14,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
+# Runs a command as itself (same process id), to be killed when its parent dies.
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
 class TooLate(Exception):
@@ -82,18 +81,10 @@ class Process:
 
     def __init__(self, name, command, log, environment=None, outlives=False):
         self.name, self.log = name, Path(log)
-        parent = os.getpid()
-
-        def in_child():
-            if not outlives:
-                _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-                if os.getppid() != parent:
-                    os._exit(1)
-
+        whole = [str(part) for part in ([] if outlives else [*_WITH_PARENT]) + list(command)]
         with open(self.log, "ab") as out:
-            self.child = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                          env={**os.environ, **(environment or {})}, start_new_session=True,
-                                          preexec_fn=in_child)
+            self.child = subprocess.Popen(whole, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                          env={**os.environ, **(environment or {})}, start_new_session=True)
 
     @property
     def pid(self):
@@ -154,16 +145,16 @@ class Node:
         """The one file of the cluster, with this node's listener beside it: a list of tables has no environment name."""
         (self.folder / "conf.d").mkdir(exist_ok=True)
         (self.folder / "conf.d" / "listen.toml").write_text(f'[[listen]]\naddress = "{self.entry}"\n')
-        link = self.folder / "outrigger.toml"
-        if not link.exists():
-            link.symlink_to(self.cluster.config)
-        return link
+        same = self.folder / "outrigger.toml"
+        if not same.exists():
+            os.link(self.cluster.config, same)
+        return same
 
     def environment(self):
         secrets = self.cluster.secrets
         values = {"NODE_NAME": self.name, "NODE_DATA_DIR": self.folder / "data", "API_LISTEN": self.api,
                   "MESH_GOSSIP_PORT": self.gossip_port, "MESH_PORT": self.mesh_port,
-                  "MESH_CERT": secrets / f"{self.name}.crt", "MESH_KEY": secrets / f"{self.name}.key",
+                  "MESH_CERT": secrets / self.name / "cert.pem", "MESH_KEY": secrets / self.name / "key.pem",
                   "SERVICE_ADDRESS": self.service, "SERVICE_ROLE_FILE": self.role_file}
         values.update(self.cluster.extra_environment)
         return {f"OUTRIGGER_{name}": str(value) for name, value in values.items()}
@@ -202,7 +193,7 @@ class Cluster:
 
     # --- settings ---------------------------------------------------------------------------------------------------
     def make_secrets(self):
-        """CA, node certificates and gossip key by the agent's own `init`; names are found, not assumed."""
+        """CA, node certificates and gossip key by the agent's own `init`."""
         names = ",".join(node.name for node in self.nodes)
         done = subprocess.run([str(self.binary), "init", "--dir", str(self.secrets), "--names", names, "--ip", "127.0.0.1"],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -215,7 +206,7 @@ class Cluster:
 [mesh]
 bind = "127.0.0.1"
 seeds = [{seeds}]
-ca = "{self.secrets}/ca.crt"
+ca = "{self.secrets}/ca.pem"
 gossip_key_file = "{self.secrets}/gossip.key"
 
 [raft]

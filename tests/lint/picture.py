@@ -52,11 +52,9 @@ def room_of(path):
     parts = path.split("/")
     if parts[0] == "agent" and len(parts) == 2:
         stem = parts[1].split(".")[0]
-        # agent_build.cc and the like belong to the file whose name they begin with
-        for room in ("main", "agent", "config", "primary"):
-            if stem == room or stem.startswith(room + "_"):
-                return "agent/" + room
-        return "agent/" + stem
+        if stem in ("main", "primary") or stem.split("_")[0] == "config":
+            return "agent/" + stem.split("_")[0]
+        return "agent/agent"  # the wiring, in as many files as it needs
     for depth in (2, 1):
         name = "/".join(parts[:depth])
         if len(parts) > depth and name in ROOMS:
