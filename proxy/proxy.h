@@ -112,7 +112,7 @@ class Proxy {
 
   /// Lets time pass: time-outs, retries of held requests, ends of leases. @param now  Host::now()
   void tick(TimePoint now);
-  /// When to tick; at the latest 16 ms after the exact moment. TimePoint::max() = nothing waits.
+  /// When to tick; at the latest 8 ms after the exact moment. TimePoint::max() = nothing waits.
   [[nodiscard]] TimePoint next_deadline() const;
 
   [[nodiscard]] const Counters& counters() const;

@@ -22,6 +22,11 @@ class MethodSet {
     for (const http1::Method method : methods) add(method);
   }
   constexpr void add(http1::Method method) { bits_ = static_cast<std::uint16_t>(bits_ | bit(method)); }
+  /// Both sets together.
+  [[nodiscard]] constexpr MethodSet with(MethodSet other) const {
+    other.bits_ = static_cast<std::uint16_t>(other.bits_ | bits_);
+    return other;
+  }
   [[nodiscard]] constexpr bool has(http1::Method method) const { return (bits_ & bit(method)) != 0; }
   [[nodiscard]] constexpr bool empty() const { return bits_ == 0; }
   [[nodiscard]] static constexpr MethodSet every() { MethodSet set; set.bits_ = 0x3ff; return set; }

@@ -235,14 +235,13 @@ Result<std::size_t> Machine::feed(Bytes bytes) {
     if (!count) return count;
     consumed += *count;
     head_bytes += *count;
-    if (stage == Stage::kIdle) continue;  // nothing but blank lines so far; they count, but need not be kept
-    if (stage == Stage::kHead) {
-      if (!in_pieces) carry.assign(rest);
-      if (head_bytes >= limits.head_bytes_max) {
-        error = Error{Errc::kHeadTooLarge, "head over " + std::to_string(limits.head_bytes_max) + " bytes"};
-        return tl::unexpected<Error>(*error);
-      }
+    if (stage == Stage::kBody || stage == Stage::kTrailers || done) continue;
+    if (head_bytes >= limits.head_bytes_max) {
+      error = Error{Errc::kHeadTooLarge, "head over " + std::to_string(limits.head_bytes_max) + " bytes"};
+      return tl::unexpected<Error>(*error);
     }
+    // Blank lines before a message count, but need not be kept.
+    if (stage == Stage::kHead && !in_pieces) carry.assign(rest);
   }
   return consumed;
 }
@@ -376,6 +375,9 @@ Error RequestParser::State::translate(llhttp_errno_t code) {
     case HPE_INVALID_URL:
     case HPE_INVALID_CONSTANT: return {Errc::kBadRequestLine, detail};
     case HPE_INVALID_VERSION:
+      // Also said of a good version that a bare LF follows.
+      return {llhttp_get_http_major(&parser) == 1 && llhttp_get_http_minor(&parser) <= 1 ? Errc::kBadRequestLine
+                                                                                        : Errc::kBadVersion, detail};
     case HPE_PAUSED_H2_UPGRADE: return {Errc::kBadVersion, detail};
     case HPE_UNEXPECTED_CONTENT_LENGTH:
     case HPE_INVALID_CONTENT_LENGTH:

@@ -73,7 +73,7 @@ TEST_P(Slices, RequestsArriveWholeHoweverTheyAreTorn) {
       "GET /a/b?x=1&y=%20 HTTP/1.1\r\nHost: example.com:80\r\nX-Empty:\r\nX-Blanks: \t two words \t\r\n\r\n"
       "POST /orders HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\nhello world"
       "\r\n\r\nPUT /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-      "5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: abc\r\nContent-Length: 4\r\n\r\n"
+      "5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: abc\r\nHost: evil\r\nAuthorization: me\r\n\r\n"
       "HEAD / HTTP/1.0\r\n\r\n", GetParam());
   ASSERT_FALSE(error) << error->detail;
   ASSERT_EQ(log.requests.size(), 4U);
@@ -95,7 +95,7 @@ TEST_P(Slices, RequestsArriveWholeHoweverTheyAreTorn) {
   EXPECT_EQ(log.requests[2].body, "hello world");
   EXPECT_EQ(log.requests[2].framing, Framing::kChunked);
   const std::vector<std::pair<std::string, std::string>> trailers = {{"X-Sum", "abc"}};
-  EXPECT_EQ(log.requests[2].trailers, trailers) << "framing fields stay out of trailers";
+  EXPECT_EQ(log.requests[2].trailers, trailers) << "fields that decide routing stay out of trailers";
   EXPECT_EQ(log.requests[3].minor, 0);
   EXPECT_FALSE(log.requests[3].keep_alive);
   EXPECT_TRUE(log.requests[3].ended);
@@ -209,7 +209,7 @@ std::vector<BadCase> bad_cases() {
       {"http_2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Errc::kBadVersion},
       {"http_1_2", "GET / HTTP/1.2\r\nHost: h\r\n\r\n", Errc::kBadVersion},
       {"http_3", "GET / HTTP/3.0\r\nHost: h\r\n\r\n", Errc::kBadVersion},
-      {"bare_lf_after_line", "GET / HTTP/1.1\nHost: h\r\n\r\n", Errc::kBadHeader},
+      {"bare_lf_after_line", "GET / HTTP/1.1\nHost: h\r\n\r\n", Errc::kBadRequestLine},
       {"bare_lf_after_field", "GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n", Errc::kBadHeader},
       {"bare_lf_at_end", "GET / HTTP/1.1\r\nHost: h\r\n\n", Errc::kBadHeader},
       {"bare_cr_in_value", "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", Errc::kBadHeader},
@@ -246,7 +246,7 @@ std::vector<BadCase> bad_cases() {
       {"gzip_chunked", with("Transfer-Encoding: gzip, chunked\r\n"), Errc::kUnknownCoding},
       {"identity", with("Transfer-Encoding: identity\r\n"), Errc::kUnknownCoding},
       {"chunked_with_tail", with("Transfer-Encoding: chunkedfoo\r\n"), Errc::kUnknownCoding},
-      {"chunked_list", with("Transfer-Encoding: chunked, identity\r\n"), Errc::kUnknownCoding},
+      {"chunked_list", with("Transfer-Encoding: chunked, identity\r\n"), Errc::kBadFraming},
       {"odd_expectation", with("Content-Length: 3\r\nExpect: coffee\r\n"), Errc::kUnknownExpectation},
       {"chunk_size_letters", with("Transfer-Encoding: chunked\r\n").substr(0, 57) + "\r\nxyz\r\n", Errc::kBadChunk, true},
       {"chunk_size_prefix", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n", Errc::kBadChunk, true},

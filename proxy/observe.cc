@@ -1,0 +1,33 @@
+#include "proxy/observe.h"
+
+#include <iterator>
+
+namespace proxy {
+
+std::string_view name_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kAnswered: return "answered";
+    case Outcome::kNotSent: return "not-sent";
+    case Outcome::kUnknown: return "unknown";
+    case Outcome::kTunnelled: return "tunnelled";
+  }
+  return "unknown";
+}
+
+void Counters::add(const Counters& other) {
+  constexpr std::uint64_t Counters::* kFields[] = {
+      &Counters::connections, &Counters::connections_refused, &Counters::requests, &Counters::responses_1xx,
+      &Counters::responses_2xx, &Counters::responses_3xx, &Counters::responses_4xx, &Counters::responses_5xx,
+      &Counters::bytes_in, &Counters::bytes_out, &Counters::requests_malformed, &Counters::upstream_connects,
+      &Counters::upstream_connect_failures, &Counters::upstream_reuses, &Counters::upstream_resets, &Counters::retries,
+      &Counters::retries_denied, &Counters::ejections, &Counters::first_byte_timeouts, &Counters::idle_timeouts,
+      &Counters::total_timeouts, &Counters::held, &Counters::held_expired, &Counters::held_refused,
+      &Counters::orders_sent, &Counters::orders_unknown, &Counters::peer_refusals_sent,
+      &Counters::peer_refusals_received, &Counters::lease_stops, &Counters::writes_denied, &Counters::late_lease_writes,
+      &Counters::tunnels, &Counters::open_connections, &Counters::open_exchanges, &Counters::held_now,
+      &Counters::held_bytes_now, &Counters::upstream_open, &Counters::upstream_idle, &Counters::tunnels_open};
+  static_assert(std::size(kFields) * sizeof(std::uint64_t) == sizeof(Counters), "a counter is missing above");
+  for (auto field : kFields) this->*field += other.*field;
+}
+
+}  // namespace proxy

@@ -1,0 +1,133 @@
+#include "proxy/route.h"
+
+#include <algorithm>
+
+namespace proxy {
+namespace {
+
+std::string_view without_port(std::string_view host) {
+  if (!host.empty() && host.front() == '[') return host.substr(0, host.find(']') + 1);
+  return host.substr(0, host.find(':'));
+}
+
+bool matches_path(const Route& route, std::string_view path) {
+  if (route.match == PathMatch::kExact) return path == route.path;
+  if (!path.starts_with(route.path)) return false;
+  return route.path.back() == '/' || path.size() == route.path.size() || path[route.path.size()] == '/';
+}
+
+std::string_view fault_of(const Route& route) {
+  if (route.methods.empty()) return "no methods";
+  if (route.path.empty() || route.path.front() != '/') return "path must begin with '/'";
+  std::string scratch;
+  const auto canonical = canonical_path(route.path, scratch);
+  if (!canonical || *canonical != route.path) return "path is not in canonical form";
+  if (route.kind == PoolKind::kAll && route.pool.empty()) return "no pool named";
+  if (route.kind == PoolKind::kPrimary && route.service.empty()) return "no service named";
+  const RouteTimeouts& t = route.timeouts;
+  if (t.connect <= Milliseconds::zero()) return "connect time-out must be above 0";
+  const Milliseconds least = std::min({route.hold, t.first_byte, t.read_try, t.idle, t.total});
+  if (least < Milliseconds::zero()) return "negative time";
+  return {};
+}
+
+int hex_of(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool is_unreserved(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' || c == '_' ||
+         c == '~';
+}
+
+// Decodes what may be decoded without a change of meaning. "%2F" decodes too: applications that split paths after decoding
+// would see a slash there, and a rule for a path must hold for them as well.
+Result<void> decode(std::string_view path, std::string& out) {
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] != '%') {
+      out += path[i];
+      continue;
+    }
+    const int high = i + 1 < path.size() ? hex_of(path[i + 1]) : -1;
+    const int low = i + 2 < path.size() ? hex_of(path[i + 2]) : -1;
+    if (high < 0 || low < 0) return fail(Errc::kBadRequestLine, "broken %-escape in the path");
+    const char c = static_cast<char>(high * 16 + low);
+    if (c == '\0') return fail(Errc::kBadRequestLine, "%00 in the path");
+    if (is_unreserved(c) || c == '/') {
+      out += c;
+    } else {
+      out.append(path, i, 3);
+    }
+    i += 2;
+  }
+  return {};
+}
+
+// Merges slashes and resolves dot segments of `path` in place; it begins with '/'.
+Result<void> resolve(std::string& path) {
+  std::size_t end = 0;  // of the result, which never is longer than what has been read
+  std::size_t at = 0;
+  bool trailing = false;
+  while (at < path.size()) {
+    while (at < path.size() && path[at] == '/') ++at;
+    const std::size_t stop = std::min(path.find('/', at), path.size());
+    const std::string_view segment(path.data() + at, stop - at);
+    trailing = segment.empty() || segment == "." || segment == "..";
+    if (segment == "..") {
+      if (end == 0) return fail(Errc::kBadRequestLine, "path leads above the root");
+      end = path.rfind('/', end - 1);
+    } else if (!trailing) {
+      const std::size_t count = segment.size();
+      path[end++] = '/';
+      std::copy(path.begin() + static_cast<std::ptrdiff_t>(at), path.begin() + static_cast<std::ptrdiff_t>(at + count),
+                path.begin() + static_cast<std::ptrdiff_t>(end));
+      end += count;
+    }
+    at = stop;
+  }
+  path.resize(end);
+  if (trailing || path.empty()) path += '/';
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const RouteTable>> RouteTable::make(std::vector<Route> routes) {
+  if (routes.size() > kRoutesMax) return fail(Errc::kBadRoute, "more than 1024 routes");
+  for (const Route& route : routes) {
+    if (const std::string_view fault = fault_of(route); !fault.empty()) {
+      return fail(Errc::kBadRoute, "route \"" + route.name + "\" (" + route.path + "): " + std::string(fault));
+    }
+  }
+  return std::shared_ptr<const RouteTable>(new RouteTable(std::move(routes)));
+}
+
+RouteMatch RouteTable::find(http1::Method method, std::string_view host, std::string_view path) const {
+  const std::string_view name = without_port(host);
+  RouteMatch match;
+  for (const Route& route : routes_) {
+    if (!matches_path(route, path) || !(route.host.empty() || http1::same_text(route.host, name))) continue;
+    if (route.methods.has(method)) {
+      match.route = &route;
+      return match;
+    }
+    match.path_known = true;
+    match.allowed = match.allowed.with(route.methods);
+  }
+  return match;
+}
+
+Result<std::string_view> canonical_path(std::string_view path, std::string& scratch) {
+  const bool plain = path.find('%') == std::string_view::npos && path.find("//") == std::string_view::npos &&
+                     path.find("/.") == std::string_view::npos;
+  if (plain || path.empty() || path.front() != '/') return path;
+  scratch.clear();
+  if (auto ok = decode(path, scratch); !ok) return tl::unexpected<Error>(ok.error());
+  if (auto ok = resolve(scratch); !ok) return tl::unexpected<Error>(ok.error());
+  return std::string_view(scratch);
+}
+
+}  // namespace proxy
