@@ -6,6 +6,10 @@
 
 #include "store/disk/log_store.h"
 
+namespace rocksdb {
+class Env;
+}
+
 /// LogStore on one RocksDB: log, state and meta in three column families, one WriteBatch with one fsync per write().
 /// Source: store.md, section 2 (measured choices); RocksDB 7.8.
 namespace store::disk {
@@ -17,8 +21,11 @@ struct RocksOptions {
   /// Start although the write-ahead log ends in the middle of a batch that may have been acknowledged (site-wide
   /// power cut on a disk that reorders). For the operator alone; never by default.
   bool accept_torn_tail = false;
-  std::size_t write_buffer_bytes = std::size_t{4} << 20;  ///< memtable of the log family; others a quarter of it
+  /// Memtable of the log family, filled page by page; the state family has a quarter, meta a sixteenth. Much larger
+  /// than the log window, so that entries are trimmed before they are ever flushed.
+  std::size_t write_buffer_bytes = std::size_t{32} << 20;
   std::size_t block_cache_bytes = std::size_t{1} << 20;
+  rocksdb::Env* env = nullptr;  ///< for tests that make the disk fail; must outlive the store; null = the real one
 };
 
 /// Thread: construction and load() anywhere, then one thread (the storage thread); destruction after it has ended.

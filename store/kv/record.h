@@ -36,6 +36,13 @@ struct Lease {
   friend bool operator==(const Lease&, const Lease&) = default;
 };
 
+/// What outlives a lease row: its counter, and the index of its last change (so that waits never see it go back).
+struct EpochCounter {
+  Epoch epoch{};
+  Index modify{};
+  friend bool operator==(const EpochCounter&, const EpochCounter&) = default;
+};
+
 /// How a command was decided.
 enum class Outcome : std::uint8_t {
   kDone = 0,           ///< it took effect (or there was nothing left to do: a delete of a missing key)
@@ -73,7 +80,7 @@ struct Remembered {
 [[nodiscard]] std::string encode_entry(const Entry& entry);
 [[nodiscard]] std::string encode_index(Index index);  ///< tombstone, floor
 [[nodiscard]] std::string encode_lease(const Lease& lease);
-[[nodiscard]] std::string encode_epoch(Epoch epoch);
+[[nodiscard]] std::string encode_epoch(const EpochCounter& counter);
 [[nodiscard]] std::string encode_member(std::string_view name);
 [[nodiscard]] std::string encode_cluster(const ClusterId& id);
 [[nodiscard]] std::string encode_remembered(const Remembered& remembered);
@@ -83,7 +90,7 @@ struct EntryRow { std::string key; Entry entry; };
 struct TombstoneRow { std::string key; Index index; };
 struct FloorRow { Index index; };
 struct LeaseRow { std::string service; Lease lease; };
-struct EpochRow { std::string service; Epoch epoch; };
+struct EpochRow { std::string service; EpochCounter counter; };
 struct MemberRow { NodeId id; std::string name; };
 struct ClusterRow { ClusterId id; };
 struct RequestRow { NodeId origin; std::size_t slot; Remembered remembered; };

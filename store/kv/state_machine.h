@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "store/kv/command.h"
@@ -46,7 +48,8 @@ class StateMachine {
   /// An entry without a command (no-op, configuration change) moves only the applied index.
   void skip(Index index);
 
-  /// Replaces everything. Errors: kBadState and those of decode_row(); the state is then empty, unusable: stop.
+  /// Replaces everything; wakes all waits; nothing is dirty afterwards.
+  /// Errors: kBadState and those of decode_row(); the state is then unusable: stop.
   Result<void> load(Index applied, std::span<const Record> records);
   /// Changes since the last call, one record per row, sorted by key.
   [[nodiscard]] std::vector<Record> take_dirty();
@@ -114,9 +117,11 @@ class StateMachine {
   void write_lease(Index index, const std::string& service, Lease lease);
   const Remembered* find_request(const RequestId& request) const;
   void remember(const RequestId& request, const Remembered& remembered);
-  void forget_origin(NodeId origin);
+  void bound_origins();
   void mark(std::string key, std::optional<std::string> value);
-  Result<void> load_row(Row row);
+  Decision vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred);
+  void load_row(Row row);
+  [[nodiscard]] bool load_consistent() const;
 
   struct Origin {
     std::vector<Remembered> slots;  // slot = seq % kDedupeWindow; grows up to that
@@ -127,11 +132,11 @@ class StateMachine {
   std::map<std::string, Entry, std::less<>> entries_;
   std::size_t entry_bytes_ = 0;
   std::map<std::string, Index, std::less<>> tombstones_;
-  std::map<Index, std::map<std::string, bool>> tombstones_by_age_;
+  std::set<std::pair<Index, std::string>> tombstones_by_age_;
   Index tombstone_floor_{};
   Index kv_index_{};  // last change of any key
   std::map<std::string, Lease, std::less<>> leases_;
-  std::map<std::string, Epoch, std::less<>> epochs_;
+  std::map<std::string, EpochCounter, std::less<>> epochs_;
   std::map<NodeId, std::string> members_;
   ClusterId cluster_id_;
   std::map<NodeId, Origin> origins_;

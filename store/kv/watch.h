@@ -46,6 +46,7 @@ class WatchTable {
 
  private:
   void wake(const Topic& topic);
+  void drop_length(const Topic& topic);
 
   std::map<Topic, std::set<WatchId>> waits_;
   std::map<std::size_t, std::size_t> prefix_lengths_;  // length -> how many topics: what touch_key has to look up

@@ -1,0 +1,118 @@
+#include "store/kv/state_machine.h"
+
+/// The commands of the state machine that are about leases, members and the cluster's name.
+namespace store::kv {
+
+void StateMachine::write_lease(Index index, const std::string& service, Lease lease) {
+  lease.modify = index;
+  EpochCounter& counter = epochs_[service];
+  counter = EpochCounter{std::max(counter.epoch, lease.epoch), index};
+  mark(epoch_key(service), encode_epoch(counter));
+  mark(lease_key(service), encode_lease(lease));
+  leases_.insert_or_assign(service, std::move(lease));
+  watches_.touch_lease(service);
+}
+
+StateMachine::Decision StateMachine::decide(Index index, const LeaseAcquire& command) {
+  const Lease* present = lease(command.service);
+  const Epoch last = epoch(command.service);
+  if (present != nullptr && present->holder != NodeId{} && present->holder != command.holder)
+    return {Outcome::kHeld, last, {}};
+  const bool vacant = present == nullptr || present->holder == NodeId{};
+  if (vacant && present != nullptr && present->preferred != NodeId{} && present->preferred != command.holder)
+    return {Outcome::kReserved, last, {}};
+  if (!epochs_.contains(command.service) && epochs_.size() >= kServicesMax) return {Outcome::kFull, {}, {}};
+  Lease granted;
+  granted.epoch = Epoch{value(last) + 1};
+  granted.holder = command.holder;
+  granted.holder_name = command.holder_name;
+  granted.lease_ms = command.lease_ms;
+  granted.margin_ms = command.margin_ms;
+  granted.create = present != nullptr ? present->create : index;
+  const Epoch epoch = granted.epoch;
+  write_lease(index, command.service, std::move(granted));
+  return {Outcome::kDone, epoch, command.service};
+}
+
+StateMachine::Decision StateMachine::vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred) {
+  const Lease* present = lease(service);
+  if (present == nullptr) return {Outcome::kNotFound, this->epoch(service), {}};
+  if (present->epoch != epoch || present->holder == NodeId{}) return {Outcome::kStaleEpoch, present->epoch, {}};
+  Lease vacant = *present;
+  vacant.holder = NodeId{};
+  vacant.holder_name.clear();
+  vacant.preferred = preferred;
+  write_lease(index, service, std::move(vacant));
+  return {Outcome::kDone, epoch, service};
+}
+
+StateMachine::Decision StateMachine::decide(Index index, const LeaseRelease& command) {
+  return vacate(index, command.service, command.epoch, command.preferred);
+}
+
+StateMachine::Decision StateMachine::decide(Index index, const LeaseExpire& command) {
+  return vacate(index, command.service, command.epoch, NodeId{});
+}
+
+StateMachine::Decision StateMachine::decide(Index index, const LeaseOpen& command) {
+  const Lease* present = lease(command.service);
+  if (present == nullptr) return {Outcome::kNotFound, epoch(command.service), {}};
+  if (present->epoch != command.epoch || present->holder != NodeId{} || present->preferred == NodeId{})
+    return {Outcome::kStaleEpoch, present->epoch, {}};
+  Lease open = *present;
+  open.preferred = NodeId{};
+  write_lease(index, command.service, std::move(open));
+  return {Outcome::kDone, command.epoch, command.service};
+}
+
+StateMachine::Decision StateMachine::decide(Index index, const LeaseForget& command) {
+  const Lease* present = lease(command.service);
+  if (present == nullptr) return {Outcome::kNotFound, epoch(command.service), {}};
+  if (present->holder != NodeId{}) return {Outcome::kHeld, present->epoch, {}};
+  leases_.erase(command.service);
+  mark(lease_key(command.service), std::nullopt);
+  EpochCounter& counter = epochs_[command.service];
+  counter.modify = index;
+  mark(epoch_key(command.service), encode_epoch(counter));
+  watches_.touch_lease(command.service);
+  return {Outcome::kDone, counter.epoch, command.service};
+}
+
+StateMachine::Decision StateMachine::decide(Index, const MemberSet& command) {
+  const auto known = members_.find(command.id);
+  if (known == members_.end() && members_.size() >= kMembersMax) return {Outcome::kFull, {}, {}};
+  if (known != members_.end() && known->second == command.name) return {Outcome::kUnchanged, {}, {}};
+  members_.insert_or_assign(command.id, command.name);
+  mark(member_key(command.id), encode_member(command.name));
+  return {};
+}
+
+StateMachine::Decision StateMachine::decide(Index, const MemberRemove& command) {
+  if (members_.erase(command.id) == 0) return {Outcome::kNotFound, {}, {}};
+  mark(member_key(command.id), std::nullopt);
+  return {};
+}
+
+StateMachine::Decision StateMachine::decide(Index, const ClusterSet& command) {
+  if (!cluster_id_.is_none()) return {Outcome::kUnchanged, {}, {}};
+  cluster_id_ = command.id;
+  mark(cluster_key(), encode_cluster(command.id));
+  return {};
+}
+
+const Lease* StateMachine::lease(std::string_view service) const {
+  const auto found = leases_.find(service);
+  return found == leases_.end() ? nullptr : &found->second;
+}
+
+Epoch StateMachine::epoch(std::string_view service) const {
+  const auto found = epochs_.find(service);
+  return found == epochs_.end() ? Epoch{} : found->second.epoch;
+}
+
+Index StateMachine::lease_index(std::string_view service) const {
+  const auto found = epochs_.find(service);
+  return found == epochs_.end() ? Index{1} : std::max(found->second.modify, Index{1});
+}
+
+}  // namespace store::kv
