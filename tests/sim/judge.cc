@@ -77,6 +77,20 @@ void Judge::log_starts_after(int node, Index index, Term term) {
   log.commit_seen = index.value;
 }
 
+std::optional<Term> Judge::term_at(int node, Index index) const {
+  const NodeLog& log = logs_[static_cast<std::size_t>(node)];
+  if (index.value == log.base) {
+    return Term{log.base_term};
+  }
+  const Slot* found = slot(log, index.value);
+  return found == nullptr ? std::nullopt : std::optional(Term{found->term});
+}
+
+Index Judge::log_end(int node) const {
+  const NodeLog& log = logs_[static_cast<std::size_t>(node)];
+  return Index{log.base + log.slots.size()};
+}
+
 void Judge::committed(Nanos now, int node, Index commit) {
   NodeLog& log = logs_[static_cast<std::size_t>(node)];
   if (commit.value <= log.commit_seen) {
@@ -108,22 +122,30 @@ void Judge::committed(Nanos now, int node, Index commit) {
   log.commit_seen = commit.value;
 }
 
-void Judge::counted(Nanos now, int leader, Index commit, const ConfState& conf,
-                    const std::function<bool(NodeId, Index, Term)>& durable) {
+bool Judge::durable_majority(int leader, Index commit, const ConfState& conf,
+                             const std::function<bool(NodeId, Index, Term)>& durable) const {
   const NodeLog& log = logs_[static_cast<std::size_t>(leader)];
   const Slot* last = slot(log, commit.value);
-  if (last == nullptr || commit.value <= log.commit_seen) {
-    return;
+  if (last == nullptr) {
+    return true;
   }
   for (const std::vector<NodeId>* voters : {&conf.voters, &conf.voters_outgoing}) {
     const auto copies = std::count_if(voters->begin(), voters->end(), [&](NodeId voter) {
       return durable(voter, commit, Term{last->term});
     });
     if (!voters->empty() && static_cast<std::size_t>(copies) * 2 <= voters->size()) {
-      fail(now, "durable majority", "leader n" + std::to_string(leader) + " committed " + at(commit.value, last->term) +
-                                        " that is on disk at " + std::to_string(copies) + " of " +
-                                        std::to_string(voters->size()) + " voters");
+      return false;
     }
+  }
+  return true;
+}
+
+Index Judge::commit_seen(int node) const { return Index{logs_[static_cast<std::size_t>(node)].commit_seen}; }
+
+void Judge::log_ends_at(int node, Index last) {
+  NodeLog& log = logs_[static_cast<std::size_t>(node)];
+  if (last.value >= log.base && last.value < log.base + log.slots.size()) {
+    log.slots.resize(last.value - log.base);
   }
 }
 

@@ -40,12 +40,19 @@ class Judge {
   void appended(Nanos now, int node, const std::vector<store::raft::Entry>& entries);
   /// The node's log begins behind this entry now, empty (snapshot installed, or a new process before `appended`).
   void log_starts_after(int node, store::raft::Index index, store::raft::Term term);
+  /// It lost everything after `last` without getting anything new.
+  void log_ends_at(int node, store::raft::Index last);
+  /// Term of the entry at `index` as the node's log was last reported; none outside of what was reported.
+  [[nodiscard]] std::optional<store::raft::Term> term_at(int node, store::raft::Index index) const;
+  [[nodiscard]] store::raft::Index log_end(int node) const;
   /// The node says that everything up to `commit` is committed.
   void committed(Nanos now, int node, store::raft::Index commit);
-  /// As committed(), by a leader that counts: `durable` says whether some node's disk holds (index, term) for sure,
-  /// `conf` is the configuration in force at that leader.
-  void counted(Nanos now, int leader, store::raft::Index commit, const store::raft::ConfState& conf,
-               const std::function<bool(store::raft::NodeId, store::raft::Index, store::raft::Term)>& durable);
+  /// Is the entry at `commit` on disk at a majority of the voters, of both halves if `conf` is joint?
+  /// `durable` says whether a node's disk holds (index, term) for sure. True for what lies before the log as reported.
+  [[nodiscard]] bool durable_majority(
+      int leader, store::raft::Index commit, const store::raft::ConfState& conf,
+      const std::function<bool(store::raft::NodeId, store::raft::Index, store::raft::Term)>& durable) const;
+  [[nodiscard]] store::raft::Index commit_seen(int node) const;
   void leads(Nanos now, int node, store::raft::Term term);
   void voted(Nanos now, int node, store::raft::Term term, store::raft::NodeId candidate);
   /// Hash of the whole state machine at `node` after applying `index`.

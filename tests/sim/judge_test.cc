@@ -140,10 +140,21 @@ TEST(Judge, DurableMajorityOfBothHalvesOfAJointConfiguration) {
   conf.voters_outgoing = {NodeId{1}, NodeId{4}};
   Judge judge(1);
   judge.appended(0, 0, {entry(1, 1)});
-  judge.counted(0, 0, Index{1}, conf, [](NodeId, Index, Term) { return true; });
+  EXPECT_TRUE(judge.durable_majority(0, Index{1}, conf, [](NodeId, Index, Term) { return true; }));
+  EXPECT_FALSE(judge.durable_majority(0, Index{1}, conf, [](NodeId node, Index, Term) { return node.value <= 3; }));
+  EXPECT_FALSE(judge.durable_majority(0, Index{1}, conf, [](NodeId node, Index, Term) { return node.value % 3 == 1; }));
+  EXPECT_TRUE(judge.durable_majority(0, Index{2}, conf, [](NodeId, Index, Term) { return false; }));  // not known
+}
+
+TEST(Judge, LogCutWithoutReplacement) {
+  Judge judge(1);
+  judge.appended(0, 0, {entry(1, 1), entry(2, 1)});
+  judge.log_ends_at(0, Index{1});
+  EXPECT_EQ(judge.log_end(0), Index{1});
+  EXPECT_EQ(judge.term_at(0, Index{1}), Term{1});
+  EXPECT_EQ(judge.term_at(0, Index{2}), std::nullopt);
+  judge.appended(0, 0, {entry(2, 2)});
   EXPECT_FALSE(judge.violation().has_value());
-  judge.counted(0, 0, Index{1}, conf, [](NodeId node, Index, Term) { return node.value <= 3; });
-  expect_rule(judge, "durable majority");
 }
 
 TEST(Judge, TwoVotesInOneTerm) {

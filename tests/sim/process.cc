@@ -9,8 +9,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kWritePatience{2'000};
-
 template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
@@ -182,6 +180,7 @@ void Process::on_event(const store::Event& event) {
   std::visit(Overloaded{[&](const store::LeaderChanged& e) {
                           world_->trace.add(world_->scheduler.now(), machine_->index(), "leader", e.leader.value,
                                             e.term.value);
+                          feed_lease();
                         },
                         [&](const store::LeaseChanged&) { feed_lease(); },
                         [&](const store::SnapshotInstalled& e) {
@@ -237,7 +236,8 @@ void Process::obey(const agent::PrimaryOutput& output) {
             acquire.holder_name = "n" + std::to_string(machine_->index());
             acquire.lease_ms = static_cast<std::uint32_t>(world_->settings.primary.lease.count());
             acquire.margin_ms = world_->settings.margin_ms;
-            write(acquire, kWritePatience, [this, e](const store::Reply* reply) { answer_primary(e.request, reply); });
+            write(acquire, world_->settings.primary.lease,
+                  [this, e](const store::Reply* reply) { answer_primary(e.request, reply); });
           },
           [&](const agent::Renew& e) {
             store_->renew(open_request([this, e](const store::Reply* reply) { answer_primary(e.request, reply); }),
@@ -246,7 +246,8 @@ void Process::obey(const agent::PrimaryOutput& output) {
           [&](const agent::Release& e) {
             const store::kv::LeaseRelease release{kService, store::kv::Epoch{number(e.epoch)},
                                                   store::kv::NodeId{static_cast<std::uint64_t>(e.preferred)}};
-            write(release, kWritePatience, [this, e](const store::Reply* reply) { answer_primary(e.request, reply); });
+            write(release, world_->settings.primary.lease,
+                  [this, e](const store::Reply* reply) { answer_primary(e.request, reply); });
           },
           [&](const agent::RoleChange& e) {
             world_->trace.add(world_->scheduler.now(), machine_->index(),
@@ -281,8 +282,11 @@ void Process::answer_primary(agent::RequestNo request, const store::Reply* reply
     answer = reply->result.error().code == store::Errc::kStaleEpoch ? agent::Answer::kRefused : agent::Answer::kUnknown;
   } else if (const auto* written = std::get_if<store::Written>(&*reply->result)) {
     epoch = agent::Epoch{store::kv::value(written->epoch)};
-    const bool done = written->outcome == store::kv::Outcome::kDone;
-    answer = done ? agent::Answer::kGranted : agent::Answer::kRefused;
+    if (written->outcome == store::kv::Outcome::kDone) {
+      answer = agent::Answer::kGranted;
+    } else if (written->outcome != store::kv::Outcome::kForgotten) {
+      answer = agent::Answer::kRefused;
+    }
   } else {
     answer = agent::Answer::kGranted;
   }

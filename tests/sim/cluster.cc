@@ -1,0 +1,311 @@
+#include "tests/sim/cluster.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "tests/sim/linearizability.h"
+#include "tests/sim/process.h"
+
+namespace sim {
+
+using store::raft::Entry;
+using store::raft::Index;
+using store::raft::NodeId;
+using store::raft::Role;
+using store::raft::Term;
+
+Cluster::Cluster(Scenario scenario, bool print)
+    : scenario_(std::move(scenario)),
+      world_(scenario_.seed, scenario_.agents, print),
+      clients_(&world_, &machines_, &history_, scenario_.clients, scenario_.seed),
+      faults_(&world_, &machines_, scenario_.faults, scenario_.seed),
+      seen_(static_cast<std::size_t>(scenario_.agents.machines)) {
+  const int size = scenario_.agents.machines;
+  for (int a = 0; a < size; ++a) {
+    for (int b = 0; b < size; ++b) {
+      world_.network.link(a, b) = scenario_.link;
+    }
+  }
+  for (int i = 0; i < size; ++i) {
+    machines_.push_back(std::make_unique<Machine>(&world_, i, scenario_.seed));
+    machines_.back()->disk().temper().lies = scenario_.disks_lie;
+    index_of_[machines_.back()->id()] = i;
+  }
+  world_.observe = [this](int index) { observe(index); };
+}
+
+Cluster::~Cluster() {
+  world_.observe = [](int) {};
+  world_.scheduler.clear();
+}
+
+bool Cluster::run_until(Nanos end, const std::function<bool()>& enough) {
+  while (!world_.judge.violation() && !world_.scheduler.empty() && world_.scheduler.next_time() <= end) {
+    world_.scheduler.run_one();
+    if (enough && enough()) {
+      return true;
+    }
+  }
+  return !enough;
+}
+
+Report Cluster::run() {
+  for (const auto& machine : machines_) {
+    world_.scheduler.after(world_.random.between(0, 300) * kMillisecond, [&machine] { machine->start(); });
+  }
+  // Trouble may begin before the cluster is founded; most runs get a moment first.
+  const Nanos calm = world_.random.chance_ppm(150'000) ? 0 : 3 * kSecond;
+  world_.scheduler.at(calm, [this] {
+    clients_.start();
+    faults_.start();
+  });
+  run_until(calm + scenario_.trouble, nullptr);
+  if (!world_.judge.violation()) {
+    faults_.heal();
+    if (settle()) {
+      clients_.stop();
+      const Nanos now = world_.scheduler.now();
+      if (!write_everywhere(now + 5 * kSecond)) {
+        world_.judge.fail(world_.scheduler.now(), "convergence", "a write did not succeed at every agent");
+      }
+      read_everything(now + 12 * kSecond);
+    }
+  }
+  check_history();
+  return report();
+}
+
+// --- After every step. ---
+
+void Cluster::observe(int index) {
+  const Machine& machine = *machines_[static_cast<std::size_t>(index)];
+  const Process* process = machine.process();
+  ++observations_;
+  if (process != nullptr && process->has_store()) {
+    observe_raft(index, process->store().raft());
+    observe_state(index, *process);
+    if (observations_ % 32 == 0) {
+      observe_bounds(index, *process);
+    }
+  }
+  const store::raft::HardState& hard = machine.disk().durable().state.hard;
+  world_.judge.voted(world_.scheduler.now(), index, hard.term, hard.vote);
+  if (!machine.disk().complaint().empty()) {
+    world_.judge.fail(world_.scheduler.now(), "disk", "n" + std::to_string(index) + ": " + machine.disk().complaint());
+  }
+  observe_lease();
+}
+
+void Cluster::observe_raft(int index, const store::raft::Raft& raft) {
+  Judge& judge = world_.judge;
+  const Nanos now = world_.scheduler.now();
+  Seen& seen = seen_[static_cast<std::size_t>(index)];
+  const Machine& machine = *machines_[static_cast<std::size_t>(index)];
+  if (seen.life != machine.life()) {
+    seen = Seen{};
+    seen.life = machine.life();
+    judge.log_starts_after(index, raft.log().first_index().previous(),
+                           raft.log().term(raft.log().first_index().previous()).value_or(Term{}));
+  }
+  observe_log(index, raft.log());
+  const bool leads = raft.role() == Role::kLeader;
+  if (leads && seen.leads != raft.term()) {
+    seen.leads = raft.term();
+    seen.conf = raft.conf_state();
+    judge.leads(now, index, raft.term());
+  }
+  if (leads && raft.commit() > judge.commit_seen(index)) {
+    const auto on_disk = [this](NodeId node, Index at, Term term) { return durable(node, at, term); };
+    const store::raft::ConfState conf = raft.conf_state();
+    const bool counted = judge.durable_majority(index, raft.commit(), seen.conf, on_disk) ||
+                         judge.durable_majority(index, raft.commit(), conf, on_disk);
+    if (!counted) {
+      judge.fail(now, "durable majority", "leader n" + std::to_string(index) + " calls index " +
+                                              std::to_string(raft.commit().value) +
+                                              " committed, which is not on disk at a majority");
+    }
+    seen.conf = conf;
+  }
+  judge.committed(now, index, raft.commit());
+}
+
+void Cluster::observe_log(int index, const store::raft::Log& log) {
+  Judge& judge = world_.judge;
+  const Index before = log.first_index().previous();
+  if (before > judge.log_end(index) || judge.term_at(index, before) != log.term(before).value_or(Term{})) {
+    judge.log_starts_after(index, before, log.term(before).value_or(Term{}));
+  }
+  // By log matching one common entry means a common past; the judge checks each entry when it is appended.
+  Index common = std::min(judge.log_end(index), log.last_index());
+  while (common > before && judge.term_at(index, common) != log.term(common).value_or(Term{})) {
+    common = common.previous();
+  }
+  if (common == log.last_index()) {
+    if (judge.log_end(index) > common) judge.log_ends_at(index, common);
+    return;
+  }
+  std::vector<Entry> fresh;
+  for (Index i = common.next(); i <= log.last_index(); i = i.next()) {
+    fresh.push_back(log.at(i));
+  }
+  judge.appended(world_.scheduler.now(), index, fresh);
+}
+
+void Cluster::observe_state(int index, const Process& process) {
+  Seen& seen = seen_[static_cast<std::size_t>(index)];
+  const std::uint64_t applied = store::kv::value(process.store().state().applied());
+  if (applied == seen.applied) {
+    return;
+  }
+  seen.applied = applied;
+  if (applied % 16 == 0) {
+    world_.judge.state_is(world_.scheduler.now(), index, Index{applied}, process.store().state().content_hash());
+  }
+}
+
+void Cluster::observe_bounds(int index, const Process& process) {
+  const store::Config& config = scenario_.agents.store;
+  const store::Counters counters = process.store().counters();
+  const auto check = [&](const char* what, std::size_t value, std::size_t bound) {
+    if (value > bound) {
+      world_.judge.fail(world_.scheduler.now(), "I5", std::string(what) + " of n" + std::to_string(index) + " holds " +
+                                                          std::to_string(value) + ", bound " + std::to_string(bound));
+    }
+  };
+  check("pending writes", counters.pending_writes, config.pending_writes_max);
+  check("pending reads", counters.pending_reads, config.pending_reads_max);
+  check("requests", process.requests_open(), config.pending_writes_max + config.pending_reads_max);
+  check("mesh queue", process.mesh().queued_max(), Mesh::kQueueFramesMax);
+  check("disk queue", machines_[static_cast<std::size_t>(index)]->disk().waiting_max(), 1);
+  check("members", process.swim().members().size(), machines_.size());
+  const store::raft::Log& log = process.store().raft().log();
+  const std::uint64_t window = log.last_index().value + 1 - log.first_index().value;
+  const std::uint64_t unapplied = log.last_index().value - std::min(log.last_index().value, log.applied().value);
+  check("log window", window, 2 * config.log_keep_entries + 4'096 + unapplied);
+}
+
+void Cluster::observe_lease() {
+  std::vector<std::pair<int, agent::Epoch>> passing;
+  for (const auto& machine : machines_) {
+    const Process* process = machine->process();
+    if (process != nullptr && process->passes_orders(machine->local_now())) {
+      passing.emplace_back(machine->index(), process->gate_epoch());
+    }
+  }
+  world_.judge.passes(world_.scheduler.now(), passing);
+}
+
+bool Cluster::durable(NodeId node, Index index, Term term) const {
+  const auto it = index_of_.find(node.value);
+  return it != index_of_.end() && machines_[static_cast<std::size_t>(it->second)]->disk().durable().holds(index, term);
+}
+
+// --- At the end. ---
+
+std::string Cluster::what_is_missing() const {
+  std::set<std::uint64_t> leaders;
+  std::set<std::uint64_t> holders;
+  int primaries = 0;
+  for (const auto& machine : machines_) {
+    const std::string name = "n" + std::to_string(machine->index());
+    const Process* process = machine->process();
+    if (process == nullptr || !process->has_store()) return name + " is down";
+    if (process->swim().live_count() != machines_.size()) {
+      return name + " sees " + std::to_string(process->swim().live_count()) + " members alive";
+    }
+    if (!process->store().leader()) return name + " knows no leader";
+    leaders.insert(process->store().leader().value);
+    const store::raft::Raft& raft = process->store().raft();
+    if (!raft.voter() && !raft.learner()) return name + " is not in the configuration";
+    const store::kv::Lease* lease = process->store().state().lease(kService);
+    if (lease == nullptr || lease->holder == store::kv::NodeId{}) return name + " sees no holder of the lease";
+    holders.insert(store::kv::value(lease->holder));
+    const bool serves = process->primary().serving() && process->passes_orders(machine->local_now());
+    primaries += serves ? 1 : 0;
+  }
+  if (leaders.size() != 1) return "agents disagree about the leader";
+  if (holders.size() != 1) return "agents disagree about the holder";
+  if (primaries != 1) return std::to_string(primaries) + " primaries";
+  return {};
+}
+
+bool Cluster::settle() {
+  const Nanos start = world_.scheduler.now();
+  Nanos next_look = start;
+  const bool settled = run_until(start + scenario_.settle_within, [this, &next_look] {
+    if (world_.scheduler.now() < next_look) return false;
+    next_look = world_.scheduler.now() + 20 * kMillisecond;
+    return what_is_missing().empty();
+  });
+  settled_after_ = world_.scheduler.now() - start;
+  if (!settled && !world_.judge.violation()) {
+    world_.judge.fail(world_.scheduler.now(), "convergence",
+                      "still not well after the end of all faults: " + what_is_missing());
+  }
+  world_.trace.add(world_.scheduler.now(), -1, "settled", static_cast<std::uint64_t>(settled_after_));
+  return settled;
+}
+
+bool Cluster::write_everywhere(Nanos end) {
+  std::size_t written = 0;
+  std::function<void(int)> attempt = [&](int machine) {
+    if (world_.scheduler.now() >= end) return;
+    clients_.write_at(machine, "final" + std::to_string(machine), [&, machine](bool ok) {
+      // An election may still be under way in the very last moment of a transfer: once more is fine.
+      written += ok ? 1 : 0;
+      if (!ok) attempt(machine);
+    });
+  };
+  for (int i = 0; i < scenario_.agents.machines; ++i) {
+    attempt(i);
+  }
+  const bool done = run_until(end, [&] { return written == machines_.size(); });
+  if (!done) world_.scheduler.clear();  // the attempts point into this frame
+  return done;
+}
+
+void Cluster::read_everything(Nanos end) {
+  auto left = std::make_shared<std::size_t>(0);
+  int machine = 0;
+  for (const std::string& key : clients_.keys()) {
+    ++*left;
+    const store::Consistency consistency =
+        *left % 2 == 0 ? store::Consistency::kDefault : store::Consistency::kConsistent;
+    clients_.read_at(machine, key, consistency, [left](bool) { --*left; });
+    machine = (machine + 1) % scenario_.agents.machines;
+  }
+  run_until(end, [left] { return *left == 0; });
+}
+
+void Cluster::check_history() {
+  if (world_.judge.violation()) {
+    return;
+  }
+  const LinearizabilityResult result = check_linearizable(history_);
+  if (result.verdict != Verdict::kLinearizable) {
+    world_.judge.fail(world_.scheduler.now(), "I2",
+                      std::string(result.verdict == Verdict::kUndecided ? "could not decide" : "not linearizable") +
+                          ": key " + result.key + "\n" + result.detail);
+  }
+}
+
+Report Cluster::report() const {
+  Report out;
+  out.violation = world_.judge.violation();
+  out.trace_hash = world_.trace.hash();
+  out.steps = world_.scheduler.executed();
+  out.acknowledged = clients_.acknowledged();
+  out.unknown = history_.count(Outcome::kUnknown) + history_.count(Outcome::kPending);
+  out.entries = world_.judge.committed_up_to().value;
+  out.terms = world_.judge.terms();
+  out.grants = world_.judge.grants();
+  for (std::size_t i = 0; i < static_cast<std::size_t>(FaultKind::kCount); ++i) {
+    out.faults += faults_.count(static_cast<FaultKind>(i));
+  }
+  out.settled_after = settled_after_;
+  out.label = scenario_.label;
+  return out;
+}
+
+}  // namespace sim

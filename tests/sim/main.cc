@@ -1,0 +1,75 @@
+// sim                       every test: the world's own, the judges', the seeds, the mutants
+// sim --seed=N [--trace]    one run, replayed; exit 1 if it breaks a promise
+// sim --seeds=A..B          these runs, one line each that breaks; exit 1 if any does
+// sim --hunt=N              the first of the seeds 1..N that breaks a promise; exit 0 if there is one (for mutants)
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "tests/sim/scenario.h"
+
+namespace {
+
+bool starts_with(const char* text, const char* prefix) { return std::strncmp(text, prefix, std::strlen(prefix)) == 0; }
+
+int run_range(std::uint64_t from, std::uint64_t to, bool print, bool verbose) {
+  int broken = 0;
+  for (std::uint64_t seed = from; seed <= to; ++seed) {
+    const sim::Report report = sim::run_seed(seed, print);
+    broken += report.violation ? 1 : 0;
+    if (report.violation || verbose) {
+      std::printf("%s\n", sim::describe(seed, report).c_str());
+      std::fflush(stdout);
+    }
+  }
+  std::printf("%d of %llu runs broke a promise\n", broken, static_cast<unsigned long long>(to - from + 1));
+  return broken == 0 ? 0 : 1;
+}
+
+int hunt(std::uint64_t seeds) {
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    // Said before the run: a mutant may well end it by an assertion.
+    std::printf("hunting with seed %llu\n", static_cast<unsigned long long>(seed));
+    std::fflush(stdout);
+    const sim::Report report = sim::run_seed(seed);
+    if (report.violation) {
+      std::printf("caught: %s\n", sim::describe(seed, report).c_str());
+      return 0;
+    }
+  }
+  std::printf("not caught by %llu seeds\n", static_cast<unsigned long long>(seeds));
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bool trace = false;
+  bool verbose = false;
+  for (int i = 1; i < argc; ++i) {
+    trace |= std::strcmp(argv[i], "--trace") == 0;
+    verbose |= std::strcmp(argv[i], "--verbose") == 0;
+  }
+  for (int i = 1; i < argc; ++i) {
+    if (starts_with(argv[i], "--seed=")) {
+      const std::uint64_t seed = std::strtoull(argv[i] + 7, nullptr, 10);
+      return run_range(seed, seed, trace, true);
+    }
+    if (starts_with(argv[i], "--seeds=")) {
+      char* end = nullptr;
+      const std::uint64_t from = std::strtoull(argv[i] + 8, &end, 10);
+      const std::uint64_t to = starts_with(end, "..") ? std::strtoull(end + 2, nullptr, 10) : from;
+      return run_range(from, to, false, verbose);
+    }
+    if (starts_with(argv[i], "--hunt=")) {
+      return hunt(std::strtoull(argv[i] + 7, nullptr, 10));
+    }
+  }
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,119 @@
+#include "tests/sim/scenario.h"
+
+#include <cstdio>
+#include <utility>
+
+#include "tests/support/random.h"
+
+namespace sim {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// Faults that belong together; a run draws from one such set, or from all of them.
+struct Mix {
+  const char* name;
+  std::vector<FaultKind> kinds;
+};
+
+const std::vector<Mix>& mixes() {
+  using K = FaultKind;
+  static const std::vector<Mix> all = {
+      {"partitions", {K::kSplit, K::kIsolate, K::kDeaf, K::kMute, K::kCutPair, K::kCutOneWay, K::kBridge}},
+      {"links", {K::kLossy, K::kSlowLinks, K::kNoDatagrams, K::kCutOneWay, K::kMute}},
+      {"stops", {K::kShortStop, K::kShortStop, K::kLongStop}},
+      {"crashes", {K::kKill, K::kPowerOff, K::kBlackout}},
+      {"disks", {K::kSlowDisk, K::kStuckDisk, K::kFailingDisk, K::kPowerOff, K::kKill}},
+      {"primary", {K::kInstance, K::kInstance, K::kSwitchover, K::kDrain, K::kTransfer, K::kLongStop}},
+      {"leases", {K::kLongStop, K::kIsolate, K::kMute, K::kDeaf, K::kSwitchover, K::kTransfer, K::kSlowLinks}},
+  };
+  return all;
+}
+
+void draw_faults(support::Random& random, FaultSettings* faults, std::string* label) {
+  const std::uint64_t choice = random.below(mixes().size() + 4);
+  if (choice < mixes().size()) {
+    faults->kinds = mixes()[choice].kinds;
+    *label += mixes()[choice].name;
+  } else {
+    for (const Mix& mix : mixes()) {
+      faults->kinds.insert(faults->kinds.end(), mix.kinds.begin(), mix.kinds.end());
+    }
+    *label += "everything";
+  }
+  faults->every = random.between(300, 1'200) * kMillisecond;
+  faults->lasts = random.between(300, 2'500) * kMillisecond;
+}
+
+void draw_link(support::Random& random, Link* link, std::string* label) {
+  switch (random.below(10)) {
+    case 0:
+    case 1:
+      link->loss_ppm = static_cast<std::uint32_t>(random.between(1'000, 50'000));
+      link->duplicate_ppm = 10'000;
+      link->reorder_ppm = 30'000;
+      link->reorder_extra = 5 * kMillisecond;
+      link->corrupt_ppm = 2'000;
+      *label += "lossy, ";
+      break;
+    case 2:
+      link->delay = random.between(3, 15) * kMillisecond;
+      link->jitter = 2 * kMillisecond;
+      *label += "far, ";
+      break;
+    default: *label += "lan, "; break;
+  }
+}
+
+void draw_agents(support::Random& random, AgentSettings* agents, std::string* label) {
+  const std::uint64_t dice = random.below(100);
+  agents->machines = dice < 72 ? 3 : dice < 93 ? 5 : 7;
+  agents->bootstrap_expect = static_cast<std::uint32_t>(agents->machines);
+  if (agents->machines > 3 && random.chance_ppm(300'000)) {
+    agents->bootstrap_expect = 3;  // the others join as learners and are promoted
+  }
+  // Every margin here is above lease * 400 ppm, the most that two clocks may drift apart.
+  constexpr std::pair<int, std::uint32_t> kLeases[] = {{1'500, 500}, {1'500, 500}, {900, 100}, {600, 10}, {1'500, 2}};
+  const auto [lease, margin] = kLeases[random.below(5)];
+  agents->primary.lease = milliseconds(lease);
+  agents->margin_ms = margin;
+  constexpr std::uint64_t kKeep[] = {16'384, 400, 60};
+  agents->store.log_keep_entries = kKeep[random.below(3)];
+  *label += std::to_string(agents->machines) + " agents, expect " + std::to_string(agents->bootstrap_expect) +
+            ", lease " + std::to_string(lease) + "+" + std::to_string(margin) + ", keep " +
+            std::to_string(agents->store.log_keep_entries) + ", ";
+}
+
+}  // namespace
+
+Scenario draw_scenario(std::uint64_t seed) {
+  support::Random random(seed, 0x7363656e65);
+  Scenario scenario;
+  scenario.seed = seed;
+  draw_agents(random, &scenario.agents, &scenario.label);
+  draw_link(random, &scenario.link, &scenario.label);
+  draw_faults(random, &scenario.faults, &scenario.label);
+  scenario.clients.clients = static_cast<int>(random.between(2, 5));
+  scenario.clients.think = random.between(15, 60) * kMillisecond;
+  scenario.clients.large_value_ppm = random.chance_ppm(150'000) ? 50'000 : 0;
+  scenario.trouble = random.between(6, 14) * kSecond;
+  return scenario;
+}
+
+Report run_seed(std::uint64_t seed, bool print) { return Cluster(draw_scenario(seed), print).run(); }
+
+std::string describe(std::uint64_t seed, const Report& report) {
+  char text[400];
+  std::snprintf(text, sizeof text,
+                "seed %llu (%s): %llu steps, %llu entries, %llu terms, %llu grants, %llu faults, %llu answered, "
+                "%llu unknown, well again after %.2f s, trace %016llx",
+                static_cast<unsigned long long>(seed), report.label.c_str(),
+                static_cast<unsigned long long>(report.steps), static_cast<unsigned long long>(report.entries),
+                static_cast<unsigned long long>(report.terms), static_cast<unsigned long long>(report.grants),
+                static_cast<unsigned long long>(report.faults), static_cast<unsigned long long>(report.acknowledged),
+                static_cast<unsigned long long>(report.unknown), static_cast<double>(report.settled_after) / 1e9,
+                static_cast<unsigned long long>(report.trace_hash));
+  return std::string(text) + (report.violation ? "\n  BROKEN at " + *report.violation : "");
+}
+
+}  // namespace sim

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+
+#include "tests/sim/cluster.h"
+
+namespace sim {
+
+/// Draws a whole run from its seed: size, network, time-outs, lease, load and the mix of faults.
+/// The seed is all there is: nothing else may differ between two runs of one seed.
+Scenario draw_scenario(std::uint64_t seed);
+
+/// Runs one seed. @param print  writes the trace to standard output
+Report run_seed(std::uint64_t seed, bool print = false);
+
+/// "seed 7 (3 agents, lan, ...): 812 entries ..." in one line.
+std::string describe(std::uint64_t seed, const Report& report);
+
+}  // namespace sim
