@@ -35,6 +35,7 @@ proxy::Health proxy_health(drivers::InstanceHealth health) {
 store::NodeId raft_id_of(const gossip::MemberId& id) {
   std::uint64_t value = 0;
   for (std::size_t i = 0; i < 8; ++i) value = value << 8U | id.bytes[i];
+  value &= ~(std::uint64_t{1} << 63U);
   return store::NodeId{value == 0 ? 1 : value};
 }
 

@@ -21,7 +21,8 @@
 
 namespace agent {
 
-/// The Raft id of an agent: the first eight bytes of its 128-bit id, big-endian; never 0.
+/// The Raft id of an agent: the first eight bytes of its 128-bit id, big-endian, without the top bit (which marks
+/// holders of leases that are no agents); never 0.
 [[nodiscard]] store::NodeId raft_id_of(const gossip::MemberId& id);
 
 /// Tags of one member, read once. Unreadable values count as absent: they come from other machines.

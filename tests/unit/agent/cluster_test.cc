@@ -26,6 +26,8 @@ TEST(Cluster, RaftIdsAreTheHeadOfTheMemberIdAndNeverZero) {
   EXPECT_EQ(raft_id_of(id).value, 1u);
   id.bytes = {1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9, 9, 9, 9, 9};
   EXPECT_EQ(raft_id_of(id).value, 0x0102030405060708u);
+  id.bytes[0] = 0xff;
+  EXPECT_EQ(raft_id_of(id).value, 0x7f02030405060708u);
 }
 
 TEST(Cluster, TagsFromOutsideAreReadWithCare) {

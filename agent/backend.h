@@ -1,0 +1,123 @@
+#pragma once
+/// The agent behind its HTTP API: puts what store, gossip, primary and proxy know into the API's words, and takes its
+/// commands. One object per agent, on the control loop.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/api/backend.h"
+#include "agent/cluster.h"
+#include "agent/config.h"
+#include "agent/drivers/check_driver.h"
+#include "agent/drivers/store_driver.h"
+#include "agent/io/loop.h"
+#include "agent/io/timer.h"
+#include "agent/primary_driver.h"
+#include "gossip/output.h"
+#include "proxy/proxy.h"
+
+namespace agent {
+
+/// Key under which an agent leaves a request for the holder of `service`; the holder watches it and removes it.
+[[nodiscard]] std::string switchover_key(const std::string& service);
+/// Content of that key.
+struct SwitchoverOrder {
+  std::uint64_t epoch = 0;  ///< only the holder under this epoch obeys
+  std::string target;       ///< member name; empty = anyone else
+  [[nodiscard]] std::string text() const;
+  static std::optional<SwitchoverOrder> parse(std::string_view text);
+};
+
+/// The state of the proxy workers, summed.
+struct ProxyStatus {
+  proxy::Counters counters;
+  std::vector<proxy::Proxy::EndpointStatus> endpoints;
+};
+
+/// What the backend needs of the agent. Pointers may be null where a part is not configured; all outlive it.
+struct BackendParts {
+  const Config* config = nullptr;
+  io::Loop* loop = nullptr;
+  drivers::StoreDriver* store = nullptr;
+  PrimaryDriver* primary = nullptr;        ///< null without [service]
+  drivers::CheckDriver* checks = nullptr;  ///< null without [service]
+  std::function<std::span<const gossip::Member>()> members;
+  std::function<gossip::Counters()> gossip_counters;
+  std::function<proxy::EndpointTable()> endpoints;  ///< as last given to the proxy
+  std::function<bool(store::NodeId)> mesh_connected;
+  std::function<void(std::function<void(ProxyStatus)>)> proxy_status;
+  std::function<void(std::vector<std::string>, api::Completion<std::size_t>)> join;
+  std::function<void(api::Completion<std::monostate>)> leave;
+  std::function<void(bool, api::Completion<std::monostate>)> drain;
+  std::function<bool()> draining;
+  std::string id;                                    ///< 128-bit id as hex
+  store::NodeId raft_id;
+  std::string api_address, mesh_address, gossip_address;
+};
+
+class AgentBackend final : public api::Backend {
+ public:
+  static constexpr std::size_t kRoleWatchesMax = 10'000;  ///< waits for the own role
+
+  explicit AgentBackend(BackendParts parts);
+  ~AgentBackend() override;
+
+  /// The role, instance or drain state changed: wakes the waits for it.
+  void on_role_changed();
+
+  void read_barrier(api::ReadMode mode, api::Completion<api::ReadInfo> done) override;
+  [[nodiscard]] api::ReadInfo read_info() const override;
+  [[nodiscard]] api::KvAnswer kv_get(const std::string& key) const override;
+  [[nodiscard]] api::KvAnswer kv_list(const std::string& prefix) const override;
+  [[nodiscard]] api::Index kv_index(const api::Topic& topic) const override;
+  void kv_write(api::KvWrite write, api::Completion<api::KvWritten> done) override;
+  std::optional<api::WatchId> watch(const api::Topic& topic, api::Index after, std::function<void()> woken) override;
+  void unwatch(api::WatchId id) override;
+  [[nodiscard]] api::SelfInfo self() const override;
+  [[nodiscard]] std::vector<api::MemberInfo> members() const override;
+  [[nodiscard]] api::RaftInfo raft() const override;
+  [[nodiscard]] api::RoleInfo role() const override;
+  [[nodiscard]] std::optional<api::ElectionInfo> election(const std::string& name) const override;
+  void election_command(api::ElectionCommand command, api::Completion<api::ElectionInfo> done) override;
+  void upstreams(api::Completion<std::vector<api::UpstreamInfo>> done) override;
+  void metrics(api::Completion<std::vector<api::MetricFamily>> done) override;
+  [[nodiscard]] std::vector<api::HealthItem> live() const override;
+  [[nodiscard]] std::vector<api::HealthItem> ready() const override;
+  void join(std::vector<std::string> addresses, api::Completion<std::size_t> done) override;
+  void leave(api::Completion<std::monostate> done) override;
+  void drain(bool enable, api::Completion<std::monostate> done) override;
+
+ private:
+  struct RoleWatch {
+    std::uint64_t after;
+    std::function<void()> woken;
+  };
+  [[nodiscard]] io::TimePoint write_deadline() const;
+  [[nodiscard]] const gossip::Member* member_named(const std::string& name) const;
+  void order_switchover(const api::ElectionCommand& command, const store::kv::Lease& lease,
+                        api::Completion<api::ElectionInfo> done);
+  void await_epoch_above(const std::string& service, store::kv::Epoch epoch, io::TimePoint deadline,
+                         api::Completion<api::ElectionInfo> done);
+  void client_election(const api::ElectionCommand& command, api::Completion<api::ElectionInfo> done);
+  void finish_election(const std::string& name, const api::Completion<api::ElectionInfo>& done) const;
+  [[nodiscard]] std::uint64_t role_index() const;
+
+  BackendParts parts_;
+  io::TimePoint started_;
+  std::map<std::uint64_t, RoleWatch> role_watches_;
+  std::uint64_t role_watch_count_ = 0;
+  std::map<std::uint64_t, std::unique_ptr<io::Timer>> waits_;  ///< for a new epoch; bounded by the API's requests
+  std::uint64_t wait_count_ = 0;
+  io::Deferral wake_roles_;
+  std::shared_ptr<bool> alive_;  ///< false once destroyed: completions that come later find nobody
+};
+
+/// Metric families of one agent, built from plain numbers (metrics.cc).
+[[nodiscard]] std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const ProxyStatus& proxy);
+
+}  // namespace agent

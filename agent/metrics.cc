@@ -1,0 +1,160 @@
+// The agent's numbers as metric families: names, types and labels stand here and nowhere else.
+#include <utility>
+
+#include "agent/backend.h"
+
+namespace agent {
+namespace {
+
+using api::MetricFamily;
+using api::MetricSample;
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+class Families {
+ public:
+  void counter(const std::string& name, const std::string& help, std::uint64_t value) {
+    add(name, help, MetricFamily::Type::kCounter, {{{}, static_cast<double>(value), {}}});
+  }
+  void gauge(const std::string& name, const std::string& help, double value) {
+    add(name, help, MetricFamily::Type::kGauge, {{{}, value, {}}});
+  }
+  void add(const std::string& name, const std::string& help, MetricFamily::Type type, std::vector<MetricSample> samples) {
+    families_.push_back({"outrigger_" + name, help, type, std::move(samples)});
+  }
+  std::vector<MetricFamily> take() { return std::move(families_); }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+void add_primary(Families& out, const BackendParts& parts) {
+  if (parts.primary == nullptr) return;
+  const RoleState& state = parts.primary->role_state();
+  const Labels service{{"service", parts.primary->service()}};
+  const auto epoch = static_cast<double>(static_cast<std::uint64_t>(state.epoch));
+  out.add("role_primary", "1 while this agent is primary", MetricFamily::Type::kGauge,
+          {{service, state.role == Role::kPrimary ? 1.0 : 0.0, {}}});
+  out.add("epoch", "Newest epoch known here", MetricFamily::Type::kGauge, {{service, epoch, {}}});
+  out.add("instance_health", "0 unknown, 1 passing, 2 degraded, 3 critical, 4 gone", MetricFamily::Type::kGauge,
+          {{service, static_cast<double>(parts.checks->health()), {}}});
+  out.counter("checks_total", "Health checks made", parts.checks->check_count());
+  out.counter("check_failures_total", "Health checks failed", parts.checks->failure_count());
+}
+
+void add_store(Families& out, const BackendParts& parts) {
+  const store::Store& core = parts.store->core();
+  const store::Status status = core.status(io::boottime_now());
+  out.gauge("raft_term", "Term of this node", static_cast<double>(status.term.value));
+  out.gauge("raft_commit_index", "Commit index", static_cast<double>(status.commit.value));
+  out.gauge("raft_applied_index", "Applied index", static_cast<double>(status.applied.value));
+  out.gauge("raft_log_entries", "Entries in the log window", static_cast<double>(status.last.value - status.first.value + 1));
+  out.gauge("raft_is_leader", "1 while this node leads", status.role == store::raft::Role::kLeader ? 1 : 0);
+  out.gauge("raft_has_leader", "1 while a leader is known", status.leader ? 1 : 0);
+  const store::Counters counters = core.counters();
+  out.counter("store_writes_total", "Writes asked of this agent", counters.writes);
+  out.counter("store_writes_forwarded_total", "Writes sent on to the leader", counters.writes_forwarded);
+  out.counter("store_reads_total", "Reads asked of this agent", counters.reads);
+  out.counter("store_lease_renewals_total", "Lease renewals asked of this agent", counters.renewals);
+  out.counter("store_lease_expires_total", "Leases that this node, as leader, let expire", counters.expires);
+  out.counter("store_frames_refused_total", "Frames of peers refused: malformed, foreign, over a bound",
+              counters.frames_malformed + counters.frames_foreign + counters.frames_refused);
+  out.counter("store_snapshots_sent_total", "Snapshots streamed to followers", counters.snapshots_sent);
+  out.counter("store_snapshots_installed_total", "Snapshots installed here", counters.snapshots_installed);
+  out.gauge("store_pending_writes", "Writes that wait", static_cast<double>(counters.pending_writes));
+  out.gauge("store_pending_reads", "Reads and renewals that wait", static_cast<double>(counters.pending_reads));
+  out.gauge("kv_entries", "Keys in the replicated state", static_cast<double>(core.state().entry_count()));
+  out.gauge("kv_bytes", "Bytes of keys and values", static_cast<double>(core.state().entry_bytes()));
+  const drivers::DiskTimes& times = parts.store->disk_times();
+  MetricSample sync{{}, times.sum_ms / 1000.0, {}};
+  std::uint64_t below = 0;
+  for (std::size_t i = 0; i < drivers::DiskTimes::kBucketMs.size(); ++i) {
+    below += times.buckets[i];
+    sync.buckets.emplace_back(drivers::DiskTimes::kBucketMs[i] / 1000.0, below);
+  }
+  sync.buckets.emplace_back(std::numeric_limits<double>::infinity(), times.count);
+  out.add("store_sync_seconds", "Duration of one disk batch with its sync", MetricFamily::Type::kHistogram, {std::move(sync)});
+}
+
+void add_gossip(Families& out, const BackendParts& parts) {
+  std::map<std::string, double> states;
+  for (const gossip::Member& member : parts.members()) states[std::string(gossip::to_string(member.state))] += 1;
+  std::vector<MetricSample> samples;
+  for (const auto& [state, count] : states) samples.push_back({{{"state", state}}, count, {}});
+  out.add("gossip_members", "Members by state", MetricFamily::Type::kGauge, std::move(samples));
+  const gossip::Counters counters = parts.gossip_counters();
+  out.counter("gossip_datagrams_in_total", "Datagrams received", counters.datagrams_in);
+  out.counter("gossip_datagrams_out_total", "Datagrams sent", counters.datagrams_out);
+  out.counter("gossip_bytes_in_total", "Bytes of datagrams received", counters.bytes_in);
+  out.counter("gossip_bytes_out_total", "Bytes of datagrams sent", counters.bytes_out);
+  out.counter("gossip_probes_total", "Probes begun", counters.probes);
+  out.counter("gossip_probes_failed_total", "Probes without any answer", counters.probes_failed);
+  out.counter("gossip_suspicions_total", "Members that became suspect here", counters.suspicions);
+  out.counter("gossip_deaths_total", "Members that became dead here", counters.deaths);
+  out.counter("gossip_refutations_total", "Claims about ourselves that we contradicted", counters.refutations);
+  out.counter("gossip_pauses_total", "Times that this process was frozen", counters.pauses);
+  std::vector<MetricSample> drops;
+  for (std::size_t i = 0; i < counters.drops.size(); ++i) {
+    drops.push_back({{{"reason", std::string(gossip::to_string(static_cast<gossip::Drop>(i)))}},
+                     static_cast<double>(counters.drops[i]), {}});
+  }
+  out.add("gossip_drops_total", "Input thrown away, by reason", MetricFamily::Type::kCounter, std::move(drops));
+}
+
+void add_proxy(Families& out, const ProxyStatus& status) {
+  const proxy::Counters& c = status.counters;
+  out.counter("proxy_connections_total", "Downstream connections accepted", c.connections);
+  out.counter("proxy_connections_refused_total", "Downstream connections over the limit or while draining", c.connections_refused);
+  out.counter("proxy_requests_total", "Requests", c.requests);
+  std::vector<MetricSample> classes;
+  const std::pair<const char*, std::uint64_t> by_class[] = {{"1xx", c.responses_1xx}, {"2xx", c.responses_2xx},
+      {"3xx", c.responses_3xx}, {"4xx", c.responses_4xx}, {"5xx", c.responses_5xx}};
+  for (const auto& [name, count] : by_class) classes.push_back({{{"class", name}}, static_cast<double>(count), {}});
+  out.add("proxy_responses_total", "Responses by class", MetricFamily::Type::kCounter, std::move(classes));
+  out.counter("proxy_bytes_in_total", "Bytes from clients", c.bytes_in);
+  out.counter("proxy_bytes_out_total", "Bytes to clients", c.bytes_out);
+  out.counter("proxy_requests_malformed_total", "Requests refused by the parser", c.requests_malformed);
+  out.counter("proxy_upstream_connects_total", "Connections opened to endpoints", c.upstream_connects);
+  out.counter("proxy_upstream_connect_failures_total", "Connects that failed", c.upstream_connect_failures);
+  out.counter("proxy_upstream_reuses_total", "Requests on a pooled connection", c.upstream_reuses);
+  out.counter("proxy_upstream_resets_total", "Upstream connections broken", c.upstream_resets);
+  out.counter("proxy_retries_total", "Safe requests tried elsewhere", c.retries);
+  out.counter("proxy_retries_denied_total", "Retries that the budget refused", c.retries_denied);
+  out.counter("ejections_total", "Endpoints ejected because of live traffic", c.ejections);
+  out.counter("proxy_first_byte_timeouts_total", "Answers that did not begin in time", c.first_byte_timeouts);
+  out.counter("proxy_held_total", "Requests held for a primary", c.held);
+  out.counter("proxy_held_expired_total", "Held requests that waited in vain", c.held_expired);
+  out.counter("proxy_held_refused_total", "Requests refused because the hold queue was full", c.held_refused);
+  out.counter("orders_sent_total", "Attempts on primary routes that reached the local instance", c.orders_sent);
+  out.counter("orders_unknown_total", "Requests on primary routes that ended with outcome unknown", c.orders_unknown);
+  out.counter("lease_stops_total", "Exchanges ended because the lease was over", c.lease_stops);
+  out.counter("lease_writes_denied_total", "Writes that the lease check stopped", c.writes_denied);
+  out.counter("lease_late_writes_total", "Writes after which the clock stood past the end of the lease", c.late_lease_writes);
+  out.counter("proxy_tunnels_total", "Upgraded connections", c.tunnels);
+  out.gauge("proxy_open_connections", "Downstream connections open now", static_cast<double>(c.open_connections));
+  out.gauge("proxy_open_exchanges", "Requests under way now", static_cast<double>(c.open_exchanges));
+  out.gauge("proxy_held", "Requests held now", static_cast<double>(c.held_now));
+  out.gauge("proxy_upstream_open", "Upstream connections open now", static_cast<double>(c.upstream_open));
+  out.gauge("proxy_upstream_idle", "Upstream connections idle now", static_cast<double>(c.upstream_idle));
+  std::vector<MetricSample> requests, failures;
+  for (const auto& one : status.endpoints) {
+    const Labels labels{{"pool", one.pool}, {"endpoint", one.address}};
+    requests.push_back({labels, static_cast<double>(one.requests), {}});
+    failures.push_back({labels, static_cast<double>(one.failures), {}});
+  }
+  out.add("upstream_requests_total", "Requests per endpoint", MetricFamily::Type::kCounter, std::move(requests));
+  out.add("upstream_failures_total", "Failures per endpoint", MetricFamily::Type::kCounter, std::move(failures));
+}
+
+}  // namespace
+
+std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const ProxyStatus& proxy) {
+  Families out;
+  out.add("build_info", "Version of the agent", MetricFamily::Type::kGauge, {{{{"version", OUTRIGGER_VERSION}}, 1, {}}});
+  add_primary(out, parts);
+  add_store(out, parts);
+  add_gossip(out, parts);
+  add_proxy(out, proxy);
+  return out.take();
+}
+
+}  // namespace agent
