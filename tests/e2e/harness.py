@@ -1,0 +1,235 @@
+"""What every end-to-end test needs: the agent's binary, a cluster of real processes on free ports, an instance that
+remembers what reached it, and waiting on conditions with deadlines."""
+
+import http.server
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "deploy" / "demo"))
+
+import cluster as processes  # noqa: E402  (the demo's own process handling, found through the line above)
+from cluster import Cluster, Process, free_ports, get_json, now, request, wait_until  # noqa: E402,F401
+
+
+def binary():
+    """OUTRIGGER_BIN, or the newest build there is."""
+    named = os.environ.get("OUTRIGGER_BIN")
+    if named:
+        return Path(named)
+    built = [p for p in REPO.glob("build/*/agent/outrigger") if p.is_file()]
+    return max(built, key=lambda p: p.stat().st_mtime) if built else REPO / "build/dev/agent/outrigger"
+
+
+def patience():
+    """Sanitizers slow everything down; waiting longer costs nothing when things work."""
+    return 3.0 if "asan" in str(binary()) or "tsan" in str(binary()) else 1.5
+
+
+class RealProcesses(unittest.TestCase):
+    """Base of all tests that run the agent. Ends every process and shows their last words when a test fails."""
+
+    def setUp(self):
+        if not binary().exists():
+            self.fail(f"{binary()} is not built: run tests/run, or set OUTRIGGER_BIN")
+        self.folder = Path(tempfile.mkdtemp(prefix="outrigger-e2e-"))
+        self.clusters, self.loose = [], []
+        self.addCleanup(self.clean_up)
+
+    def clean_up(self):
+        failed = bool(self._outcome and any(error for _, error in getattr(self._outcome, "errors", []))) or \
+            bool(getattr(self._outcome, "result", None) and not self._outcome.success)
+        everything = [p for c in self.clusters for p in c.processes()] + self.loose
+        for one in self.clusters:
+            one.end()
+        for process in self.loose:
+            process.send(processes.signal.SIGCONT)
+            process.stop(5)
+        if failed:
+            for process in everything:
+                print(f"--- {process.name}, exit {process.child.poll()}\n{process.tail(25)}", file=sys.stderr)
+            keep = os.environ.get("OUTRIGGER_E2E_KEEP")
+            if keep:
+                print(f"kept: {self.folder}", file=sys.stderr)
+                return
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- starting ---------------------------------------------------------------------------------------------------
+    def make_cluster(self, count=3, **options):
+        made = Cluster(binary(), self.folder / f"cluster{len(self.clusters)}", count, **options)
+        self.clusters.append(made)
+        made.make_secrets()
+        made.write_config()
+        return made
+
+    def start_cluster(self, count=3):
+        """@return a cluster in which every agent is ready and all name the same primary."""
+        made = self.make_cluster(count)
+        made.start()
+        self.wait_ready(made)
+        return made
+
+    def wait_ready(self, made, seconds=20):
+        for node in made.nodes:
+            wait_until(node.ready, seconds * patience(), f"{node.name} ready")
+        return made.wait_agreed(seconds * patience())
+
+    def start_agent(self, name, *arguments, config=None, environment=None, wrap=()):
+        """One agent outside of a cluster, with its output in a file."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        command = [*wrap, binary(), "agent", *arguments]
+        if config is not None:
+            (folder / "outrigger.toml").write_text(config)
+            command += ["--config", folder / "outrigger.toml"]
+        process = Process(name, command, folder / "agent.log", environment)
+        self.loose.append(process)
+        return process
+
+    def single_config(self, name="n1", extra="", **ports):
+        """Settings of an agent that is a cluster of its own, on free ports."""
+        api, gossip, mesh = free_ports(3)
+        ports = {"api": api, "gossip": gossip, "mesh": mesh, **ports}
+        return ports, f"""[node]
+name = "{name}"
+data_dir = "{self.folder}/{name}-data"
+[api]
+listen = "127.0.0.1:{ports['api']}"
+[mesh]
+gossip_port = {ports['gossip']}
+port = {ports['mesh']}
+{extra}"""
+
+    def start_single(self, name="n1", extra=""):
+        """@return (process, API address) of a lone agent that is ready."""
+        ports, config = self.single_config(name, extra)
+        process = self.start_agent(name, config=config)
+        api = f"127.0.0.1:{ports['api']}"
+        self.wait_status(api, "/outrigger/v1/health/ready", 200)
+        return process, api
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+    def wait_status(self, address, path, wanted, seconds=15):
+        def check():
+            try:
+                return request(address, "GET", path)[0] == wanted
+            except (OSError, processes.http.client.HTTPException):
+                return False
+        wait_until(check, seconds * patience(), f"{address}{path} answering {wanted}")
+
+    def wait_exit(self, process, seconds=15):
+        """@return (exit code, everything it said)."""
+        try:
+            code = process.child.wait(seconds * patience())
+        except subprocess.TimeoutExpired:
+            self.fail(f"{process.name} still runs:\n{process.tail()}")
+        return code, process.log.read_text(errors="replace")
+
+    def run_cli(self, *arguments, api=None, stdin=None, environment=None):
+        """@return (exit code, stdout, stderr) of one command line."""
+        surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("OUTRIGGER_", "CONSUL_"))}
+        surroundings.update(environment or {})
+        if api:
+            surroundings["OUTRIGGER_API"] = api
+        done = subprocess.run([str(binary()), *map(str, arguments)], input=stdin, stdout=subprocess.PIPE, check=False,
+                              stderr=subprocess.PIPE, text=True, env=surroundings, timeout=30 * patience())
+        return done.returncode, done.stdout, done.stderr
+
+    def assert_says(self, text, *words):
+        for word in words:
+            self.assertIn(word, text)
+
+    def assert_no_crash(self, process):
+        self.assertTrue(process.alive(), f"{process.name} died:\n{process.tail()}")
+
+
+class Instance:
+    """A trading service in this process that remembers every request that reached it."""
+
+    def __init__(self, port=0):
+        self.seen, self.lock = [], threading.Lock()
+        self.health = {"status": "healthy", "database_connected": True}
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_arguments):
+                pass
+
+            def handle_any(self):
+                body = self.read_body()
+                if self.path == "/health":
+                    return self.reply(200, outer.health)
+                note = {"method": self.command, "path": self.path, "body": len(body),
+                        "headers": {k.lower(): v for k, v in self.headers.items()}}
+                with outer.lock:
+                    outer.seen.append(note)
+                return self.reply(200, note)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any
+
+            def read_body(self):
+                if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = b""
+                while size := int(self.rfile.readline().split(b";")[0], 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
+
+            def reply(self, status, value):
+                data = json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *_arguments):
+                pass
+
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def requests(self):
+        with self.lock:
+            return list(self.seen)
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def raw_exchange(address, data, seconds=10.0):
+    """Sends bytes as they are and reads until the other side closes. @return (bytes, True when it closed in time)."""
+    host, port = address.rsplit(":", 1)
+    received = b""
+    with socket.create_connection((host, int(port)), timeout=seconds) as connection:
+        try:
+            connection.sendall(data)
+        except OSError:
+            pass  # it may have answered and closed before it had everything
+        try:
+            while chunk := connection.recv(65536):
+                received += chunk
+        except ConnectionResetError:
+            return received, True
+        except TimeoutError:
+            return received, False
+    return received, True

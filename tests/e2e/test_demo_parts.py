@@ -1,0 +1,290 @@
+"""The demo's own parts without an agent: traders, exchange, clients, and above all the scorecard that judges."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness import REPO, Process, free_ports, get_json, now, request, wait_until
+
+import scorecard
+import websocket
+
+DEMO = REPO / "deploy" / "demo"
+
+
+def acks(*pairs):
+    return [[when, epoch, "n", 1, when] for when, epoch in pairs]
+
+
+class Failover(unittest.TestCase):
+    def test_from_the_last_of_the_old_to_the_first_of_the_new(self):
+        seen = acks((1.0, 1), (2.0, 1), (2.01, 1), (2.2, 2), (2.3, 2))
+        self.assertAlmostEqual(scorecard.failover_ms(seen, 2.005, 5), 190)
+
+    def test_a_late_reply_of_the_old_does_not_shorten_it(self):
+        seen = acks((1.0, 1), (2.2, 2), (2.5, 1), (2.6, 2))
+        self.assertAlmostEqual(scorecard.failover_ms(seen, 1.5, 5), 1200)
+
+    def test_never(self):
+        self.assertEqual(scorecard.failover_ms(acks((1.0, 1), (3.0, 1)), 2, 5), scorecard.NEVER)
+        self.assertEqual(scorecard.failover_ms([], 2, 5), scorecard.NEVER)
+        self.assertEqual(scorecard.failover_ms(acks((1.0, 1), (6.0, 2)), 2, 5), scorecard.NEVER, "after the act")
+
+    def test_silence_counts_from_the_edges(self):
+        self.assertAlmostEqual(scorecard.longest_silence_ms(acks((1, 1), (1.5, 1), (3, 1)), 1.2, 3.2), 1500)
+        self.assertAlmostEqual(scorecard.longest_silence_ms([], 1, 3), 2000)
+
+
+class Referee(unittest.TestCase):
+    def notes(self, *pairs):
+        return [{"time": when, "epoch": epoch, "id": "x"} for when, epoch in pairs]
+
+    def test_clean_handover(self):
+        received = {"n1": self.notes((1, 1), (2, 1)), "n2": self.notes((2.5, 2), (4, 2)), "n3": []}
+        self.assertEqual(scorecard.overlap_ms(received), 0)
+        self.assertEqual(scorecard.late_orders(received), 0)
+        self.assertEqual(scorecard.shared_epochs(received), [])
+
+    def test_two_primaries_at_once_are_seen(self):
+        received = {"n1": self.notes((1, 1), (3, 1)), "n2": self.notes((2.5, 2), (4, 2))}
+        self.assertAlmostEqual(scorecard.overlap_ms(received), 500)
+        self.assertEqual(scorecard.late_orders(received), 1)
+
+    def test_an_old_zombie_is_seen_over_several_epochs(self):
+        received = {"n1": self.notes((1, 1), (9, 1)), "n2": self.notes((2, 2), (3, 2)), "n3": self.notes((4, 3), (5, 3))}
+        self.assertAlmostEqual(scorecard.overlap_ms(received), 7000)
+        self.assertEqual(scorecard.late_orders(received), 1)
+
+    def test_one_instance_may_serve_two_epochs_in_order(self):
+        self.assertEqual(scorecard.overlap_ms({"n1": self.notes((1, 1), (2, 1), (3, 2))}), 0)
+
+    def test_an_epoch_served_twice_is_seen(self):
+        self.assertEqual(scorecard.shared_epochs({"n1": self.notes((1, 4)), "n2": self.notes((2, 4))}), [4])
+
+    def test_requests_without_epoch_do_not_count(self):
+        received = {"n1": self.notes((1, 2)), "n2": self.notes((2, 0))}
+        self.assertEqual((scorecard.overlap_ms(received), scorecard.late_orders(received)), (0, 0))
+
+
+class Reads(unittest.TestCase):
+    def trouble(self, what, begin, end, entry=0, final=False):
+        return {"what": what, "begin": begin, "end": end, "entry": entry, "final": final}
+
+    def test_in_flight_at_a_killed_entry(self):
+        self.assertEqual(scorecard.judge_gets([self.trouble("reset", 1.9, 2.1)], [(0, 2, 3)]), (0, 1))
+
+    def test_anything_else_failed(self):
+        for trouble in (self.trouble("503", 2.1, 2.2), self.trouble("reset", 3.1, 3.2), self.trouble("reset", 1.0, 1.5),
+                        self.trouble("timeout", 2.1, 2.2, entry=1), self.trouble("refused", 2.1, 2.2, final=True)):
+            with self.subTest(trouble):
+                self.assertEqual(scorecard.judge_gets([trouble], [(0, 2, 3)]), (1, 0))
+
+
+class Exchange(unittest.TestCase):
+    def test_duplicates_old_epochs_and_missing(self):
+        log = [{"id": key, "epoch": epoch, "time": 0, "node": "n"} for key, epoch in
+               (("a", 1), ("b", 2), ("a", 2), ("c", 1), ("own-n1-1", 1), ("d", 0))]
+        self.assertEqual(scorecard.exchange_figures(log, acked=5),
+                         {"placed": 5, "duplicates": 1, "old_epoch_arrivals": 2, "acked_not_placed": 1})
+
+
+class Gates(unittest.TestCase):
+    def run_of(self, **changes):
+        load = {"acks": acks((1.0, 1), (1.5, 1), (5.1, 1), (5.2, 2), (9.0, 2), (9.9, 3), (13.0, 3), (15.0, 4), (20.0, 4)),
+                "get_troubles": [], "get_nodes": [[1, "n1"]], "get_count": 5, "unacked": [], "kv_written": 3, "kv_lost": [],
+                "ticks": {"seen": 1, "missed": 0, "repeated": 0, "reconnects": 0}, "order_replies": {}, "client_errors": []}
+        acts = [{"name": "steady", "kind": "steady", "begin": 0, "fault": 0, "end": 4},
+                {"name": "crash", "kind": "crash", "begin": 5, "fault": 5.1, "end": 8},
+                {"name": "lost", "kind": "lost", "begin": 8, "fault": 9, "end": 12},
+                {"name": "hang", "kind": "hang", "begin": 12, "fault": 13, "end": 18},
+                {"name": "rolling", "kind": "rolling", "begin": 18, "fault": 18, "end": 20}]
+        run = {"acts": acts, "load": load, "received": {}, "log": [], "outages": [], "late_writes": 0, "notes": []}
+        for name, value in changes.items():
+            (run["load"] if name in load else run)[name] = value
+        return scorecard.evaluate(run)
+
+    def missed(self, *runs):
+        return [row[0] for row in scorecard.gates(list(runs)) if not row[3]]
+
+    def test_a_good_run_passes(self):
+        self.assertEqual(self.missed(self.run_of()), [])
+        text, good = scorecard.report([self.run_of()])
+        self.assertTrue(good, text)
+
+    def test_each_gate_can_fail(self):
+        trouble = [{"what": "503", "begin": 1, "end": 2, "entry": 0, "final": True}]
+        notes = lambda when, epoch: [{"time": when, "epoch": epoch}]  # noqa: E731
+        for changes, words in (
+                ({"get_troubles": trouble}, "reads failed"), ({"late_writes": 1}, "writes after the lease"),
+                ({"late_writes": None}, "writes after the lease"), ({"kv_lost": [4]}, "KV writes lost"),
+                ({"unacked": ["a"]}, "never acknowledged"), ({"notes": ["n1 ready again: not within 20 s"]}, "as planned"),
+                ({"client_errors": ["KeyError()"]}, "as planned"), ({"kv_written": 0}, "done"),
+                ({"received": {"n1": notes(1, 1) + notes(3, 1), "n2": notes(2, 2)}}, "two active"),
+                ({"received": {"n1": notes(1, 1), "n2": notes(1, 1)}}, "epochs served")):
+            with self.subTest(words):
+                self.assertTrue(any(words in row for row in self.missed(self.run_of(**changes))), words)
+
+    def test_slow_failovers_fail(self):
+        slow = acks((5.0, 1), (5.4, 2), (9.0, 2), (15.5, 3), (15.6, 3))
+        missed = self.missed(self.run_of(acks=slow))
+        self.assertEqual(missed[0], "failover, trader killed")
+        self.assertIn("failover, agent and trader hung", missed)
+
+    def test_median_and_worst_over_runs(self):
+        quick, slow = self.run_of(), self.run_of()
+        slow["failover_ms"]["lost"] = 5000
+        self.assertEqual(self.missed(quick, quick, slow), [])
+        self.assertEqual(self.missed(quick, slow, slow), ["failover, agent and trader killed"])
+        slow["failover_ms"]["lost"] = 6001
+        self.assertEqual(self.missed(quick, quick, slow), ["failover, agent and trader killed"])
+
+
+class Frames(unittest.TestCase):
+    def test_round_trip_torn_anywhere(self):
+        for size in (0, 1, 125, 126, 5000):
+            for masked in (False, True):
+                frame = websocket.encode(websocket.TEXT, b"x" * size, masked)
+                for cut in range(0, len(frame), max(1, len(frame) // 50)):
+                    buffer = bytearray(frame[:cut])
+                    self.assertIsNone(websocket.decode(buffer))
+                    buffer += frame[cut:]
+                    self.assertEqual(websocket.decode(buffer), (websocket.TEXT, b"x" * size))
+                    self.assertEqual(buffer, b"")
+
+    def test_accept_of_the_standard(self):
+        self.assertEqual(websocket.accept_of("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+
+    def test_what_it_does_not_speak(self):
+        for frame in (b"\x01\x00", b"\x81\x7f" + bytes(8)):
+            with self.assertRaises(websocket.Broken):
+                websocket.decode(bytearray(frame))
+
+
+class Processes(unittest.TestCase):
+    """Exchange and one trader, spoken to directly."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        first, second = free_ports(2)
+        self.exchange_address, self.trader_address = f"127.0.0.1:{first}", f"127.0.0.1:{second}"
+        self.exchange = self.start("paper_exchange.py", "--port", first)
+        self.trader = self.start("trader.py", "--port", second, "--exchange", self.exchange_address, "--node", "n1",
+                                 "--log", self.folder / "received")
+        for address in (self.exchange_address, self.trader_address):
+            wait_until(lambda a=address: get_json(a, "/health"), 10, address)
+
+    def start(self, script, *arguments):
+        process = Process(script, [sys.executable, "-B", DEMO / script, *arguments], self.folder / f"{script}.log")
+        self.addCleanup(process.kill)
+        return process
+
+    def place(self, key, side="buy", price=100, epoch=3):
+        order = json.dumps({"client_order_id": key, "side": side, "quantity": 2, "price": price})
+        return request(self.trader_address, "POST", "/orders", order, {"X-Outrigger-Epoch": str(epoch)})
+
+    def received(self):
+        return [json.loads(line) for line in (self.folder / "received").read_text().splitlines()]
+
+    def log(self):
+        return [json.loads(line) for line in request(self.exchange_address, "GET", "/log")[2].splitlines()]
+
+    def test_orders_match_and_leave_their_traces(self):
+        self.assertEqual(json.loads(self.place("a")[2])["status"], "open")
+        answer = json.loads(self.place("b", "sell", 100)[2])
+        self.assertEqual((answer["status"], answer["filled"], answer["node"], answer["epoch"]), ("filled", 2, "n1", 3))
+        self.assertEqual([(e["id"], e["epoch"], e["node"]) for e in self.log()], [("a", 3, "n1"), ("b", 3, "n1")])
+        self.assertEqual([(n["id"], n["epoch"]) for n in self.received()], [("a", 3), ("b", 3)])
+        self.assertEqual(get_json(self.trader_address, "/positions"), {"node": "n1", "position": -2})
+
+    def test_the_exchange_never_dedupes(self):
+        self.place("same")
+        self.place("same")
+        self.assertEqual([entry["id"] for entry in self.log()], ["same", "same"])
+
+    def test_nonsense_is_refused_and_not_placed(self):
+        self.assertEqual(self.place("a", price=-1)[0], 400)
+        self.assertEqual(request(self.trader_address, "POST", "/orders", "[1]")[0], 400)
+        self.assertEqual(request(self.trader_address, "POST", "/orders", "{")[0], 400)
+        self.assertEqual(self.log(), [])
+
+    def test_health_metrics_and_drill(self):
+        health = get_json(self.trader_address, "/health")
+        for field in ("status", "timestamp", "instance_id", "uptime_seconds", "active_positions", "database_connected",
+                      "version", "broker_connections"):
+            self.assertIn(field, health)
+        self.assertIn(b"trader_orders_total 0", request(self.trader_address, "GET", "/metrics")[2])
+        request(self.trader_address, "PUT", "/health", '{"status": "degraded"}')
+        self.assertEqual(get_json(self.trader_address, "/health")["status"], "degraded")
+
+    def test_arrival_is_the_kernels_and_not_the_end_of_a_pause(self):
+        host, port = self.trader_address.split(":")
+        order = json.dumps({"client_order_id": "a", "side": "buy", "quantity": 1, "price": 5})
+        text = f"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: {len(order)}\r\n\r\n{order}"
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.recv(4096)
+            self.trader.send(signal.SIGSTOP)
+            stopped = Path(f"/proc/{self.trader.pid}/stat")
+            wait_until(lambda: stopped.read_text().rsplit(")", 1)[1].split()[0] == "T", 5, "the pause")
+            connection.sendall(text.encode())
+            sent = now()
+            wait_until(lambda: now() > sent + 0.5, 5, "half a second of pause")
+            self.trader.send(signal.SIGCONT)
+            connection.settimeout(5)
+            self.assertIn(b"201", connection.recv(4096))
+        self.assertLess(abs(self.received()[0]["time"] - sent), 0.25)
+
+    def test_clients_straight_at_one_trader(self):
+        out = self.folder / "load.json"
+        done = subprocess.run([sys.executable, "-B", DEMO / "loadgen.py", "--entry", self.trader_address, "--orders", "4",
+                               "--gets", "4", "--sockets", "2", "--order-pause", "0.02", "--get-pause", "0.02", "--seconds",
+                               "1.5", "--out", out], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, timeout=30)
+        slots = [json.loads(line) for line in done.stdout.splitlines()]
+        seen = json.loads(out.read_text())
+        self.assertGreater(len(seen["acks"]), 20)
+        self.assertLessEqual(sum(slot["acks"] for slot in slots), len(seen["acks"]))
+        self.assertEqual((seen["unacked"], seen["get_troubles"], seen["client_errors"]), ([], [], []))
+        self.assertGreater(seen["ticks"]["seen"], 5)
+        self.assertEqual(seen["ticks"]["missed"], 0)
+        placed = scorecard.exchange_figures(self.log(), len(seen["acks"]))
+        self.assertEqual((placed["duplicates"], placed["acked_not_placed"]), (0, 0))
+
+    def test_clients_see_a_dead_trader(self):
+        self.trader.kill()
+        out = self.folder / "load.json"
+        subprocess.run([sys.executable, "-B", DEMO / "loadgen.py", "--entry", self.trader_address, "--orders", "0", "--gets",
+                        "2", "--sockets", "0", "--get-pause", "0.02", "--seconds", "0.3", "--out", out],
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=30)
+        seen = json.loads(out.read_text())
+        self.assertTrue(seen["get_troubles"])
+        self.assertEqual({t["what"] for t in seen["get_troubles"]}, {"refused"})
+        self.assertTrue(all(t["final"] for t in seen["get_troubles"]), "there is no other entry")
+
+
+class Ending(unittest.TestCase):
+    def test_children_die_with_their_parent(self):
+        script = ("import sys, time; sys.path.insert(0, sys.argv[1])\n"
+                  "from cluster import Process\n"
+                  "print(Process('child', [sys.executable, '-c', 'import time; time.sleep(600)'], '/dev/null').pid, flush=True)\n"
+                  "time.sleep(600)\n")
+        parent = subprocess.Popen([sys.executable, "-c", script, str(DEMO)], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(parent.stdout.close)
+        child = int(parent.stdout.readline())
+        state = Path(f"/proc/{child}/stat")
+        command = Path(f"/proc/{child}/cmdline")
+        wait_until(lambda: b"time.sleep" in command.read_bytes() and b"setpriv" not in command.read_bytes(), 5, "its start")
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+        wait_until(lambda: not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z", 5, "the child's end")
+
+
+if __name__ == "__main__":
+    unittest.main()
