@@ -9,6 +9,12 @@ BroadcastQueue::Order BroadcastQueue::order_of(const Key& key, const Entry& entr
   return {entry.priority, entry.sends, ~entry.sequence, key};
 }
 
+std::uint64_t BroadcastQueue::detail_of(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : text) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3u;
+  return hash;
+}
+
 std::size_t BroadcastQueue::push(const Key& key, Priority priority, std::vector<std::byte> message, std::size_t max) {
   if (const auto known = entries_.find(key); known != entries_.end()) {
     order_.erase(order_of(key, known->second));

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "gossip/member.h"
@@ -32,6 +33,8 @@ class BroadcastQueue {
     friend auto operator<=>(const Key&, const Key&) = default;
   };
 
+  /// Key detail for a text; the same in every build.
+  [[nodiscard]] static std::uint64_t detail_of(std::string_view text);
   /// @return how many entries were dropped to make room (0 or 1)
   std::size_t push(const Key& key, Priority priority, std::vector<std::byte> message, std::size_t max);
   /// Drops all state claims (alive, suspect, dead, left) about a member: they are out of date. Tags stay.

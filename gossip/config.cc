@@ -44,7 +44,7 @@ const char* validate_bounds(const Config& c) {
   if (c.gossip_peers < 1 || c.gossip_peers > 16) return "gossip_peers: 1 to 16";
   if (c.retransmit_factor < 1 || c.retransmit_factor > 16) return "retransmit_factor: 1 to 16";
   if (c.urgent_per_second < 1) return "urgent_per_second: at least 1";
-  if (c.datagram_bytes_max < 576 || c.datagram_bytes_max > 8900) return "datagram_bytes_max: 576 to 8900";
+  if (c.datagram_bytes_max < 640 || c.datagram_bytes_max > 8900) return "datagram_bytes_max: 640 to 8900";
   if (c.members_max < 2 || c.members_max > 16384) return "members_max: 2 to 16384";
   if (c.new_members_per_second < 1) return "new_members_per_second: at least 1";
   if (c.updates_per_datagram_max < 1 || c.broadcasts_max < 16 || c.parked_claims_max < 1) return "updates_per_datagram_max, broadcasts_max (>= 16), parked_claims_max: too small";

@@ -45,7 +45,7 @@ struct Config {
   std::uint32_t gossip_peers = 3;
   std::uint32_t retransmit_factor = 4;    ///< sends of one update = factor * ceil(log10(n + 1))
   std::uint32_t urgent_per_second = 20;   ///< token bucket per subject; beyond it updates go the ordinary way
-  std::size_t datagram_bytes_max = 1200;  ///< 576..8900, header and seal included
+  std::size_t datagram_bytes_max = 1200;  ///< 640..8900, header and seal included; 640 holds the largest single tag
 
   // Anti-entropy, healing, leaving, snapshots.
   Milliseconds sum_grace{2000};           ///< how long sums may differ before a stream is opened

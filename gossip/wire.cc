@@ -71,7 +71,7 @@ class Encoder {
     message(Kind::kPingReq, 4), number(m.sequence), id(m.target), address(m.address), number(m.budget_ms);
   }
   void operator()(const RelayAck& m) { message(Kind::kRelayAck, 2), number(m.sequence), id(m.target); }
-  void operator()(const Pull& m) { message(Kind::kPull, 1), id(m.target); }
+  void operator()(const Pull& m) { message(Kind::kPull, 2), id(m.target), number(m.has_record ? 1 : 0); }
   void operator()(const LeaveAck&) { message(Kind::kLeaveAck, 0); }
   void operator()(const SyncRequest& m) {
     message(Kind::kSyncRequest, 1);
@@ -291,7 +291,10 @@ std::optional<Message> decode_message(std::uint64_t kind_number, Fields& f) {
     case Kind::kNack:
     case Kind::kPingReq:
     case Kind::kRelayAck: return decode_probe(static_cast<Kind>(kind_number), f);
-    case Kind::kPull: return Pull{f.id()};
+    case Kind::kPull: {
+      const MemberId target = f.id();
+      return Pull{target, f.number<std::uint8_t>(1) == 1};
+    }
     case Kind::kLeaveAck: return LeaveAck{};
     case Kind::kSyncRequest: {
       SyncRequest request;

@@ -66,9 +66,12 @@ struct RelayAck {
   std::uint32_t sequence = 0;  ///< of the asker
   MemberId target;
 };
-/// "Send me what you hold about this member": answered with Alive or Tombstone (and Suspect claims).
+/// "Send me what you hold about this member". Answered for a live one with Alive and Suspect claims; for a dead or
+/// left one with Tombstone if the asker has no record at all, else with the Alive record the verdict was about and
+/// the claim itself, since only an alive record raises a rank.
 struct Pull {
   MemberId target;
+  bool has_record = false;
 };
 struct LeaveAck {};
 struct SyncRequest {
