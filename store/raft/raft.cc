@@ -131,6 +131,7 @@ void Raft::reset(Term term) {
   leader_ = kNobody;
   transferee_ = kNobody;
   lease_given_away_ = false;
+  stand_when_applied_ = false;
   campaign_at_.reset();
   vote_seq_.reset();
   vote_uncounted_ = false;

@@ -358,6 +358,7 @@ class Raft {
   Role role_ = Role::kFollower;
   NodeId leader_;
   NodeId transferee_;
+  bool stand_when_applied_ = false;  // told to take over, but a committed configuration change waits to be applied
   bool lease_given_away_ = false;  // a TimeoutNow went out in this leadership: its lease may be overruled
   Index pending_conf_;             // no configuration change is taken until this index is applied
   std::size_t uncommitted_bytes_ = 0;

@@ -55,6 +55,7 @@ void Raft::apply_conf_change(const Entry& entry) {
 void Raft::switch_to(Configuration configuration) {
   tracker_.set(std::move(configuration.members), std::move(configuration.progress));
   conf_changed_ = true;
+  reads_.forget_lease();
   if (role_ != Role::kLeader) return;
   if (!voter() || learner()) {
     if (!config_.step_down_on_removal) return;

@@ -29,7 +29,10 @@ Result<void> Raft::step_follower(Message& message) {
         handle_snapshot(message);
       }
       return {};
-    case MessageKind::kTimeoutNow: hup(CampaignKind::kTransfer); return {};
+    case MessageKind::kTimeoutNow:
+      stand_when_applied_ = conf_change_unapplied();
+      hup(CampaignKind::kTransfer);
+      return {};
     case MessageKind::kReadIndex: {
       Message answer;
       answer.kind = MessageKind::kReadIndexResponse;

@@ -136,13 +136,17 @@ void Raft::append_acknowledged(NodeId from, Index index, Progress& progress) {
       break;
     case ProgressState::kReplicate: progress.free_inflights(index); break;
   }
-  if (maybe_commit()) {
-    broadcast_append();
-  } else if (progress.can_bump_commit(log_.commit())) {
-    send_append(from, SendEmpty::kYes);
-  }
+  const bool committed = maybe_commit();
   if (stopped_) return;
-  while (send_append(from, SendEmpty::kNo)) {
+  if (committed) broadcast_append();
+  if (config_.send_policy == SendPolicy::kOnOutput) {
+    // The window has room, and there may be commit news: one frame at the end of the turn carries both.
+    appends_wanted_ = true;
+    commit_news_ = commit_news_ || progress.can_bump_commit(log_.commit());
+  } else {
+    if (!committed && progress.can_bump_commit(log_.commit())) send_append(from, SendEmpty::kYes);
+    while (send_append(from, SendEmpty::kNo)) {
+    }
   }
   if (from == transferee_ && progress.match() == log_.last_index()) send_timeout_now(from);
 }

@@ -97,6 +97,10 @@ void Raft::collect_committed(Output& output) {
     if (stopped_) return;
   }
   maybe_leave_joint();
+  if (stand_when_applied_ && !conf_change_unapplied()) {
+    stand_when_applied_ = false;
+    hup(CampaignKind::kTransfer);
+  }
 }
 
 }  // namespace store::raft

@@ -37,6 +37,9 @@ class Reads {
   /// Takes out everything, held reads too: the leadership ended.
   std::vector<Waiting> drop_all();
 
+  /// The quorum that confirmed no longer counts (the members changed): a new round must be answered.
+  void forget_lease() { confirmed_at_.reset(); }
+
   [[nodiscard]] bool round_wanted() const;     ///< reads wait for a round that has not begun
   [[nodiscard]] std::size_t rounds_open() const { return rounds_.size(); }  ///< begun, not confirmed
   [[nodiscard]] std::size_t size() const { return held_.size() + waiting_.size(); }

@@ -117,7 +117,7 @@ class Cluster {
   [[nodiscard]] static bool knows_option(const std::string& key) {
     static const std::vector<std::string> kKnown = {
         "voters", "learners", "index", "prevote", "checkquorum", "inflight", "max-committed-size-per-ready",
-        "disable-conf-change-validation", "step-down-on-removal", "disk", "uncommitted", "send", "hand-over"};
+        "disable-conf-change-validation", "step-down-on-removal", "disk", "uncommitted", "send", "hand-over", "append-bytes"};
     return std::find(kKnown.begin(), kKnown.end(), key) != kKnown.end();
   }
 
@@ -171,6 +171,7 @@ class Cluster {
     if (command.has("hand-over")) config.hand_over_on_removal = command.truth("hand-over");
     if (command.text("send") == "at-once") config.send_policy = SendPolicy::kAtOnce;
     config.inflight_appends_max = command.number("inflight", dialect_ == Dialect::kVectors ? SIZE_MAX : 2);
+    config.append_bytes_max = command.number("append-bytes", config.append_bytes_max);
     config.uncommitted_bytes_max = command.number("uncommitted", config.uncommitted_bytes_max);
     config.committed_bytes_max = command.number("max-committed-size-per-ready", SIZE_MAX);
     return config;
@@ -467,12 +468,18 @@ class Cluster {
     }
   }
 
-  /// The process dies and starts again from what its disk holds.
+  /// crash N [lose=K]: the process dies and starts again from what its disk holds; a disk that lies loses K entries.
   void crash(const Command& command) {
     Node& n = first_node(command);
     n.batches.clear();
     n.waiting.clear();
     n.proposals.clear();
+    for (std::uint64_t lost = command.number("lose"); lost > 0 && !n.disk.entries.empty(); --lost) {
+      n.disk.entries.pop_back();
+      const Index last = n.disk.first().previous().plus(n.disk.entries.size());
+      n.disk.hard.commit = std::min(n.disk.hard.commit, last);
+      n.disk.applied = std::min(n.disk.applied, last);
+    }
     start(n);
     say(name_of(n.config.id) + ": " + describe(n.disk.hard) +
         " last:" + std::to_string(n.raft->log().last_index().value) + " applied:" +
