@@ -105,6 +105,7 @@ class Cluster {
         {"refused", &Cluster::refused},
         {"report-snapshot", &Cluster::report_snapshot},
         {"deadline", &Cluster::deadline},
+        {"disk-marks", &Cluster::disk_marks},
     };
     const auto found = kCommands.find(command.name);
     if (found == kCommands.end()) return "unknown command: " + command.name + "\n";
@@ -365,6 +366,13 @@ class Cluster {
     const TimePoint at = n.raft->next_deadline();
     say(at == TimePoint::max() ? "never"
                                : std::to_string(std::chrono::duration_cast<milliseconds>(at - n.now).count()) + " ms");
+  }
+
+  /// How much of a node's log it believes to be on its disk.
+  void disk_marks(const Command& command) {
+    const Log& log = first_node(command).raft->log();
+    say("durable=" + std::to_string(log.durable().value) + " handed=" + std::to_string(log.handed().value) +
+        " last=" + std::to_string(log.last_index().value));
   }
 
   void log_level(const Command& command) { quiet_ = command.args.at(0).key == "none"; }
