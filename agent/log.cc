@@ -29,14 +29,14 @@ spdlog::level::level_enum level_of(LogLevel level) {
   return spdlog::level::info;
 }
 
-std::string quoted(std::string_view text) {
+std::string json_text(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace
 
 void open_log(LogLevel level, const std::string& node) {
-  node_json() = quoted(node);
+  node_json() = json_text(node);
   logger() = std::make_shared<spdlog::logger>("agent", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger()->set_pattern("{\"ts\":\"%Y-%m-%dT%H:%M:%S.%eZ\",\"level\":\"%l\",%v}", spdlog::pattern_time_type::utc);
   logger()->set_level(level_of(level));
@@ -44,7 +44,7 @@ void open_log(LogLevel level, const std::string& node) {
 
 void log_line(LogLevel level, std::string_view event, std::string_view detail) {
   if (!logger() || !logger()->should_log(level_of(level))) return;
-  logger()->log(level_of(level), "\"node\":{},\"event\":{},\"detail\":{}", node_json(), quoted(event), quoted(detail));
+  logger()->log(level_of(level), "\"node\":{},\"event\":{},\"detail\":{}", node_json(), json_text(event), json_text(detail));
 }
 
 void close_log() {
