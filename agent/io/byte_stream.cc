@@ -18,7 +18,10 @@ DetachedStream::~DetachedStream() {
 }
 
 DetachedStream::DetachedStream(DetachedStream&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), tls_(std::move(other.tls_)), unread_(std::move(other.unread_)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      tls_(std::move(other.tls_)),
+      unread_(std::move(other.unread_)),
+      plain_unread_(std::move(other.plain_unread_)) {}
 
 DetachedStream& DetachedStream::operator=(DetachedStream&& other) noexcept {
   if (this == &other) return *this;
@@ -26,6 +29,7 @@ DetachedStream& DetachedStream::operator=(DetachedStream&& other) noexcept {
   fd_ = std::exchange(other.fd_, -1);
   tls_ = std::move(other.tls_);
   unread_ = std::move(other.unread_);
+  plain_unread_ = std::move(other.plain_unread_);
   return *this;
 }
 

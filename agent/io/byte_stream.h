@@ -55,7 +55,8 @@ class DetachedStream {
   friend std::unique_ptr<class ByteStream> adopt(Loop& loop, DetachedStream detached);
   int fd_ = -1;
   std::unique_ptr<TlsEngine> tls_;
-  std::vector<std::byte> unread_;  // received (ciphertext if TLS), not yet seen by a sink
+  std::vector<std::byte> unread_;        // received (ciphertext if TLS), not yet seen by a sink
+  std::vector<std::byte> plain_unread_;  // TLS only: decrypted and given back by unread()
 };
 
 /// Who the other side of a TLS stream has proved to be. Empty strings for plain streams or without certificate.

@@ -61,7 +61,6 @@ TcpListener::TcpListener(Loop& loop, OnAccept on_accept)
       }) {}
 
 TcpListener::~TcpListener() {
-  if (alive_ != nullptr) *alive_ = false;
   poll_.reset();
   if (fd_ >= 0) ::close(fd_);
   struct stat now{};
@@ -121,15 +120,14 @@ void TcpListener::resume() {
 }
 
 void TcpListener::on_readable() {
-  bool alive = true;
-  alive_ = &alive;
+  const LifeMark life(life_);
   const auto on_accept = on_accept_;
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       ++counters_.accepted;
       (*on_accept)(TcpStream::from_fd(loop_, fd));
-      if (!alive) return;
+      if (!life.alive()) return;
       if (paused_) break;
       continue;
     }
@@ -144,7 +142,6 @@ void TcpListener::on_readable() {
     }
     break;
   }
-  alive_ = nullptr;
 }
 
 }  // namespace agent::io

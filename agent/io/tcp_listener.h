@@ -6,6 +6,7 @@
 
 #include "agent/io/address.h"
 #include "agent/io/handle.h"
+#include "agent/io/life_mark.h"
 #include "agent/io/loop.h"
 #include "agent/io/tcp_stream.h"
 #include "agent/io/timer.h"
@@ -58,7 +59,7 @@ class TcpListener {
   Counters counters_;
   Handle<uv_poll_s> poll_;
   Timer retry_;
-  bool* alive_ = nullptr;
+  Life life_;
 };
 
 }  // namespace agent::io

@@ -9,6 +9,7 @@
 
 #include "agent/io/byte_stream.h"
 #include "agent/io/clock.h"
+#include "agent/io/life_mark.h"
 #include "agent/io/tcp_stream.h"
 #include "agent/io/timer.h"
 #include "agent/io/tls_context.h"
@@ -32,17 +33,17 @@ class TlsOffload {
 
  private:
   friend class TlsStream;
-  friend struct TlsWork;
   bool submit(std::unique_ptr<TlsWork>& work);
-  void finished();
   void start(std::unique_ptr<TlsWork> work);
+  void forget(const TlsWork* work);
+  void finished();
 
   Loop& loop_;
   std::size_t running_max_;
   std::size_t waiting_max_;
   std::size_t running_ = 0;
   std::deque<std::unique_ptr<TlsWork>> waiting_;
-  std::shared_ptr<TlsOffload*> self_;  // cleared on destruction; running work looks here
+  std::shared_ptr<TlsOffload*> self_;  // null inside after destruction; running work looks here
 };
 
 /// One TLS connection. on_open comes when the handshake is done and the other side has proved itself; before that
@@ -84,26 +85,32 @@ class TlsStream final : public ByteStream {
   [[nodiscard]] PeerIdentity peer_identity() const override;
 
  private:
-  friend struct TlsWork;
+  friend class TlsOffload;
   friend std::unique_ptr<ByteStream> adopt(Loop& loop, DetachedStream detached);
   enum class State : std::uint8_t { kConnecting, kHandshake, kOpen, kDead };
   struct Lower;  // the StreamSink below, kept apart so that our own face stays small
   TlsStream(std::unique_ptr<TlsEngine> engine, std::unique_ptr<TcpStream> tcp, TlsOffload* offload, State state);
-  void begin(TimePoint deadline);
+  static std::unique_ptr<TlsStream> begin(std::shared_ptr<const TlsContext> context, std::unique_ptr<TcpStream> tcp,
+                                          const std::string& server_name, TimePoint deadline, TlsOffload* offload,
+                                          StreamSink* sink);
   void lower_open();
   void lower_read(std::span<const std::byte> bytes);
   void lower_end();
   void lower_error(const Error& error);
   void advance_handshake();
-  void handshake_stepped(std::unique_ptr<TlsEngine> engine);
+  void handshake_stepped(TlsWork& work);
+  void after_step(int step);
   void handshake_done();
-  void after_step();
-  bool pump_plain(std::span<const std::byte> cipher);
-  bool deliver_pushed_back();
+  void pump(std::span<const std::byte> cipher);
+  bool pump_slab(std::span<const std::byte>& cipher, const LifeMark& life);
+  void judge_lower_end();
   Result<void> encrypt(Buffers buffers);
+  void flush_engine();
+  void send_close();
+  void drop_work();
+  void die(Error error);
   void fail_later(Error error);
   void run_deferred();
-  void update_lower_reading();
 
   Loop& loop_;
   State state_;
@@ -111,6 +118,7 @@ class TlsStream final : public ByteStream {
   bool ended_ = false;
   bool lower_ended_ = false;
   bool shutdown_wanted_ = false;
+  Life life_;
   StreamSink* sink_ = nullptr;
   TlsOffload* offload_;
   TlsWork* work_ = nullptr;               // the step now in the pool; it holds the engine meanwhile

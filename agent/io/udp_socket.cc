@@ -39,7 +39,6 @@ struct UdpSocket::Batch {
 UdpSocket::UdpSocket(UdpSink& sink) : sink_(sink), batch_(std::make_unique<Batch>()) {}
 
 UdpSocket::~UdpSocket() {
-  if (alive_ != nullptr) *alive_ = false;
   poll_.reset();  // before the descriptor: libuv takes it out of epoll here
   if (fd_ >= 0) ::close(fd_);
 }
@@ -121,26 +120,19 @@ Result<void> UdpSocket::send(const Address& to, std::span<const std::byte> bytes
 }
 
 std::size_t UdpSocket::drain() {
-  bool alive = true;
-  bool* const outer = alive_;
-  alive_ = &alive;
+  const LifeMark life(life_);
   std::size_t total = 0;
-  drain_errors(alive);
-  while (alive && total < kDrainMax) {
-    const std::size_t got = receive_batch(alive);
+  drain_errors(life);
+  while (life.alive() && total < kDrainMax) {
+    const std::size_t got = receive_batch(life);
     total += got;
     if (got < kBatch) break;
   }
-  if (alive) sink_.on_drained();
-  if (alive) {
-    alive_ = outer;
-  } else if (outer != nullptr) {
-    *outer = false;
-  }
+  if (life.alive()) sink_.on_drained();
   return total;
 }
 
-std::size_t UdpSocket::receive_batch(bool& alive) {
+std::size_t UdpSocket::receive_batch(const LifeMark& life) {
   // The batch stays with this call even if a callback destroys the socket.
   std::unique_ptr<Batch> batch = batch_ ? std::move(batch_) : std::make_unique<Batch>();
   batch->prepare();
@@ -150,7 +142,7 @@ std::size_t UdpSocket::receive_batch(bool& alive) {
     if (got >= 0 || errno == EAGAIN) break;  // others: a pending ICMP error, reported through the error queue
   }
   std::size_t handed = 0;
-  for (int i = 0; i < got && alive; ++i) {
+  for (int i = 0; i < got && life.alive(); ++i) {
     const auto index = static_cast<std::size_t>(i);
     const msghdr& header = batch->headers[index].msg_hdr;
     ++handed;
@@ -162,12 +154,12 @@ std::size_t UdpSocket::receive_batch(bool& alive) {
     const Address from = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&batch->from[index]), header.msg_namelen);
     sink_.on_datagram(from, {batch->bytes.data() + index * kDatagramBytesMax, batch->headers[index].msg_len});
   }
-  if (alive && !batch_) batch_ = std::move(batch);
+  if (life.alive() && !batch_) batch_ = std::move(batch);
   return handed;
 }
 
-void UdpSocket::drain_errors(bool& alive) {
-  for (int i = 0; alive && i < kErrorsPerTurn; ++i) {
+void UdpSocket::drain_errors(const LifeMark& life) {
+  for (int i = 0; life.alive() && i < kErrorsPerTurn; ++i) {
     sockaddr_storage to{};
     std::array<std::byte, 64> payload{};
     alignas(cmsghdr) std::array<std::byte, 512> control{};

@@ -7,6 +7,7 @@
 
 #include "agent/io/address.h"
 #include "agent/io/handle.h"
+#include "agent/io/life_mark.h"
 #include "agent/io/loop.h"
 
 namespace agent::io {
@@ -64,8 +65,8 @@ class UdpSocket {
  private:
   struct Batch;
   UdpSocket(UdpSink& sink);
-  std::size_t receive_batch(bool& alive);
-  void drain_errors(bool& alive);
+  std::size_t receive_batch(const LifeMark& life);
+  void drain_errors(const LifeMark& life);
   void start_poll();
 
   UdpSink& sink_;
@@ -74,7 +75,7 @@ class UdpSocket {
   Address local_;
   Counters counters_;
   std::unique_ptr<Batch> batch_;
-  bool* alive_ = nullptr;  // set to false by the destructor while a callback of ours is on the stack
+  Life life_;
 };
 
 }  // namespace agent::io
