@@ -55,7 +55,7 @@ struct World {
   Network network;
   Judge judge;
   support::Random random;
-  support::ToyAead aead;
+  support::ToyAead aead{1};
   std::function<void(int machine)> observe = [](int) {};  ///< called after every step of a process
 };
 

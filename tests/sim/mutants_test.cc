@@ -83,7 +83,7 @@ TEST_P(Mutants, IsCaught) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, Mutants, ::testing::ValuesIn(mutant_names()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& one) { return one.param; });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Mutants);
 
 }  // namespace
