@@ -44,11 +44,17 @@ bool Swim::Core::is_probing(const MemberId& id) const {
   });
 }
 
+/// srtt + 4 * rttvar as in RFC 6298. A member not measured yet gets twice the worst of those that are: in a large
+/// cluster most are unmeasured for minutes, and a guess of 500 ms would make their verifiers slow.
 Duration Swim::Core::direct_timeout(const Member& member) const {
-  Duration timeout = config_.probe_timeout_max;
-  if (member.rtt.count() > 0) {
-    timeout = std::clamp<Duration>(member.rtt + 4 * member.rtt_variance, config_.probe_timeout_min, config_.probe_timeout_max);
+  Duration guess = member.rtt + 4 * member.rtt_variance;
+  if (member.rtt.count() == 0) {
+    for (const auto& other : table_.members()) {
+      if (other.is_live()) guess = std::max<Duration>(guess, 2 * (other.rtt + 4 * other.rtt_variance));
+    }
   }
+  if (guess == Duration{0}) guess = config_.probe_timeout_max;
+  const Duration timeout = std::clamp<Duration>(guess, config_.probe_timeout_min, config_.probe_timeout_max);
   return timeout * (config_.lha_probe ? health_.multiplier() : 1);
 }
 

@@ -1,9 +1,6 @@
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <span>
@@ -13,99 +10,73 @@
 
 namespace support {
 
-/// Keyring and sealing for tests: quick, repeatable and worthless as cryptography, but true to the contract of
-/// gossip::Aead: bytes sealed under another key, label, session, counter or header do not open, nor do altered ones.
-/// Ownership: outlives the cores that borrow it; may be shared by all nodes of one test.
-class ToyAead : public gossip::Aead {
+/// A keyed checksum cipher with the shape of AES-GCM, for tests only: no strength, no dependency, repeatable.
+/// It fails to open under another key, label, session, counter or header, and after any change of a bit.
+class ToyCipher : public gossip::SessionCipher {
  public:
-  /// A keyring of one key. @param secret  stands for the 32 bytes of a real one
-  explicit ToyAead(std::uint64_t secret = 1, gossip::KeyId id = gossip::KeyId{1}) : sending_(id) { add(id, secret); }
-
-  void add(gossip::KeyId id, std::uint64_t secret) { secrets_[id] = secret; }
-  void remove(gossip::KeyId id) { secrets_.erase(id); }
-  void send_under(gossip::KeyId id) { sending_ = id; }
-
-  [[nodiscard]] gossip::KeyId sending_key() const override { return sending_; }
-
-  [[nodiscard]] std::unique_ptr<gossip::SessionCipher> derive(gossip::KeyId key, gossip::SessionId session,
-                                                              std::string_view label) override {
-    const auto found = secrets_.find(key);
-    if (found == secrets_.end()) {
-      return nullptr;
-    }
-    std::uint64_t state = stir(found->second, static_cast<std::uint64_t>(session));
-    for (const char c : label) {
-      state = stir(state, static_cast<unsigned char>(c));
-    }
-    return std::make_unique<Cipher>(state);
+  explicit ToyCipher(std::uint64_t key) : key_(key) {}
+  void seal(std::uint64_t counter, std::span<const std::byte> aad, std::span<std::byte> text,
+            std::span<std::byte> tag) override {
+    write_tag(counter, aad, text, tag);
+    crypt(counter, text);
+  }
+  bool open(std::uint64_t counter, std::span<const std::byte> aad, std::span<std::byte> text,
+            std::span<const std::byte> tag) override {
+    crypt(counter, text);
+    std::byte expected[gossip::kSealTagBytes];
+    write_tag(counter, aad, text, expected);
+    bool same = tag.size() == gossip::kSealTagBytes;
+    for (std::size_t i = 0; same && i < tag.size(); ++i) same = tag[i] == expected[i];
+    return same;
+  }
+  static std::uint64_t mix(std::uint64_t x) {
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
   }
 
  private:
-  static std::uint64_t stir(std::uint64_t a, std::uint64_t b) {
-    std::uint64_t z = (a ^ b) * 0x9e3779b97f4a7c15U + 0x632be59bd9b4e019U;
-    z = (z ^ (z >> 29U)) * 0xbf58476d1ce4e5b9U;
-    return z ^ (z >> 32U);
+  void crypt(std::uint64_t counter, std::span<std::byte> text) const {
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      text[i] ^= static_cast<std::byte>(mix(key_ + counter * 0x9e3779b97f4a7c15u + i / 8) >> (i % 8 * 8));
+    }
   }
-
-  class Cipher : public gossip::SessionCipher {
-   public:
-    explicit Cipher(std::uint64_t key) : key_(key) {}
-
-    void seal(std::uint64_t counter, std::span<const std::byte> aad, std::span<std::byte> text,
-              std::span<std::byte> tag) override {
-      mask(counter, text);
-      std::uint64_t sum[2];
-      checksum(counter, aad, text, sum);
-      std::memcpy(tag.data(), sum, std::min(tag.size(), sizeof sum));
-    }
-
-    bool open(std::uint64_t counter, std::span<const std::byte> aad, std::span<std::byte> text,
-              std::span<const std::byte> tag) override {
-      std::uint64_t sum[2];
-      checksum(counter, aad, text, sum);
-      if (tag.size() != sizeof sum || std::memcmp(tag.data(), sum, sizeof sum) != 0) {
-        return false;
+  void write_tag(std::uint64_t counter, std::span<const std::byte> aad, std::span<const std::byte> text,
+                 std::span<std::byte> tag) const {
+    std::uint64_t low = mix(key_ ^ mix(counter)), high = mix(low + aad.size());
+    const auto absorb = [&](std::span<const std::byte> bytes) {
+      for (const auto byte : bytes) {
+        low = (low ^ static_cast<std::uint8_t>(byte)) * 0x100000001b3u;
+        high = mix(high + low);
       }
-      mask(counter, text);
-      return true;
-    }
+    };
+    absorb(aad);
+    absorb(text);
+    for (std::size_t i = 0; i < tag.size(); ++i) tag[i] = static_cast<std::byte>((i < 8 ? low : high) >> (i % 8 * 8));
+  }
+  std::uint64_t key_;
+};
 
-   private:
-    void mask(std::uint64_t counter, std::span<std::byte> text) const {
-      std::uint64_t word = 0;
-      for (std::size_t i = 0; i < text.size(); ++i) {
-        if (i % 8 == 0) {
-          word = stir(key_ ^ counter, i / 8);
-        }
-        text[i] ^= static_cast<std::byte>(word >> (i % 8 * 8));
-      }
-    }
+class ToyAead : public gossip::Aead {
+ public:
+  explicit ToyAead(std::uint64_t secret, std::uint16_t key_id = 1) { add(key_id, secret), use(key_id); }
+  void add(std::uint16_t key_id, std::uint64_t secret) { keys_[key_id] = secret; }
+  void use(std::uint16_t key_id) { sending_ = key_id; }
+  [[nodiscard]] gossip::KeyId sending_key() const override { return gossip::KeyId{sending_}; }
+  [[nodiscard]] std::unique_ptr<gossip::SessionCipher> derive(gossip::KeyId key, gossip::SessionId session,
+                                                              std::string_view label) override {
+    ++derived;
+    const auto found = keys_.find(static_cast<std::uint16_t>(key));
+    if (found == keys_.end()) return nullptr;
+    std::uint64_t mixed = ToyCipher::mix(found->second ^ static_cast<std::uint64_t>(session));
+    for (const char c : label) mixed = ToyCipher::mix(mixed + static_cast<std::uint8_t>(c));
+    return std::make_unique<ToyCipher>(mixed);
+  }
+  std::size_t derived = 0;  ///< calls so far
 
-    static std::uint64_t absorb(std::uint64_t state, std::span<const std::byte> bytes) {
-      while (!bytes.empty()) {
-        std::uint64_t word = 0;
-        const std::size_t take = std::min<std::size_t>(8, bytes.size());
-        std::memcpy(&word, bytes.data(), take);
-        state = stir(state, word);
-        bytes = bytes.subspan(take);
-      }
-      return state;
-    }
-
-    void checksum(std::uint64_t counter, std::span<const std::byte> aad, std::span<const std::byte> text,
-                  std::uint64_t (&sum)[2]) const {
-      std::uint64_t state = stir(key_, counter);
-      state = stir(absorb(state, aad), aad.size());
-      state = stir(absorb(state, text), text.size());
-      sum[0] = state;
-      sum[1] = stir(state, key_);
-    }
-
-    std::uint64_t key_;
-  };
-
-  std::map<gossip::KeyId, std::uint64_t> secrets_;
-  gossip::KeyId sending_;
+ private:
+  std::map<std::uint16_t, std::uint64_t> keys_;
+  std::uint16_t sending_ = 0;
 };
 
 }  // namespace support
