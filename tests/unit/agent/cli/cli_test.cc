@@ -88,7 +88,9 @@ TEST_F(Cli, EveryVerbHasHelp) {
     const auto result = outrigger(verb);
     EXPECT_EQ(result.code, kExitOk) << name;
     EXPECT_THAT(result.out, HasSubstr("--help")) << name;
-    if (name != "kv") EXPECT_THAT(result.out, HasSubstr("-o,--output")) << name;
+    if (name != "kv") {
+      EXPECT_THAT(result.out, HasSubstr("-o,--output")) << name;
+    }
     EXPECT_THAT(result.err, IsEmpty()) << name;
   }
 }

@@ -1,0 +1,342 @@
+#include "agent/api/api.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace agent::api {
+namespace {
+
+std::string host_without_port(std::string_view host) {
+  if (host.starts_with('[')) return std::string(host.substr(0, host.find(']') + 1));
+  return std::string(host.substr(0, host.find(':')));
+}
+
+/// Names that no foreign web page can have: literals and localhost.
+bool is_literal_host(std::string_view host) {
+  const std::string name = host_without_port(host);
+  return name.empty() || name == "localhost" || name.starts_with('[') ||
+         name.find_first_not_of("0123456789.") == std::string::npos;
+}
+
+Response text_response(int status, std::string body) {
+  return {status, "text/plain; charset=utf-8", {}, std::move(body)};
+}
+
+}  // namespace
+
+Api::Api(Backend& backend, std::function<std::uint64_t(std::uint64_t)> chance, std::function<void()> wake,
+         Limits limits)
+    : backend_(backend), chance_(std::move(chance)), wake_(std::move(wake)), limits_(limits) {
+  add_kv_routes(router_);
+  add_consul_routes(router_);
+  add_own_routes(router_);
+}
+
+Api::~Api() {
+  for (const auto& [id, exchange] : exchanges_)
+    if (exchange.watch) backend_.unwatch(*exchange.watch);
+}
+
+void Api::on_request(ExchangeId id, const Request& request, TimePoint now) {
+  Exchange& exchange = exchanges_[id];
+  exchange.dialect = request.path.starts_with("/v1/") ? Dialect::kConsul : Dialect::kOwn;
+  if (stopping_) return fail(id, {Errc::kStopping, "this agent is stopping", {}});
+  const auto query = Query::parse(request.query);
+  if (!query) return fail(id, {Errc::kBadRequest, "the query string is malformed", {}});
+  exchange.pretty = query->has("pretty");
+  if (const auto refusal = refuse_browser(request)) return fail(id, *refusal);
+  route(id, exchange, request, *query, now);
+}
+
+void Api::route(ExchangeId id, Exchange& exchange, const Request& request, const Query& query, TimePoint now) {
+  const bool is_head = request.method == "HEAD" && exchange.dialect == Dialect::kOwn;
+  auto match = router_.find(is_head ? "GET" : request.method, request.path);
+  switch (match.outcome) {
+    case Router::Outcome::kFound:
+      if (const auto* dc = query.find("dc"); dc != nullptr && !dc->empty() && exchange.dialect == Dialect::kConsul) {
+        const std::string own = backend_.self().cluster;
+        if (*dc != (own.empty() ? "dc1" : own)) return reply(id, text_response(500, "No path to datacenter"));
+      }
+      return match.handler(*this, Call{id, request, query, std::move(match.parameters), now});
+    case Router::Outcome::kBadPath:
+      return fail(id, {Errc::kBadRequest, "the path has a broken escape or a NUL", {}});
+    case Router::Outcome::kNoPath:
+      return fail(id, {Errc::kNotFound, "there is nothing at " + request.path.substr(0, 200), {}});
+    case Router::Outcome::kNoMethod: {
+      Response response = text_response(request.method == "OPTIONS" ? 200 : 405, {});
+      response.headers.emplace_back("Allow", match.allow);
+      if (response.status == 405) {
+        response.body = "method " + request.method + " not allowed";
+        if (exchange.dialect == Dialect::kOwn) {
+          const Json body = {{"code", "method_not_allowed"},
+                             {"message", response.body},
+                             {"hint", "allowed: " + match.allow},
+                             {"retry_after_ms", 0}};
+          response.content_type = "application/problem+json";
+          response.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
+        }
+      }
+      return reply(id, std::move(response));
+    }
+  }
+}
+
+/// The API asks nobody who they are, so a web page must not be able to use it through its visitor's browser: neither
+/// by name (DNS rebinding) nor by sending from another site.
+std::optional<Error> Api::refuse_browser(const Request& request) const {
+  if (request.origin.empty() && request.fetch_site.empty()) return std::nullopt;
+  const std::string_view origin = request.origin;
+  const auto scheme = origin.find("://");
+  const bool own_origin =
+      origin.empty() || (scheme != std::string_view::npos && origin.substr(scheme + 3) == request.host);
+  const bool own_site =
+      request.fetch_site.empty() || request.fetch_site == "same-origin" || request.fetch_site == "none";
+  if (is_literal_host(request.host) && (request.method == "GET" || (own_origin && own_site))) return std::nullopt;
+  return Error{
+      Errc::kBadRequest,
+      "refused to a web page: open the API by IP address or localhost, and change things from its own pages only",
+      {}};
+}
+
+// ---------------------------------------------------------------- answers
+
+void Api::reply(ExchangeId id, Response response) {
+  const auto it = exchanges_.find(id);
+  if (it == exchanges_.end()) return;
+  if (response.body.size() > limits_.answer_bytes_max) {
+    response.body.clear();
+    return fail(
+        id, {Errc::kTooLarge, "the answer is larger than " + std::to_string(limits_.answer_bytes_max) + " bytes", {}});
+  }
+  if (it->second.pretty && response.content_type == "application/json") {
+    const Json body = Json::parse(response.body, nullptr, false);
+    if (!body.is_discarded()) response.body = body.dump(4, ' ', false, Json::error_handler_t::replace) + "\n";
+  }
+  drop(id);
+  output_.push_back({id, Output::Kind::kReply, std::move(response)});
+}
+
+void Api::reply_json(ExchangeId id, const Json& body, int status) {
+  reply(id, {status, "application/json", {}, body.dump(-1, ' ', false, Json::error_handler_t::replace)});
+}
+
+void Api::fail(ExchangeId id, const Error& error) {
+  const auto it = exchanges_.find(id);
+  if (it == exchanges_.end()) return;
+  const ErrorRow& row = error_row(error.code);
+  const auto retry = error.retry_after.count() != 0 ? error.retry_after : row.retry_after;
+  Response response;
+  if (it->second.dialect == Dialect::kConsul) {
+    const std::string text(row.consul_text.empty() ? std::string_view(error.detail) : row.consul_text);
+    response = text_response(row.consul_status, text);
+  } else {
+    const std::string message = error.detail.empty() ? std::string(row.name) : error.detail;
+    const Json body = {{"code", row.name}, {"message", message}, {"hint", row.hint}, {"retry_after_ms", retry.count()}};
+    response = {row.status, "application/problem+json", {}, body.dump(-1, ' ', false, Json::error_handler_t::replace)};
+  }
+  if (retry.count() != 0) response.headers.emplace_back("Retry-After", std::to_string((retry.count() + 999) / 1000));
+  drop(id);
+  output_.push_back({id, Output::Kind::kReply, std::move(response)});
+}
+
+// ---------------------------------------------------------------- reads and waits
+
+std::optional<Error> Api::read_parameters(const Call& call, Exchange& exchange) {
+  const bool stale = call.query.has("stale"), consistent = call.query.has("consistent");
+  if (stale && consistent) return Error{Errc::kBadRequest, "?stale and ?consistent exclude each other", {}};
+  exchange.mode = stale ? ReadMode::kStale : consistent ? ReadMode::kConsistent : ReadMode::kDefault;
+  if (const auto* index = call.query.find("index"); index != nullptr && !index->empty()) {
+    const auto parsed = parse_u64(*index);
+    if (!parsed) return Error{Errc::kBadRequest, "Invalid index: \"" + *index + "\" is no number", {}};
+    exchange.after = Index{*parsed};
+  }
+  Milliseconds wait = limits_.wait_default;
+  if (const auto* text = call.query.find("wait"); text != nullptr && !text->empty()) {
+    const auto parsed = parse_duration(*text);
+    if (!parsed) return Error{Errc::kBadRequest, "Invalid wait time: \"" + *text + "\" is no duration such as 10s", {}};
+    if (parsed->count() != 0) wait = std::min<Milliseconds>(*parsed, limits_.wait_max);
+  }
+  if (exchange.after != Index{}) {
+    // Spread, so that clients that began together do not come back together.
+    const auto jitter = chance_(static_cast<std::uint64_t>(wait.count() / 16) + 1);
+    set_deadline(call.id, exchange, call.now + wait + Milliseconds(static_cast<std::int64_t>(jitter)));
+  }
+  return std::nullopt;
+}
+
+void Api::read(const Call& call, Read read) {
+  const auto it = exchanges_.find(call.id);
+  if (it == exchanges_.end()) return;
+  it->second.read = std::move(read);
+  if (const auto error = read_parameters(call, it->second)) return fail(call.id, *error);
+  start_read(call.id);
+}
+
+void Api::start_read(ExchangeId id) {
+  Exchange& exchange = exchanges_.at(id);
+  if (!exchange.read.needs_barrier) return answer_or_wait(id, backend_.read_info());
+  backend_.read_barrier(exchange.mode, [this, alive = std::weak_ptr<bool>(alive_), id](Result<ReadInfo> info) {
+    if (alive.expired() || !exchanges_.contains(id)) return;
+    if (info)
+      answer_or_wait(id, *info);
+    else
+      fail(id, info.error());
+    wake_after_completion();
+  });
+}
+
+void Api::answer_or_wait(ExchangeId id, const ReadInfo& info) {
+  Exchange& exchange = exchanges_.at(id);
+  const bool blocks = exchange.after != Index{} && exchange.read.topic && !exchange.expired && !exchange.client_ended;
+  if (blocks && index_of(*exchange.read.topic) <= exchange.after) {
+    if (begin_watch(id, exchange, exchange.after)) return;
+    return fail(id, {Errc::kBusy, "too many blocking queries are waiting", {}});
+  }
+  // The renderer may replace itself through reply(); keep it alive.
+  const auto render = std::move(exchange.read.render);
+  reply(id, render(info));
+}
+
+bool Api::begin_watch(ExchangeId id, Exchange& exchange, Index after) {
+  const Topic topic = exchange.read.topic.value_or(Topic{});
+  if (!exchange.is_stream && waits_ >= limits_.waits_max) return false;
+  exchange.watch = backend_.watch(topic, after, [this, alive = std::weak_ptr<bool>(alive_), id] {
+    if (!alive.expired()) on_woken(id);
+  });
+  if (!exchange.watch) return false;
+  if (!exchange.is_stream && !exchange.waits) {
+    exchange.waits = true;
+    ++waits_;
+  }
+  return true;
+}
+
+void Api::on_woken(ExchangeId id) {
+  const auto it = exchanges_.find(id);
+  if (it == exchanges_.end()) return;
+  Exchange& exchange = it->second;
+  exchange.watch.reset();
+  if (!exchange.is_stream) {
+    if (exchange.waits) --waits_;
+    exchange.waits = false;
+    start_read(id);
+  } else {
+    push_event(id, exchange);
+  }
+  wake_after_completion();
+}
+
+Index Api::index_of(const Topic& topic) const {
+  switch (topic.kind) {
+    case Topic::Kind::kKey:
+    case Topic::Kind::kPrefix:
+      return backend_.kv_index(topic);
+    case Topic::Kind::kElection: {
+      const auto election = backend_.election(topic.name);
+      return election ? election->index : Index{1};
+    }
+    case Topic::Kind::kRole:
+      return backend_.role().index;
+  }
+  return Index{1};
+}
+
+// ---------------------------------------------------------------- event streams
+
+void Api::stream(const Call& call, Topic topic, std::string event, std::function<std::string()> render) {
+  const auto it = exchanges_.find(call.id);
+  if (it == exchanges_.end()) return;
+  if (streams_ >= limits_.streams_max) return fail(call.id, {Errc::kBusy, "too many event streams are open", {}});
+  Exchange& exchange = it->second;
+  exchange.is_stream = true;
+  exchange.read.topic = std::move(topic);
+  exchange.event = std::move(event);
+  exchange.render_event = std::move(render);
+  ++streams_;
+  Response head{200, "text/event-stream", {{"Cache-Control", "no-store"}}, {}};
+  output_.push_back({call.id, Output::Kind::kStreamBegin, std::move(head)});
+  set_deadline(call.id, exchange, call.now + limits_.stream_comment_every);
+  push_event(call.id, exchange);
+}
+
+void Api::push_event(ExchangeId id, Exchange& exchange) {
+  const Index index = index_of(*exchange.read.topic);
+  Response piece;
+  piece.body = "id: " + std::to_string(static_cast<std::uint64_t>(index)) + "\nevent: " + exchange.event +
+               "\ndata: " + exchange.render_event() + "\n\n";
+  output_.push_back({id, Output::Kind::kStreamData, std::move(piece)});
+  if (begin_watch(id, exchange, index)) return;
+  drop(id);  // the client comes back by itself: event sources reconnect
+  output_.push_back({id, Output::Kind::kStreamEnd, {}});
+}
+
+// ---------------------------------------------------------------- ends
+
+void Api::set_deadline(ExchangeId id, Exchange& exchange, TimePoint deadline) {
+  if (exchange.deadline != TimePoint::max()) deadlines_.erase({exchange.deadline, id});
+  exchange.deadline = deadline;
+  if (deadline != TimePoint::max()) deadlines_.insert({deadline, id});
+}
+
+void Api::drop(ExchangeId id) {
+  const auto it = exchanges_.find(id);
+  if (it == exchanges_.end()) return;
+  Exchange& exchange = it->second;
+  set_deadline(id, exchange, TimePoint::max());
+  if (exchange.waits) --waits_;
+  if (exchange.is_stream) --streams_;
+  if (exchange.watch) backend_.unwatch(*exchange.watch);
+  exchanges_.erase(it);
+}
+
+bool Api::on_client_end(ExchangeId id) {
+  const auto it = exchanges_.find(id);
+  if (it == exchanges_.end()) return false;
+  it->second.client_ended = true;
+  if (!it->second.waits && !it->second.is_stream) return false;
+  drop(id);
+  return true;
+}
+
+void Api::on_hangup(ExchangeId id) { drop(id); }
+
+void Api::tick(TimePoint now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const ExchangeId id = deadlines_.begin()->second;
+    Exchange& exchange = exchanges_.at(id);
+    if (exchange.is_stream) {
+      output_.push_back({id, Output::Kind::kStreamData, {200, {}, {}, ":\n\n"}});
+      set_deadline(id, exchange, now + limits_.stream_comment_every);
+      continue;
+    }
+    set_deadline(id, exchange, TimePoint::max());
+    exchange.expired = true;
+    // Without a watch a barrier is under way; its completion answers.
+    if (exchange.watch) answer_or_wait(id, backend_.read_info());
+  }
+}
+
+TimePoint Api::next_deadline() const { return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first; }
+
+std::vector<Output> Api::take_output() { return std::exchange(output_, {}); }
+
+void Api::stop() {
+  stopping_ = true;
+  std::vector<std::pair<ExchangeId, bool>> all;
+  for (const auto& [id, exchange] : exchanges_)
+    if (exchange.waits || exchange.is_stream) all.emplace_back(id, exchange.is_stream);
+  for (const auto& [id, is_stream] : all) {
+    if (!is_stream) {
+      fail(id, {Errc::kStopping, "this agent is stopping", {}});
+      continue;
+    }
+    drop(id);
+    output_.push_back({id, Output::Kind::kStreamEnd, {}});
+  }
+}
+
+void Api::wake_after_completion() {
+  if (wake_ && !output_.empty()) wake_();
+}
+
+}  // namespace agent::api

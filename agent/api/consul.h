@@ -1,0 +1,25 @@
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "agent/api/api.h"
+
+/// What the handlers of Consul's dialect share. Private to agent/api.
+namespace agent::api {
+
+/// X-Consul-Index (never 0: clients take that for "start again"), -KnownLeader, -LastContact.
+void add_consul_headers(Response& response, Index index, const ReadInfo& info);
+
+/// RFC 4648 with padding, appended to `out`.
+void append_base64(std::string& out, std::string_view bytes);
+
+/// `text` as a JSON string with quotes, appended to `out`; bytes that are no UTF-8 become U+FFFD.
+void append_json_string(std::string& out, std::string_view text);
+
+/// "dc1", or the cluster's label.
+[[nodiscard]] std::string datacenter_of(const SelfInfo& self);
+
+/// 32 hex digits in the form of a UUID; anything else as it is.
+[[nodiscard]] std::string uuid_of(const std::string& id);
+
+}  // namespace agent::api

@@ -1,0 +1,181 @@
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "agent/api/consul.h"
+
+/// /v1/kv in Consul's dialect (docs: api.md sections 3 and 5).
+namespace agent::api {
+namespace {
+
+using Kind = KvWrite::Kind;
+
+/// The key of the path, or nothing after an answer that says why not.
+bool key_of(Api& api, const Call& call, bool may_be_empty, std::string& key) {
+  key = call.parameters.at(0);
+  if (key.empty() && !may_be_empty) return api.fail(call.id, {Errc::kBadRequest, "Missing key name", {}}), false;
+  if (key.size() <= api.limits().key_bytes_max) return true;
+  const std::string bound = std::to_string(api.limits().key_bytes_max);
+  return api.fail(call.id, {Errc::kBadRequest, "the key is longer than " + bound + " bytes", {}}), false;
+}
+
+// Entries are written by hand: this is the busiest answer of the API, and u64 must not pass through a double.
+void append_entry(std::string& out, const KvEntry& entry) {
+  out += "{\"LockIndex\":" + std::to_string(entry.lock_index) + ",\"Key\":";
+  append_json_string(out, entry.key);
+  out += ",\"Flags\":" + std::to_string(entry.flags) + ",\"Value\":";
+  if (entry.value.empty()) {
+    out += "null";
+  } else {
+    out += '"';
+    append_base64(out, entry.value);
+    out += '"';
+  }
+  out += ",\"CreateIndex\":" + std::to_string(static_cast<std::uint64_t>(entry.create_index));
+  out += ",\"ModifyIndex\":" + std::to_string(static_cast<std::uint64_t>(entry.modify_index));
+  if (!entry.session.empty()) {
+    out += ",\"Session\":";
+    append_json_string(out, entry.session);
+  }
+  out += '}';
+}
+
+Response entries_response(const KvAnswer& found) {
+  Response response{200, "application/json", {}, "["};
+  for (const auto& entry : found.entries) {
+    if (response.body.size() > 1) response.body += ',';
+    append_entry(response.body, entry);
+  }
+  response.body += ']';
+  return response;
+}
+
+/// Names only; with a separator everything behind its first occurrence after the prefix is cut off, once per name.
+Response keys_response(const KvAnswer& found, const std::string& prefix, const std::string& separator) {
+  Response response{200, "application/json", {}, "["};
+  std::string last;
+  for (const auto& entry : found.entries) {
+    std::string key = entry.key;
+    if (const auto at = separator.empty() ? std::string::npos : key.find(separator, prefix.size());
+        at != std::string::npos)
+      key.resize(at + separator.size());
+    if (response.body.size() > 1) {
+      if (key == last) continue;
+      response.body += ',';
+    }
+    append_json_string(response.body, key);
+    last = std::move(key);
+  }
+  response.body += ']';
+  return response;
+}
+
+/// What a GET asks for, kept by the read until it is answered.
+struct Get {
+  std::string key, separator;
+  bool recurse = false, keys = false, raw = false;
+};
+
+Response render_get(Backend& backend, const Get& get, const ReadInfo& info) {
+  const KvAnswer found = get.recurse || get.keys ? backend.kv_list(get.key) : backend.kv_get(get.key);
+  Response response;
+  if (get.keys && (!found.entries.empty() || get.key.empty())) {
+    response = keys_response(found, get.key, get.separator);  // an empty store has a list at its root
+  } else if (found.entries.empty()) {
+    response.status = 404;
+  } else if (get.raw && !get.recurse) {
+    response.content_type = "application/octet-stream";
+    response.body = found.entries.front().value;
+    // A stored page must not run in a browser under the API's own address.
+    response.headers.emplace_back("X-Content-Type-Options", "nosniff");
+    response.headers.emplace_back("Content-Security-Policy", "sandbox");
+  } else {
+    response = entries_response(found);
+  }
+  add_consul_headers(response, found.index, info);
+  return response;
+}
+
+void get_kv(Api& api, const Call& call) {
+  Get get;
+  get.recurse = call.query.has("recurse");
+  get.keys = call.query.has("keys");
+  get.raw = call.query.has("raw");
+  get.separator = call.query.get("separator");
+  if (!key_of(api, call, get.recurse || get.keys, get.key)) return;
+  Read read;
+  read.topic = Topic{get.recurse || get.keys ? Topic::Kind::kPrefix : Topic::Kind::kKey, get.key};
+  read.render = [&backend = api.backend(), get](const ReadInfo& info) { return render_get(backend, get, info); };
+  api.read(call, std::move(read));
+}
+
+void write_kv(Api& api, const Call& call, KvWrite write) {
+  api.backend().kv_write(std::move(write), api.answer<KvWritten>(call.id, [](const KvWritten& written) {
+    Response response{200, "application/json", {}, written.applied ? "true" : "false"};
+    // Consul does not say it; a client that wants to wait for its own write needs it.
+    response.headers.emplace_back("X-Consul-Index", std::to_string(static_cast<std::uint64_t>(written.index)));
+    return response;
+  }));
+}
+
+/// Reads a number parameter. @return false after an answer that says why not.
+bool number_of(Api& api, const Call& call, std::string_view name, std::optional<std::uint64_t>& out) {
+  const auto* text = call.query.find(name);
+  if (text == nullptr || text->empty()) return true;
+  out = parse_u64(*text);
+  if (out) return true;
+  api.fail(call.id, {Errc::kBadRequest, "Invalid " + std::string(name) + ": \"" + *text + "\" is no number", {}});
+  return false;
+}
+
+void put_kv(Api& api, const Call& call) {
+  KvWrite write;
+  if (!key_of(api, call, false, write.key)) return;
+  const bool cas = call.query.has("cas"), acquire = call.query.has("acquire"), release = call.query.has("release");
+  if (cas + acquire + release > 1)
+    return api.fail(call.id, {Errc::kBadRequest, "Conflicting flags: " + call.request.query.substr(0, 200), {}});
+  std::optional<std::uint64_t> flags, expected;
+  if (!number_of(api, call, "flags", flags) || !number_of(api, call, "cas", expected)) return;
+  if (cas && !expected) return api.fail(call.id, {Errc::kBadRequest, "Invalid cas: it needs a number", {}});
+  if (acquire || release) {
+    // There are no sessions yet, so every one is unknown; clients parse the beginning of this sentence.
+    const std::string session = call.query.get(acquire ? "acquire" : "release").substr(0, 100);
+    return api.fail(call.id, {Errc::kInternal, "invalid session \"" + session + "\"; use /outrigger/v1/election", {}});
+  }
+  if (call.request.body.size() > api.limits().value_bytes_max)
+    return api.fail(call.id,
+                    {Errc::kTooLarge,
+                     "Request body(" + std::to_string(call.request.body.size()) +
+                         " bytes) too large, max size: " + std::to_string(api.limits().value_bytes_max) + " bytes",
+                     {}});
+  write.kind = cas ? Kind::kCas : Kind::kSet;
+  write.cas = Index{expected.value_or(0)};
+  write.flags = flags.value_or(0);
+  write.value = call.request.body;
+  write_kv(api, call, std::move(write));
+}
+
+void delete_kv(Api& api, const Call& call) {
+  KvWrite write;
+  const bool recurse = call.query.has("recurse"), cas = call.query.has("cas");
+  if (!key_of(api, call, recurse, write.key)) return;
+  if (recurse && cas)
+    return api.fail(call.id, {Errc::kBadRequest, "Conflicting flags: " + call.request.query.substr(0, 200), {}});
+  std::optional<std::uint64_t> expected;
+  if (!number_of(api, call, "cas", expected)) return;
+  if (cas && !expected) return api.fail(call.id, {Errc::kBadRequest, "Invalid cas: it needs a number", {}});
+  if (cas && *expected == 0)  // "must not exist" can never be deleted
+    return api.reply(call.id, {200, "application/json", {}, "false"});
+  write.kind = recurse ? Kind::kDeleteTree : cas ? Kind::kDeleteCas : Kind::kDelete;
+  write.cas = Index{expected.value_or(0)};
+  write_kv(api, call, std::move(write));
+}
+
+}  // namespace
+
+void add_kv_routes(Router& router) {
+  router.add("GET", "/v1/kv/*", get_kv);
+  router.add("PUT", "/v1/kv/*", put_kv);
+  router.add("DELETE", "/v1/kv/*", delete_kv);
+}
+
+}  // namespace agent::api

@@ -1,0 +1,92 @@
+#include "agent/api/metrics_text.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+namespace agent::api {
+namespace {
+
+prometheus::MetricType type_of(MetricFamily::Type type) {
+  switch (type) {
+    case MetricFamily::Type::kCounter:
+      return prometheus::MetricType::Counter;
+    case MetricFamily::Type::kGauge:
+      return prometheus::MetricType::Gauge;
+    case MetricFamily::Type::kHistogram:
+      return prometheus::MetricType::Histogram;
+  }
+  return prometheus::MetricType::Untyped;
+}
+
+prometheus::ClientMetric sample_of(const MetricSample& sample, MetricFamily::Type type) {
+  prometheus::ClientMetric out;
+  for (const auto& [name, value] : sample.labels) out.label.push_back({name, value});
+  switch (type) {
+    case MetricFamily::Type::kCounter:
+      out.counter.value = sample.value;
+      break;
+    case MetricFamily::Type::kGauge:
+      out.gauge.value = sample.value;
+      break;
+    case MetricFamily::Type::kHistogram:
+      out.histogram.sample_sum = sample.value;
+      for (const auto& [bound, count] : sample.buckets) {
+        prometheus::ClientMetric::Bucket bucket;
+        bucket.upper_bound = bound;
+        bucket.cumulative_count = count;
+        out.histogram.bucket.push_back(bucket);
+        out.histogram.sample_count = count;  // the last bucket, +Inf, counts all
+      }
+      break;
+  }
+  return out;
+}
+
+/// Turns "# TYPE x_total counter" and its HELP line into OpenMetrics' spelling.
+void cut_total(std::string& text, const std::string& name) {
+  if (!name.ends_with("_total")) return;
+  for (const std::string& mark : {std::string("# HELP "), std::string("# TYPE ")}) {
+    const auto at = text.find(mark + name + " ");
+    if (at != std::string::npos) text.erase(at + mark.size() + name.size() - 6, 6);
+  }
+}
+
+}  // namespace
+
+MetricsFormat metrics_format_of(std::string_view accept) {
+  return accept.find("application/openmetrics-text") != std::string_view::npos ? MetricsFormat::kOpenMetrics
+                                                                               : MetricsFormat::kPrometheus;
+}
+
+std::string_view content_type_of(MetricsFormat format) {
+  return format == MetricsFormat::kOpenMetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                               : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+std::string metrics_text(const std::vector<MetricFamily>& families, MetricsFormat format) {
+  const prometheus::TextSerializer serializer;
+  std::string out;
+  for (const auto& family : families) {
+    prometheus::MetricFamily converted;
+    converted.name = family.name;
+    converted.help = family.help;
+    converted.type = type_of(family.type);
+    for (const auto& sample : family.samples) converted.metric.push_back(sample_of(sample, family.type));
+    std::string text = serializer.Serialize({converted});
+    if (format == MetricsFormat::kOpenMetrics && family.type == MetricFamily::Type::kCounter)
+      cut_total(text, family.name);
+    out += text;
+  }
+  if (format == MetricsFormat::kOpenMetrics) out += "# EOF\n";
+  return out;
+}
+
+void get_metrics(Api& api, const Call& call) {
+  const MetricsFormat format = metrics_format_of(call.request.accept);
+  api.backend().metrics(
+      api.answer<std::vector<MetricFamily>>(call.id, [format](const std::vector<MetricFamily>& families) {
+        return Response{200, std::string(content_type_of(format)), {}, metrics_text(families, format)};
+      }));
+}
+
+}  // namespace agent::api
