@@ -112,7 +112,7 @@ void TcpStream::watch() {
   if (state_ == State::kConnecting) wanted = UV_WRITABLE;
   if (state_ == State::kOpen) {
     if (reading_ && !ended_ && sink_ != nullptr) wanted |= UV_READABLE;
-    if (write_queue_bytes() > 0) wanted |= UV_WRITABLE;
+    if (write_queue_bytes() > 0 || room_wanted_) wanted |= UV_WRITABLE;
   }
   if (wanted == watched_) return;
   watched_ = wanted;
@@ -223,7 +223,9 @@ void TcpStream::on_socket_error() {
 
 void TcpStream::on_writable() {
   if (write_queue_bytes() == 0) {
+    const bool wanted = std::exchange(room_wanted_, false);
     watch();
+    if (wanted && sink_ != nullptr) sink_->on_drained();
     return;
   }
   if (gate_ != nullptr && !gate_->may_write()) {
@@ -277,6 +279,32 @@ Result<void> TcpStream::write(Buffers buffers) {
     watch();
   }
   return {};
+}
+
+Result<std::size_t> TcpStream::write_some(Buffers buffers) {
+  if (state_ == State::kDead || shutdown_wanted_) return fail(Errc::kClosed, "write to a closed connection");
+  if (state_ == State::kConnecting) return 0;
+  if (gate_ != nullptr && !gate_->may_write()) {
+    cut();
+    fail_later(Error{Errc::kGateClosed, "write held back"});
+    return fail(Errc::kGateClosed, "write held back");
+  }
+  std::size_t total = 0;
+  for (const auto& buffer : buffers) total += buffer.size();
+  std::size_t taken = 0;
+  if (write_queue_bytes() == 0) {
+    const auto sent = send_some(buffers);
+    if (!sent) {
+      fail_later(sent.error());
+      return tl::unexpected(sent.error());
+    }
+    taken = *sent;
+  }
+  if (taken < total) {
+    room_wanted_ = true;
+    watch();
+  }
+  return taken;
 }
 
 /// As much as the kernel takes now. @return bytes taken, 0 if its buffer is full.
