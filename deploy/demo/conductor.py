@@ -143,7 +143,7 @@ class Play:
 
     def start_load(self):
         command = [sys.executable, "-B", str(HERE / "loadgen.py"), "--seed", str(self.arguments.seed), "--out",
-                   str(self.folder / "load.json")]
+                   str(self.folder / "load.json"), *self.arguments.load]
         for node in self.cluster.nodes:
             command += ["--entry", node.entry, "--api", node.api]
         self.load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
@@ -342,6 +342,7 @@ def parse(arguments=None):
     parser.add_argument("--json", metavar="FILE", help="write all figures")
     parser.add_argument("--binary", default=str(REPO / "build/release/agent/outrigger"), help="the agent")
     parser.add_argument("--folder", default=str(REPO / "build/demo"), help="for logs and data (default build/demo)")
+    parser.set_defaults(load=[])
     return parser.parse_args(arguments)
 
 

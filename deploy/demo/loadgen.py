@@ -242,7 +242,7 @@ class KvClient:
     async def read_back(self):
         """A linearizable read of every acknowledged key: first all at once, then each that is not there by itself."""
         found = {}
-        reply = await self.until_answered("GET", "/v1/kv/demo?recurse&consistent")
+        reply = await self.until_answered("GET", "/v1/kv/demo/?recurse&consistent")
         for entry in json.loads(reply or b"[]"):
             name = entry["Key"].rsplit("/", 1)[1]
             found[int(name)] = base64.b64decode(entry["Value"] or "").decode()

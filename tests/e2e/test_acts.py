@@ -1,0 +1,76 @@
+"""One test per act of the demo, with short times and a lighter load. The demands are the scorecard's zeros; times are only
+bounded loosely here, since test machines are slow and sanitizers slower: the demo itself measures them."""
+
+import argparse
+import time
+import unittest
+
+from harness import RealProcesses, binary, patience
+
+from conductor import Play
+
+LIGHT_LOAD = ["--orders", "8", "--gets", "8", "--sockets", "3", "--order-pause", "0.1", "--get-pause", "0.1"]
+
+
+class Acts(RealProcesses):
+    def play(self, *acts):
+        """Elect, load, a short steady act, then the given acts. @return the figures."""
+        arguments = argparse.Namespace(binary=binary(), keep=False, seed=1, short=True, load=LIGHT_LOAD)
+        self.performance = Play(arguments, self.folder / "play")
+        self.clusters.append(self.performance.cluster)
+        self.addCleanup(self.performance.end)
+        self.performance.elect()
+        self.performance.start_load()
+        self.performance.steady()
+        for act in acts:
+            getattr(self.performance, act)()
+        return self.performance.verify()
+
+    def assert_zeros(self, figures):
+        for what in ("overlap_ms", "late_orders", "late_writes", "kv_lost", "orders_unacked", "gets_failed"):
+            self.assertEqual(figures[what], 0, f"{what}: {figures}")
+        for what in ("shared_epochs", "notes", "client_errors"):
+            self.assertEqual(figures[what], [], what)
+        self.assertGreater(figures["orders_acked"], 20)
+        self.assertGreater(figures["kv_written"], 20)
+        self.assertEqual(figures["exchange"]["acked_not_placed"], 0)
+
+    def assert_failover(self, figures, act, seconds_max):
+        self.assertLess(figures["failover_ms"][act], seconds_max * 1000 * patience(), figures)
+
+    def test_elect_and_steady(self):
+        figures = self.play()
+        self.assert_zeros(figures)
+        self.assertEqual(figures["exchange"]["duplicates"], 0)
+        self.assertEqual(set(figures["spread"]), {"n1", "n2", "n3"}, "reads go to every instance")
+        self.assertEqual(figures["ticks"]["missed"], 0)
+
+    def test_kill_the_primary_trader(self):
+        figures = self.play("crash_trader")
+        self.assert_zeros(figures)
+        self.assert_failover(figures, "crash", 1)
+
+    def test_kill_agent_and_trader_of_the_primary(self):
+        figures = self.play("lose_node")
+        self.assert_zeros(figures)
+        self.assert_failover(figures, "lost", 6)
+
+    def test_hang_and_wake_agent_and_trader_of_the_primary(self):
+        figures = self.play("hang_node")
+        self.assert_zeros(figures)
+        self.assert_failover(figures, "hang", 6)
+
+    def test_rolling_restart(self):
+        figures = self.play("rolling_restart")
+        self.assert_zeros(figures)
+
+    def test_everything_is_ended(self):
+        self.play()
+        begun = time.monotonic()
+        self.performance.end()
+        self.assertLess(time.monotonic() - begun, 10)
+        self.assertFalse([p.name for p in self.performance.cluster.processes() if p.alive()])
+
+
+if __name__ == "__main__":
+    unittest.main()
