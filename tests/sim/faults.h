@@ -55,6 +55,7 @@ class Faults {
   Faults(World* world, std::vector<std::unique_ptr<Machine>>* machines, FaultSettings settings, std::uint64_t seed);
 
   void start();
+  void stop() { healed_ = true; }  ///< no new faults; those under way end in their time
   /// Ends every fault, starts every machine, mends every link and disk: from now on only drift is left.
   void heal();
   [[nodiscard]] std::uint64_t count(FaultKind kind) const { return counts_[static_cast<std::size_t>(kind)]; }

@@ -187,9 +187,10 @@ void Machine::arm(Alarm alarm, store::TimePoint deadline) {
     return;
   }
   const Nanos due = std::max(clock_.due(deadline), world_->scheduler.now());
-  if (t.scheduled <= due) {
+  if (t.scheduled != kNever && t.due <= due) {
     return;  // wakes early enough and looks again then
   }
+  t.due = due;
   const Nanos at = due + random_.between(0, 400) * kMicrosecond;
   t.scheduled = at;
   world_->scheduler.at(at, [this, alarm, at, life = life_] {

@@ -121,7 +121,8 @@ class Machine : public Endpoint {
  private:
   struct Timer {
     store::TimePoint deadline = store::TimePoint::max();
-    Nanos scheduled = kNever;
+    Nanos due = kNever;        ///< real time for which the wake-up below was asked
+    Nanos scheduled = kNever;  ///< real time of the wake-up, a little later than `due`; kNever = none
     bool late = false;  ///< came due while the process was stopped
   };
   void fire(Alarm alarm);
