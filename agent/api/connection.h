@@ -1,0 +1,101 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/api/message.h"
+#include "agent/io/byte_stream.h"
+#include "agent/io/clock.h"
+#include "proxy/http1/codec.h"
+
+/// One client connection of the API. Private to agent/api.
+namespace agent::api {
+
+class Connection;
+
+/// What a connection asks of its server.
+class ConnectionHost {
+ public:
+  virtual ~ConnectionHost() = default;
+  /// A request is complete. @return the exchange it became; the answer comes through reply() in a later call.
+  virtual ExchangeId on_request(Connection& connection, const Request& request) = 0;
+  /// See Api::on_client_end.
+  virtual bool on_client_end(ExchangeId id) = 0;
+  /// The connection is over: destroy it. `exchange` is the one that was open, or 0. Nothing follows.
+  virtual void on_closed(Connection& connection, ExchangeId exchange) = 0;
+  /// A request was refused before it reached the API, or a connection timed out; for counters.
+  virtual void on_refused() = 0;
+};
+
+struct ConnectionLimits {
+  std::size_t head_bytes_max = 32U * 1024;
+  std::size_t body_bytes_max = 576U * 1024;  ///< a KV value and a little, so that the API can say what is too large
+  std::size_t ahead_bytes_max = 64U * 1024;  ///< received while an answer is made; then reading stops
+  std::size_t answer_bytes_max = 40U << 20;  ///< queue towards the client; above the API's own bound
+  std::size_t stream_behind_bytes_max = 1U << 20;  ///< an event stream's client that is further behind is cut off
+  io::Milliseconds head_timeout{10000};            ///< first byte of a request to the end of its head
+  io::Milliseconds body_timeout{30000};            ///< end of the head to the end of the body
+  io::Milliseconds idle_timeout{120000};           ///< between requests
+  io::Milliseconds write_timeout{60000};           ///< the client takes nothing of an answer
+  io::Milliseconds linger{1000};                   ///< after our last byte, for the client to read it
+};
+
+/// Requests one after the other; the next is parsed when the answer to the one before has been written.
+/// Invariant: at most one exchange is open; memory is bounded by ConnectionLimits.
+/// Ownership: owned by the host, which destroys it in on_closed. Thread: the control loop.
+class Connection final : public io::StreamSink, public proxy::http1::RequestSink {
+ public:
+  Connection(ConnectionHost& host, const ConnectionLimits& limits, std::unique_ptr<io::ByteStream> stream);
+  ~Connection() override;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  /// Begins to read. May end in on_closed.
+  void start();
+  // The answer to the open exchange. Each may end in on_closed.
+  void reply(const Response& response);
+  void stream_begin(const Response& head);
+  void stream_data(const std::string& data);
+  void stream_end();
+  /// Ends at once when idle, otherwise after the open answer. May end in on_closed.
+  void close_when_idle();
+  /// Closes what is over its time. May end in on_closed.
+  void check_deadline(io::TimePoint now);
+
+  // io::StreamSink
+  void on_read(std::span<const std::byte> bytes) override;
+  void on_end() override;
+  void on_error(const io::Error& error) override;
+  void on_drained() override;
+  // proxy::http1::RequestSink
+  proxy::http1::Flow on_head(const proxy::http1::RequestHead& head) override;
+  void on_body(proxy::http1::Bytes bytes) override;
+  void on_end(std::span<const proxy::http1::Header> trailers) override;
+
+ private:
+  enum class State { kReading, kAnswering, kStreaming, kClosing };
+
+  bool consume(std::span<const std::byte> bytes);
+  void refuse(const proxy::Error& error);
+  bool write(const std::string& bytes);
+  void finish_answer();
+  void begin_closing();
+  void closed();
+  void set_deadline(io::Milliseconds after);
+
+  ConnectionHost& host_;
+  const ConnectionLimits& limits_;
+  std::unique_ptr<io::ByteStream> stream_;
+  proxy::http1::RequestParser parser_;
+  State state_ = State::kReading;
+  Request request_;
+  bool request_complete_ = false;
+  bool is_head_ = false, keep_alive_ = true, chunked_ = true, old_client_ = false;
+  bool wants_close_ = false;
+  ExchangeId exchange_{};
+  std::vector<std::byte> ahead_;  ///< received behind the request being answered
+  bool reading_stopped_ = false;
+  io::TimePoint deadline_ = io::TimePoint::max();
+};
+
+}  // namespace agent::api
