@@ -1,0 +1,285 @@
+#include "agent/drivers/proxy_driver.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "agent/drivers/proxy_stream.h"
+#include "agent/io/crypto.h"
+#include "agent/io/tcp_listener.h"
+#include "agent/io/tls_stream.h"
+
+namespace agent::drivers {
+namespace {
+
+constexpr std::size_t kNewsMax = 65'536;  // a worker reports at most a few per request; beyond it news are dropped
+constexpr io::Milliseconds kTroubleEvery{20};  // of one endpoint and worker
+
+using News = io::Mailbox<std::function<void()>>::Sender;
+
+}  // namespace
+
+/// One worker, built, run and destroyed on its own thread.
+class ProxyWorker final : public proxy::Host, public proxy::Connector, public StreamHost {
+ public:
+  struct Reports {
+    News news;
+    std::function<void(const proxy::Endpoint&, proxy::Trouble)> on_trouble;               ///< runs on the control loop
+    std::function<void(const std::string& service, proxy::Epoch epoch)> on_orders_drained;  ///< the same
+  };
+
+  ProxyWorker(io::Loop& loop, const ProxyDriverSettings& settings, Reports reports)
+      : loop_(loop),
+        settings_(settings),
+        reports_(std::move(reports)),
+        closing_(loop),
+        timer_(loop, [this] {
+          core_.tick(io::boottime_now());
+          touched();
+        }),
+        after_turn_(loop, [this] { end_turn(); }),
+        core_(settings.proxy, *this, *this, [](std::uint64_t bound) { return io::random_below(bound); }) {}
+
+  /// The port is known to be free; a failure here means that the system is out of something.
+  void listen(const std::vector<io::Address>& addresses) {
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+      io::TcpListener::Options options;
+      options.reuse_port = !addresses[i].is_unix();
+      auto listener = io::TcpListener::listen(loop_, addresses[i], options, [this, i](std::unique_ptr<io::TcpStream> stream) {
+        proxy::Accepted accepted;
+        const io::Address peer = stream->peer_address();
+        accepted.client = peer.empty() || peer.is_unix() ? "unix" : peer.host();
+        accepted.trusted = &settings_.listeners[i].trusted;
+        accept(std::move(stream), std::move(accepted));
+      });
+      if (listener) listeners_.push_back(std::move(*listener));
+    }
+  }
+  void accept(std::unique_ptr<io::ByteStream> stream, proxy::Accepted accepted) {
+    auto adapted = std::make_unique<ProxyStream>(*this, proxy::Queueing::kSome);
+    adapted->attach_open(std::move(stream));
+    core_.accept(std::move(adapted), std::move(accepted));
+    touched();
+  }
+  void adopt(io::DetachedStream stream, std::string client) {
+    proxy::Accepted accepted;
+    accepted.kind = proxy::ListenerKind::kPeer;
+    accepted.client = std::move(client);
+    accept(io::adopt(loop_, std::move(stream)), std::move(accepted));
+  }
+  void drain(io::TimePoint deadline, std::function<void()> idle) {
+    listeners_.clear();
+    idle_ = std::move(idle);
+    core_.drain(deadline);
+    touched();
+  }
+  [[nodiscard]] proxy::Proxy& core() { return core_; }
+
+  // proxy::Host
+  proxy::TimePoint now() override { return io::boottime_now(); }
+  void on_access(const proxy::AccessRecord&) override {}
+  void on_trouble(const proxy::Endpoint& endpoint, proxy::Trouble trouble) override {
+    const io::TimePoint time = io::boottime_now();
+    io::TimePoint& last = troubled_[endpoint.id];
+    if (time - last < kTroubleEvery) return;
+    last = time;
+    reports_.news.send([tell = reports_.on_trouble, endpoint, trouble] { tell(endpoint, trouble); });
+  }
+  void on_orders_drained(std::string_view service, proxy::Epoch epoch) override {
+    reports_.news.send([tell = reports_.on_orders_drained, service = std::string(service), epoch] { tell(service, epoch); });
+  }
+
+  // proxy::Connector
+  std::unique_ptr<proxy::Stream> connect(const proxy::Endpoint& endpoint, proxy::Queueing queueing,
+                                         proxy::StreamSink& sink) override {
+    auto stream = std::make_unique<ProxyStream>(*this, queueing);
+    stream->set_sink(&sink);
+    // An address that cannot be read makes an empty one, whose connect fails in the usual way.
+    const io::Address to = io::Address::parse(endpoint.address).value_or(io::Address());
+    // The proxy has its own, shorter limit; this one only keeps a forgotten attempt from staying for ever.
+    const io::TimePoint deadline = io::boottime_now() + settings_.peer_connect_timeout * 10;
+    if (endpoint.kind == proxy::EndpointKind::kPeer && settings_.peer_tls) {
+      stream->attach_connecting(io::TlsStream::client(settings_.peer_tls, io::TcpStream::connect(loop_, to, deadline, nullptr), "",
+                                                      deadline, nullptr, stream->io_sink()),
+                                nullptr, {});
+      return stream;
+    }
+    auto tcp = io::TcpStream::connect(loop_, to, deadline, stream->io_sink());
+    io::TcpStream* const plain = tcp.get();
+    stream->attach_connecting(std::move(tcp), plain, endpoint.kind == proxy::EndpointKind::kPeer ? settings_.peer_preface : "");
+    return stream;
+  }
+
+  // StreamHost
+  void touched() override { after_turn_.schedule(); }
+  ClosingStreams& closing() override { return closing_; }
+
+ private:
+  void end_turn() {
+    const io::TimePoint deadline = core_.next_deadline();
+    if (deadline == io::TimePoint::max()) timer_.disarm();
+    else if (!timer_.armed() || timer_.deadline() != deadline) timer_.arm(deadline);
+    if (idle_ && core_.idle() && closing_.size() == 0) std::exchange(idle_, nullptr)();
+  }
+
+  io::Loop& loop_;
+  const ProxyDriverSettings& settings_;
+  Reports reports_;
+  ClosingStreams closing_;
+  io::Timer timer_;
+  io::Deferral after_turn_;
+  std::map<proxy::EndpointId, io::TimePoint> troubled_;  // bounded by the endpoints that ever were
+  std::vector<std::unique_ptr<io::TcpListener>> listeners_;
+  std::function<void()> idle_;
+  proxy::Proxy core_;
+};
+
+ProxyDriver::ProxyDriver(io::Loop& loop, ProxyDriverSettings settings, ProxyDriverCallbacks callbacks)
+    : settings_(std::move(settings)),
+      callbacks_(std::move(callbacks)),
+      news_(loop, kNewsMax, [](std::function<void()>&& news) { news(); }) {
+  settings_.threads = std::max<std::uint32_t>(settings_.threads, 1);
+  settings_.proxy.connections_max = std::max<std::uint32_t>(1, settings_.proxy.connections_max / settings_.threads);
+}
+
+ProxyDriver::~ProxyDriver() {
+  for (Worker& worker : workers_) worker.thread->stop();
+  for (Worker& worker : workers_) worker.thread->join();
+}
+
+io::Result<std::unique_ptr<ProxyDriver>> ProxyDriver::start(io::Loop& loop, ProxyDriverSettings settings,
+                                                            ProxyDriverCallbacks callbacks) {
+  std::unique_ptr<ProxyDriver> driver(new ProxyDriver(loop, std::move(settings), std::move(callbacks)));
+  if (auto bound = driver->bind_listeners(); !bound) return tl::make_unexpected(bound.error());
+  for (std::size_t i = 0; i < driver->settings_.threads; ++i) {
+    if (auto started = driver->start_worker(i); !started) return tl::make_unexpected(started.error());
+  }
+  return driver;
+}
+
+/// Finds out, before any worker starts, whether each address is free: a listener without SO_REUSEPORT fails where the
+/// workers' own, which share the port, would silently share it with a stranger too.
+io::Result<void> ProxyDriver::bind_listeners() {
+  auto probe_loop = io::Loop::create();
+  if (!probe_loop) return tl::make_unexpected(probe_loop.error());
+  for (const ProxyListen& listen : settings_.listeners) {
+    auto probe = io::TcpListener::listen(**probe_loop, listen.address, {}, [](std::unique_ptr<io::TcpStream>) {});
+    if (!probe) return tl::make_unexpected(probe.error());
+    addresses_.push_back((*probe)->local_address());
+  }
+  return {};
+}
+
+io::Result<void> ProxyDriver::start_worker(std::size_t number) {
+  Worker worker;
+  worker.core = std::make_shared<ProxyWorker*>(nullptr);
+  ProxyWorker::Reports reports{
+      news_.sender(), [this](const proxy::Endpoint& endpoint, proxy::Trouble trouble) { callbacks_.on_trouble(endpoint, trouble); },
+      [this, number](const std::string& service, proxy::Epoch epoch) { on_worker_drained(number, service, epoch); }};
+  // Unix sockets cannot be shared between listeners: the first worker has them all.
+  std::vector<io::Address> addresses = addresses_;
+  if (number > 0) std::erase_if(addresses, [](const io::Address& address) { return address.is_unix(); });
+  auto thread = io::Thread::start("proxy-" + std::to_string(number),
+                                  [&settings = settings_, reports, addresses, slot = worker.core](io::Loop& loop) {
+                                    ProxyWorker core(loop, settings, reports);
+                                    core.listen(addresses);
+                                    *slot = &core;
+                                    loop.run();
+                                    *slot = nullptr;
+                                  });
+  if (!thread) return tl::make_unexpected(thread.error());
+  worker.thread = std::move(*thread);
+  workers_.push_back(std::move(worker));
+  return {};
+}
+
+bool ProxyDriver::post(std::size_t worker, std::function<void(ProxyWorker&)> task) {
+  const bool posted = workers_[worker].thread->post([slot = workers_[worker].core, task = std::move(task)] {
+    if (*slot == nullptr) return;
+    task(**slot);
+    (*slot)->touched();
+  });
+  if (!posted) ++messages_lost_;
+  return posted;
+}
+
+void ProxyDriver::post_all(const std::function<void(ProxyWorker&)>& task) {
+  for (std::size_t i = 0; i < workers_.size(); ++i) post(i, task);
+}
+
+void ProxyDriver::publish_routes(std::shared_ptr<const proxy::RouteTable> routes) {
+  post_all([routes](ProxyWorker& worker) { worker.core().set_routes(routes); });
+}
+
+void ProxyDriver::publish_endpoints(proxy::EndpointTable endpoints) {
+  const auto shared = std::make_shared<const proxy::EndpointTable>(std::move(endpoints));
+  post_all([shared](ProxyWorker& worker) { worker.core().set_endpoints(*shared); });
+}
+
+void ProxyDriver::publish_primary(proxy::PrimaryView view) {
+  const auto shared = std::make_shared<const proxy::PrimaryView>(std::move(view));
+  const bool asked = shared->holder == proxy::PrimaryView::Holder::kLocal && !shared->accepts_new;
+  // The same view may be published again; a worker answers it once.
+  if (!asked || !drained_.asked || drained_.epoch != shared->epoch) drained_ = {shared->service, shared->epoch, asked, {}};
+  post_all([shared](ProxyWorker& worker) { worker.core().set_primary(*shared); });
+}
+
+void ProxyDriver::on_worker_drained(std::size_t worker, const std::string& service, proxy::Epoch epoch) {
+  if (!drained_.asked || service != drained_.service || epoch != drained_.epoch) return;
+  drained_.workers.insert(worker);
+  if (drained_.workers.size() == workers_.size()) callbacks_.on_orders_drained(service, epoch);
+}
+
+void ProxyDriver::hand_over(io::DetachedStream stream, std::string client) {
+  const auto shared = std::make_shared<io::DetachedStream>(std::move(stream));
+  next_worker_ = (next_worker_ + 1) % workers_.size();
+  post(next_worker_, [shared, client = std::move(client)](ProxyWorker& worker) { worker.adopt(std::move(*shared), client); });
+}
+
+void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
+  struct Gathering {
+    ProxyTotals totals;
+    std::map<proxy::EndpointId, std::size_t> places;
+    std::size_t waiting = 0;
+    std::function<void(ProxyTotals)> done;
+  };
+  const auto gathering = std::make_shared<Gathering>();
+  gathering->waiting = workers_.size();
+  gathering->done = std::move(done);
+  const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints) {
+    gathering->totals.counters.add(counters);
+    for (const auto& one : endpoints) {
+      const auto [place, fresh] = gathering->places.emplace(one.id, gathering->totals.endpoints.size());
+      if (fresh) {
+        gathering->totals.endpoints.push_back(one);
+        continue;
+      }
+      auto& sum = gathering->totals.endpoints[place->second];
+      sum.in_flight += one.in_flight;
+      sum.idle_connections += one.idle_connections;
+      sum.requests += one.requests;
+      sum.failures += one.failures;
+      sum.ejected = sum.ejected || one.ejected;
+    }
+    if (--gathering->waiting == 0) gathering->done(std::move(gathering->totals));
+  };
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const bool posted = post(i, [news = news_.sender(), arrived](ProxyWorker& worker) {
+      news.send([arrived, counters = worker.core().counters(), endpoints = worker.core().endpoints()] { arrived(counters, endpoints); });
+    });
+    // A worker that cannot be asked counts as empty, but never inside this call.
+    if (!posted) news_.sender().send([arrived] { arrived({}, {}); });
+  }
+}
+
+void ProxyDriver::drain(io::TimePoint deadline, std::function<void()> done) {
+  const auto waiting = std::make_shared<std::size_t>(workers_.size());
+  const auto idle = [waiting, done = std::move(done)] {
+    if (--*waiting == 0) done();
+  };
+  post_all([deadline, idle, news = news_.sender()](ProxyWorker& worker) {
+    worker.drain(deadline, [news, idle] { news.send(idle); });
+  });
+}
+
+}  // namespace agent::drivers

@@ -1,0 +1,107 @@
+#pragma once
+/// Runs the proxy workers: each a thread with its own loop, its own listeners, pools and proxy core.
+///
+/// The control loop publishes immutable snapshots to them and asks for counters; it shares one atomic per lease (see
+/// proxy::LeaseView). Requests never touch the control loop.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/io/address.h"
+#include "agent/io/byte_stream.h"
+#include "agent/io/clock.h"
+#include "agent/io/loop.h"
+#include "agent/io/mailbox.h"
+#include "agent/io/thread.h"
+#include "agent/io/tls_context.h"
+#include "proxy/proxy.h"
+
+namespace agent::drivers {
+
+class ProxyWorker;
+
+struct ProxyListen {
+  io::Address address;            ///< port 0 takes a free one
+  proxy::TrustedProxies trusted;  ///< whose X-Forwarded-* fields are believed
+};
+
+struct ProxyDriverSettings {
+  std::uint32_t threads = 1;  ///< >= 1
+  proxy::Settings proxy;      ///< connections_max is for all workers together
+  std::vector<ProxyListen> listeners;
+  /// For connections to peers' mesh listeners, with the ALPN of the HTTP hop. Null = a plain mesh, see `peer_preface`.
+  std::shared_ptr<const io::TlsContext> peer_tls;
+  std::string peer_preface;   ///< plain mesh only: bytes that begin an HTTP hop
+  io::Milliseconds peer_connect_timeout{1000};  ///< TCP and TLS handshake
+};
+
+/// All are called on the control loop; none may destroy the driver.
+struct ProxyDriverCallbacks {
+  std::function<void(const proxy::Endpoint&, proxy::Trouble)> on_trouble;
+  /// After a PrimaryView with accepts_new = false: no worker has an exchange of that epoch at the instance any more.
+  std::function<void(const std::string& service, proxy::Epoch)> on_orders_drained;
+};
+
+/// Counters of all workers together; endpoints of one id are summed.
+struct ProxyTotals {
+  proxy::Counters counters;
+  std::vector<proxy::Proxy::EndpointStatus> endpoints;
+};
+
+/// Ownership: of the agent; destruction stops and joins every worker. Thread: the control loop.
+class ProxyDriver {
+ public:
+  /// Binds every listener and starts the workers. Errors: those of TcpListener::listen (kAddressInUse names the
+  /// address), kLimit.
+  static io::Result<std::unique_ptr<ProxyDriver>> start(io::Loop& loop, ProxyDriverSettings settings,
+                                                        ProxyDriverCallbacks callbacks);
+  ~ProxyDriver();
+  ProxyDriver(const ProxyDriver&) = delete;
+  ProxyDriver& operator=(const ProxyDriver&) = delete;
+
+  void publish_routes(std::shared_ptr<const proxy::RouteTable> routes);
+  void publish_endpoints(proxy::EndpointTable endpoints);
+  void publish_primary(proxy::PrimaryView view);
+  /// An accepted mesh stream that speaks HTTP; the workers take turns.
+  void hand_over(io::DetachedStream stream, std::string client);
+  /// `done` runs once, on the loop, when every worker has answered.
+  void totals(std::function<void(ProxyTotals)> done);
+  /// Closes the listeners, finishes what runs until `deadline`; `done` when no connection is left or it has passed.
+  void drain(io::TimePoint deadline, std::function<void()> done);
+
+  [[nodiscard]] const std::vector<io::Address>& listen_addresses() const { return addresses_; }
+  [[nodiscard]] std::uint64_t messages_lost() const { return messages_lost_; }  ///< to a worker whose queue was full
+
+ private:
+  struct Worker {
+    std::unique_ptr<io::Thread> thread;
+    std::shared_ptr<ProxyWorker*> core;  ///< set on the worker's thread before its loop runs, read only there
+  };
+  struct Drained {
+    std::string service;
+    proxy::Epoch epoch{};
+    bool asked = false;             ///< the view published last has accepts_new = false
+    std::set<std::size_t> workers;  ///< that have said so
+  };
+  ProxyDriver(io::Loop& loop, ProxyDriverSettings settings, ProxyDriverCallbacks callbacks);
+  io::Result<void> bind_listeners();
+  io::Result<void> start_worker(std::size_t number);
+  bool post(std::size_t worker, std::function<void(ProxyWorker&)> task);
+  void post_all(const std::function<void(ProxyWorker&)>& task);
+  void on_worker_drained(std::size_t worker, const std::string& service, proxy::Epoch epoch);
+
+  ProxyDriverSettings settings_;
+  ProxyDriverCallbacks callbacks_;
+  io::Mailbox<std::function<void()>> news_;  ///< from the workers
+  std::vector<io::Address> addresses_;
+  Drained drained_;
+  std::size_t next_worker_ = 0;
+  std::uint64_t messages_lost_ = 0;
+  std::vector<Worker> workers_;  // last: joined before anything above goes
+};
+
+}  // namespace agent::drivers

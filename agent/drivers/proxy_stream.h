@@ -1,0 +1,86 @@
+#pragma once
+/// agent/io's byte streams as the proxy library wants them.
+
+#include <cstddef>
+#include <list>
+#include <memory>
+
+#include "agent/io/byte_stream.h"
+#include "agent/io/clock.h"
+#include "agent/io/loop.h"
+#include "agent/io/tcp_stream.h"
+#include "agent/io/timer.h"
+#include "proxy/stream.h"
+
+namespace agent::drivers {
+
+/// Parts politely with closed connections: their last bytes go out, what the other side still sends is thrown away
+/// (a close with unread bytes would turn into an RST that can overtake our answer), and after a second they are cut.
+/// Bound: kLingeringMax; the oldest is cut when one more comes. Thread: its worker's.
+class ClosingStreams {
+ public:
+  static constexpr std::size_t kLingeringMax = 1024;
+  static constexpr io::Milliseconds kLinger{1000};
+
+  explicit ClosingStreams(io::Loop& loop);
+  ~ClosingStreams();
+  void take(std::unique_ptr<io::ByteStream> stream);
+  [[nodiscard]] std::size_t size() const { return lingering_.size(); }
+
+ private:
+  struct Lingering;
+  void sweep();
+  io::Timer timer_;
+  std::list<std::unique_ptr<Lingering>> lingering_;  // oldest first
+};
+
+/// What every stream of a worker shares.
+class StreamHost {
+ public:
+  virtual ~StreamHost() = default;
+  virtual void touched() = 0;  ///< the proxy has been given an event: its deadline may have moved
+  [[nodiscard]] virtual ClosingStreams& closing() = 0;
+};
+
+/// One connection of the proxy.
+/// Ownership: of the proxy; the host outlives it.
+class ProxyStream final : public proxy::Stream, private io::StreamSink {
+ public:
+  static constexpr std::size_t kQueueBytesMax = 256U << 10;  ///< kept back for a slow reader with Queueing::kSome
+
+  ProxyStream(StreamHost& host, proxy::Queueing queueing) : host_(host), queueing_(queueing) {}
+  ~ProxyStream() override;
+
+  /// An open stream (accepted or adopted).
+  void attach_open(std::unique_ptr<io::ByteStream> stream);
+  /// A stream under way; `plain` is the TcpStream below when kNone is wanted, else null.
+  void attach_connecting(std::unique_ptr<io::ByteStream> stream, io::TcpStream* plain, std::string preface);
+  [[nodiscard]] io::StreamSink* io_sink() { return this; }
+
+  void set_sink(proxy::StreamSink* sink) override;
+  [[nodiscard]] std::size_t write(std::span<const proxy::Bytes> pieces) override;
+  void pause_reading() override;
+  void resume_reading() override;
+  void shutdown() override;
+  void close() override;
+  void reset() override;
+
+ private:
+  void on_open() override;
+  void on_read(std::span<const std::byte> bytes) override;
+  void on_end() override;
+  void on_error(const io::Error& error) override;
+  void on_drained() override;
+
+  StreamHost& host_;
+  proxy::Queueing queueing_;
+  proxy::StreamSink* sink_ = nullptr;
+  std::unique_ptr<io::ByteStream> stream_;
+  io::TcpStream* plain_ = nullptr;
+  std::string preface_;
+  bool open_ = false;
+  bool reading_ = true;
+  bool refused_bytes_ = false;  // a write took less than it was offered
+};
+
+}  // namespace agent::drivers
