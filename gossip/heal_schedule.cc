@@ -36,7 +36,7 @@ void HealSchedule::remove(const Address& address) {
   std::erase_if(entries_, [&](const Entry& e) { return e.target.address == address; });
 }
 
-std::optional<HealSchedule::Target> HealSchedule::take(TimePoint now, Duration first, Duration max) {
+std::optional<HealSchedule::Target> HealSchedule::take(TimePoint now, Duration first, Duration max, const Rng& rng) {
   Entry* best = nullptr;
   for (auto& entry : entries_) {
     if (entry.due > now) continue;
@@ -44,7 +44,8 @@ std::optional<HealSchedule::Target> HealSchedule::take(TimePoint now, Duration f
   }
   if (best == nullptr) return std::nullopt;
   best->backoff = std::clamp(best->backoff * 2, first, max);
-  best->due = now + best->backoff;
+  const auto half_us = std::chrono::duration_cast<std::chrono::microseconds>(best->backoff / 2).count();
+  best->due = now + best->backoff - std::chrono::microseconds(rng(static_cast<std::uint64_t>(half_us) + 1));
   return best->target;
 }
 

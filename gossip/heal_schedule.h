@@ -26,8 +26,9 @@ class HealSchedule {
   void add(const Target& target, TimePoint now, Duration first);
   void remove(const MemberId& id);
   void remove(const Address& address);
-  /// The due target with the shortest back-off, which is then doubled (first .. max) from now.
-  std::optional<Target> take(TimePoint now, Duration first, Duration max);
+  /// The due target with the shortest back-off, which is then doubled (first .. max); it is due again after half to
+  /// all of that, by chance: members that lost each other in one instant must not knock in lockstep.
+  std::optional<Target> take(TimePoint now, Duration first, Duration max, const Rng& rng);
   /// Makes everything due within `first`.
   void hurry(TimePoint now, Duration first);
   [[nodiscard]] std::optional<TimePoint> next() const;

@@ -18,7 +18,9 @@ void Swim::Core::take_update(TimePoint now, const Source& source, const Message&
 bool Swim::Core::is_future(Generation generation, TimePoint now) const {
   const auto running = std::chrono::duration_cast<Milliseconds>(now - start_);
   constexpr std::uint64_t kDayMs = 24ull * 3600 * 1000;
-  return static_cast<std::uint64_t>(generation) > wall_start_ms_ + static_cast<std::uint64_t>(running.count()) + kDayMs;
+  // Our own generation counts as time too: it stays right when the wall clock was set back.
+  const std::uint64_t start = std::max(wall_start_ms_, static_cast<std::uint64_t>(self().generation));
+  return static_cast<std::uint64_t>(generation) > start + static_cast<std::uint64_t>(running.count()) + kDayMs;
 }
 
 bool Swim::Core::may_insert(TimePoint now, const Source& source) {

@@ -51,6 +51,7 @@ Swim::Core::Core(Config config, Rng rng, Aead* aead, TimePoint now, std::uint64_
   next_gossip_ = next_knock_ = next_persist_ = next_sync_ = new_members_since_ = now;
   next_reap_ = now + std::chrono::minutes(1);
   seeds_silent_at_ = now + config_.seeds_silent_after;
+  armed_ = next_slot_;
 }
 
 void Swim::Core::count_drop(Errc code) { count_drop(drop_of(code)); }
@@ -223,17 +224,16 @@ void Swim::Core::reply(const Source& source, std::span<const Message> lead) {
 
 /// End of every input: urgent news leave with the event that caused them.
 void Swim::Core::finish_input(TimePoint now) {
-  (void)now;
   flush_urgent();
   envelope_.members_now(table_.members().size());
+  if (armed_ >= now) armed_ = std::max(now, next_deadline());
 }
 
 // --- Time ---
 
 void Swim::Core::guard_pause(TimePoint now) {
-  const TimePoint due = next_deadline();
-  if (!config_.pause_guard || now - due <= config_.probe_timeout_max / 2) return;
-  const Duration gap = now - due;
+  const Duration gap = now - std::exchange(armed_, now);
+  if (!config_.pause_guard || left_ || gap <= config_.probe_timeout_max / 2) return;
   ++counters_.pauses;
   // We slept through answers; whoever looks silent now is no more suspect than before.
   for (const auto& probe : probes_) {

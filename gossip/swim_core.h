@@ -247,6 +247,7 @@ class Swim::Core {
   std::vector<std::vector<std::byte>> urgent_;  ///< encoded, to be pushed at the end of this input
 
   std::uint32_t tag_version_ = 0;
+  TimePoint armed_{};  ///< what the driver could know as deadline after the last input; overdue ones stay until tick
   TimePoint next_slot_{};
   TimePoint next_gossip_{};
   TimePoint next_knock_{};

@@ -12,6 +12,7 @@ constexpr Milliseconds kJoinFirst{250};      // back-off of seeds until somebody
 constexpr Milliseconds kJoinSpacing{20};     // between two knocks then
 constexpr Milliseconds kJoinBackoffMax{5000};
 constexpr Milliseconds kKnockPatience{2000};
+constexpr Milliseconds kKnockShare{3000};    // back-off per live member: all of us together
 
 }  // namespace
 
@@ -68,8 +69,10 @@ std::optional<TimePoint> Swim::Core::next_knock() const {
 /// ping to a dead member says that it is held dead, so that its answer is the refutation.
 void Swim::Core::knock(TimePoint now) {
   if (now < next_knock_) return;
-  const Duration max = joined_ ? config_.heal_backoff_max : std::min(config_.heal_backoff_max, kJoinBackoffMax);
-  const auto target = heal_.take(now, std::min(knock_first(), max), max);
+  // Whatever the size of the cluster, somebody knocks at a dead member about every three seconds.
+  const Duration shared = std::max<Duration>(kJoinBackoffMax, kKnockShare * table_.live_count());
+  const Duration max = std::min<Duration>(config_.heal_backoff_max, joined_ ? shared : Duration(kJoinBackoffMax));
+  const auto target = heal_.take(now, std::min(knock_first(), max), max, rng_);
   if (!target) return;
   next_knock_ = now + (joined_ ? Duration(config_.heal_interval) : Duration(kJoinSpacing));
   if (joined_ && target->origin == HealSchedule::Origin::kSnapshot) heal_.remove(target->address);

@@ -16,11 +16,11 @@ void Swim::Core::spread(TimePoint now, const BroadcastQueue::Key& key, Priority 
                         bool urgent) {
   auto bytes = encode(message);
   if (urgent && live_others() > 0 && take_token(now, key.subject)) urgent_.push_back(bytes);
-  if (queue_.empty()) {
-    // Spread within the interval, or all who heard the same news would gossip in the same instant.
-    const auto interval = static_cast<std::uint64_t>(config_.gossip_interval.count());
-    next_gossip_ = std::max(next_gossip_, now + Milliseconds(rng_(interval)));
-  }
+  // Spread within the interval, or all who heard the same news would gossip in the same instant; sooner after
+  // urgent news, since this round is for those whom the push has missed.
+  const auto interval = static_cast<std::uint64_t>(config_.gossip_interval.count());
+  if (urgent) next_gossip_ = std::min(std::max(next_gossip_, now), now + Milliseconds(1 + rng_(interval / 2 + 1)));
+  else if (queue_.empty()) next_gossip_ = std::max(next_gossip_, now + Milliseconds(rng_(interval)));
   const std::size_t max = std::max(config_.broadcasts_max, 2 * table_.members().size());
   count_drop(Drop::kQueueOverflow, queue_.push(key, priority, std::move(bytes), max));
 }

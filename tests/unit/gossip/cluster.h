@@ -71,6 +71,8 @@ class Cluster {
   Duration run_until(const std::function<bool()>& condition, Duration limit);
 
   Swim& swim(std::size_t node) { return *nodes.at(node).swim; }
+  /// Gives a node a command and carries out what it answers.
+  void command(std::size_t node, const std::function<void(Swim&)>& act) { act(swim(node)), drain(node); }
   MemberId id(std::size_t node) const { return nodes.at(node).config.id; }
   /// How `viewer` sees `subject`; kLeft if it does not know it.
   MemberState state(std::size_t viewer, std::size_t subject) const;
