@@ -30,6 +30,7 @@ const char* to_string(FaultKind kind) {
     case FaultKind::kSwitchover: return "switchover";
     case FaultKind::kDrain: return "drain";
     case FaultKind::kTransfer: return "transfer";
+    case FaultKind::kLeave: return "leave";
     case FaultKind::kCount: break;
   }
   return "";
@@ -87,7 +88,6 @@ void Faults::heal() {
   }
   for (const auto& m : *machines_) {
     m->resume();
-    m->mend_disk();
     m->disk().temper() = Disk::Temper{};
     m->instance().become(Mood::kHealthy);
     m->start();
@@ -230,12 +230,12 @@ bool Faults::inject_disk(FaultKind kind, int target) {
   switch (kind) {
     case FaultKind::kSlowDisk: temper.sync = random_.between(5, 60) * kMillisecond; break;
     case FaultKind::kStuckDisk: temper.sync = random_.between(300, 3'000) * kMillisecond; break;
-    case FaultKind::kFailingDisk: machine(target).break_disk(100'000); break;
+    case FaultKind::kFailingDisk: temper.failure_ppm = 100'000; break;
     default: return false;
   }
   lasting(draw_length(), [this, target] {
     machine(target).disk().temper().sync = Disk::Temper{}.sync;
-    machine(target).mend_disk();
+    machine(target).disk().temper().failure_ppm = 0;
   });
   return true;
 }
@@ -259,6 +259,16 @@ bool Faults::inject_operator(FaultKind kind, int target) {
       });
       return true;
     case FaultKind::kTransfer: m.run([&m] { m.process()->transfer_leadership(); }); return true;
+    case FaultKind::kLeave:
+      m.run([&m] { m.process()->leave(); });
+      world_->scheduler.after(2'200 * kMillisecond, [this, &m, life = m.life()] {
+        if (life == m.life() && !healed_) m.kill();
+      });
+      lasting(2'200 * kMillisecond + draw_length(), [&m] {
+        m.kill();
+        m.start();
+      });
+      return true;
     default: return false;
   }
 }

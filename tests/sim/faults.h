@@ -34,6 +34,7 @@ enum class FaultKind : std::uint8_t {
   kSwitchover,    ///< operator moves the primary
   kDrain,         ///< operator drains an agent
   kTransfer,      ///< operator moves Raft leadership
+  kLeave,         ///< an agent says goodbye, ends, and comes back later
   kCount,
 };
 [[nodiscard]] const char* to_string(FaultKind kind);

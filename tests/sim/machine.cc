@@ -113,11 +113,6 @@ void Machine::die(const std::string& reason, bool expected) {
   });
 }
 
-void Machine::break_disk(std::uint32_t failure_ppm) {
-  disk_.temper().failure_ppm = failure_ppm;
-  disk_was_broken_ = true;
-}
-
 void Machine::stop() {
   if (!process_ || stopped_) {
     return;

@@ -82,9 +82,6 @@ class Machine : public Endpoint {
   void resume();     ///< SIGCONT
   [[nodiscard]] bool up() const { return process_ != nullptr; }
   [[nodiscard]] bool stopped() const { return stopped_; }
-  [[nodiscard]] bool healthy_disk() const { return !disk_was_broken_; }
-  void break_disk(std::uint32_t failure_ppm);  ///< its syncs may fail: the process must end itself then
-  void mend_disk() { disk_.temper().failure_ppm = 0; }
 
   // --- For the process. ---
   /// Runs `task` inside the process, now or when it goes on, and lets the cores do what follows from it. Nothing
@@ -93,6 +90,7 @@ class Machine : public Endpoint {
   /// Wakes a core when its own clock shows `deadline`, a little late like every timer.
   void arm(Alarm alarm, store::TimePoint deadline);
   /// Ends the process from inside; it is started again after a while, as a service manager would.
+  /// @param expected  false: there was no reason to, which is a violation
   void die(const std::string& reason, bool expected);
   [[nodiscard]] store::TimePoint local_now() const { return clock_.at(world_->scheduler.now()); }
   [[nodiscard]] std::uint64_t life() const { return life_; }
@@ -144,7 +142,6 @@ class Machine : public Endpoint {
   std::uint64_t life_ = 0;
   bool stopped_ = false;
   bool dying_ = false;
-  bool disk_was_broken_ = false;
   std::deque<std::function<void()>> inbox_;
   std::size_t inbox_datagrams_ = 0;
   Timer timers_[3];

@@ -141,7 +141,7 @@ bool Process::settle_store() {
 
 void Process::obey(store::Output& output) {
   if (output.fatal) {
-    machine_->die(output.fatal->reason, !machine_->healthy_disk());
+    machine_->die(output.fatal->reason, disk_failed_);
     return;
   }
   for (store::PeerFrame& frame : output.frames) {
@@ -156,6 +156,7 @@ void Process::obey(store::Output& output) {
         if (ok) {
           store_->on_persisted(seq, now());
         } else {
+          disk_failed_ = true;
           store_->on_disk_error({store::disk::Errc::kIo, "simulated"}, now());
         }
       });

@@ -36,7 +36,7 @@ class Process {
   void undrain();
   void switchover(agent::HolderId target);
   void transfer_leadership();
-  void leave();
+  void leave();  ///< gives the role away and says goodbye; the process still has to be ended
 
   // --- From instance and network. ---
   void on_instance(agent::InstanceState state);
@@ -98,6 +98,7 @@ class Process {
   std::map<store::RequestNo, Answer> answers_;
   std::uint64_t next_request_ = 1;
   bool members_changed_ = true;
+  bool disk_failed_ = false;  ///< a batch failed: the store has to stop, and is right to
   agent::Epoch gate_epoch_{};
   store::TimePoint gate_until_ = store::TimePoint::min();
   agent::LeaseRecord lease_fed_;

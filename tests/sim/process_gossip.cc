@@ -144,7 +144,10 @@ void Process::obey(const gossip::Event& event) {
 
 void Process::obey(const gossip::Persist& output) { machine_->gossip_file() = output.snapshot; }
 
-void Process::leave() { swim_->leave(now()); }
+void Process::leave() {
+  primary_.drain(now());
+  swim_->leave(now());
+}
 
 void Process::on_datagram(int from, const Bytes& bytes) { swim_->on_datagram(now(), address_of(from), bytes); }
 

@@ -25,6 +25,7 @@ const std::vector<Mix>& mixes() {
       {"crashes", {K::kKill, K::kPowerOff, K::kBlackout}},
       {"disks", {K::kSlowDisk, K::kStuckDisk, K::kFailingDisk, K::kPowerOff, K::kKill}},
       {"primary", {K::kInstance, K::kInstance, K::kSwitchover, K::kDrain, K::kTransfer, K::kLongStop}},
+      {"members", {K::kLeave, K::kLeave, K::kKill, K::kPowerOff, K::kIsolate, K::kTransfer, K::kShortStop}},
       {"leases", {K::kLongStop, K::kIsolate, K::kMute, K::kDeaf, K::kSwitchover, K::kTransfer, K::kSlowLinks}},
   };
   return all;
@@ -71,6 +72,12 @@ void draw_agents(support::Random& random, AgentSettings* agents, std::string* la
   agents->bootstrap_expect = static_cast<std::uint32_t>(agents->machines);
   if (agents->machines > 3 && random.chance_ppm(300'000)) {
     agents->bootstrap_expect = 3;  // the others join as learners and are promoted
+  }
+  if (agents->machines > 3 && random.chance_ppm(500'000)) {
+    // More agents than voters, and dead voters are replaced soon: the configuration keeps changing.
+    agents->store.voters = 3;
+    agents->store.replace_after = milliseconds(random.between(1'000, 4'000));
+    *label += "replacing, ";
   }
   // Every margin here is above lease * 400 ppm, the most that two clocks may drift apart.
   constexpr std::pair<int, std::uint32_t> kLeases[] = {{1'500, 500}, {1'500, 500}, {900, 100}, {600, 10}, {1'500, 2}};
