@@ -1,0 +1,252 @@
+#include "agent/drivers/gossip_driver.h"
+
+#include <utility>
+
+#include "agent/io/crypto.h"
+#include "agent/io/file.h"
+
+namespace agent::drivers {
+namespace {
+
+constexpr std::size_t kSnapshotBytesMax = std::size_t{16} << 20;
+constexpr int kPumpRoundsMax = 16;
+
+gossip::Failure failure_of(io::Errc code) {
+  switch (code) {
+    case io::Errc::kRefused:
+    case io::Errc::kReset: return gossip::Failure::kRefused;
+    case io::Errc::kTimedOut: return gossip::Failure::kTimeout;
+    case io::Errc::kClosed: return gossip::Failure::kClosed;
+    case io::Errc::kTooLarge: return gossip::Failure::kTooBig;
+    case io::Errc::kWouldBlock:
+    case io::Errc::kLimit: return gossip::Failure::kNoBuffer;
+    default: return gossip::Failure::kOther;
+  }
+}
+
+}  // namespace
+
+gossip::Address to_gossip(const io::Address& address) {
+  const auto bytes = address.bytes();
+  const std::span<const std::uint8_t> ip(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  return gossip::Address::from_bytes(ip, address.port()).value_or(gossip::Address());
+}
+
+io::Address to_io(const gossip::Address& address) {
+  return io::Address::from_bytes(std::as_bytes(address.bytes()), address.port()).value_or(io::Address());
+}
+
+/// One gossip stream: bytes between a socket and the core, which knows it by its id.
+class GossipDriver::Stream final : public io::StreamSink {
+ public:
+  Stream(GossipDriver& driver, gossip::StreamId id) : driver_(driver), id_(id) {}
+  void attach(std::unique_ptr<io::TcpStream> stream) {
+    stream_ = std::move(stream);
+    stream_->set_sink(this);
+    stream_->read_start();
+  }
+  void send(std::span<const std::byte> bytes) {
+    if (stream_) static_cast<void>(stream_->write(bytes));
+  }
+  /// The core has forgotten this stream. @return true if nothing waits to be sent
+  bool close() {
+    closing_ = true;
+    stream_->shutdown();
+    return stream_->write_queue_bytes() == 0;
+  }
+
+ private:
+  void on_open() override {
+    driver_.swim_->on_stream_opened(io::boottime_now(), id_);
+    driver_.input();
+  }
+  void on_read(std::span<const std::byte> bytes) override {
+    if (closing_) return;
+    driver_.swim_->on_stream_data(io::boottime_now(), id_, bytes);
+    driver_.input();
+  }
+  void on_end() override { over(io::Errc::kClosed); }
+  void on_error(const io::Error& error) override { over(error.code); }
+  void on_drained() override {
+    if (closing_) driver_.streams_.erase(static_cast<std::uint64_t>(id_));
+  }
+  void over(io::Errc code) {
+    GossipDriver& driver = driver_;
+    const gossip::StreamId id = id_;
+    if (!closing_) driver.swim_->on_stream_closed(io::boottime_now(), id, failure_of(code));
+    driver.input();
+    driver.streams_.erase(static_cast<std::uint64_t>(id));
+  }
+  GossipDriver& driver_;
+  gossip::StreamId id_;
+  std::unique_ptr<io::TcpStream> stream_;
+  bool closing_ = false;
+};
+
+GossipDriver::GossipDriver(io::Loop& loop, GossipSettings settings, GossipCallbacks callbacks)
+    : loop_(loop),
+      settings_(std::move(settings)),
+      callbacks_(std::move(callbacks)),
+      timer_(loop, [this] { on_due(); }),
+      lookup_timer_(loop, [this] { look_up_names(); }),
+      pump_(loop, [this] { pump(); }) {}
+
+GossipDriver::~GossipDriver() = default;
+
+io::Result<std::unique_ptr<GossipDriver>> GossipDriver::start(io::Loop& loop, GossipSettings settings,
+                                                              GossipCallbacks callbacks) {
+  std::unique_ptr<GossipDriver> driver(new GossipDriver(loop, std::move(settings), std::move(callbacks)));
+  if (auto opened = driver->open(); !opened) return tl::make_unexpected(opened.error());
+  return driver;
+}
+
+io::Result<void> GossipDriver::open() {
+  // With port 0 the TCP listener picks one and UDP follows; a port that is free for one is hardly ever taken for the other.
+  auto listener = io::TcpListener::listen(loop_, settings_.bind, {}, [this](std::unique_ptr<io::TcpStream> stream) { on_accept(std::move(stream)); });
+  if (!listener) return tl::make_unexpected(listener.error());
+  listener_ = std::move(*listener);
+  local_ = listener_->local_address();
+  auto udp = io::UdpSocket::bind(loop_, local_, *this);
+  if (!udp) return tl::make_unexpected(udp.error());
+  udp_ = std::move(*udp);
+  gossip::Config& core = settings_.core;
+  if (core.advertise.port() == 0) {
+    core.advertise = gossip::Address::from_bytes(core.advertise.bytes(), local_.port()).value_or(core.advertise);
+  }
+  core.plaintext = !settings_.key;
+  if (auto valid = gossip::validate(core); !valid) return io::fail(io::Errc::kInvalidArgument, valid.error().detail);
+  if (settings_.key) keyring_ = std::make_unique<GossipKeyring>(*settings_.key);
+  swim_ = std::make_unique<gossip::Swim>(core, [](std::uint64_t bound) { return io::random_below(bound); }, keyring_.get(),
+                                         io::boottime_now(), static_cast<std::uint64_t>(io::wall_ms()));
+  restore();
+  input();
+  return {};
+}
+
+void GossipDriver::restore() {
+  if (settings_.snapshot_file.empty()) return;
+  const auto bytes = io::read_file(settings_.snapshot_file, kSnapshotBytesMax);
+  if (!bytes) {
+    if (bytes.error().code != io::Errc::kNotFound) callbacks_.log("gossip_snapshot_unread", bytes.error().detail);
+    return;
+  }
+  const auto restored = swim_->restore(io::boottime_now(), std::as_bytes(std::span(*bytes)));
+  // Without it the start is slower, and only the seeds are known.
+  if (!restored) callbacks_.log("gossip_snapshot_ignored", settings_.snapshot_file + ": " + restored.error().detail);
+}
+
+void GossipDriver::on_datagram(const io::Address& from, std::span<const std::byte> bytes) {
+  swim_->on_datagram(io::boottime_now(), to_gossip(from), bytes);
+}
+
+void GossipDriver::on_datagram_error(const io::Address& to, io::Errc code) {
+  swim_->on_datagram_error(io::boottime_now(), to_gossip(to), failure_of(code));
+  input();
+}
+
+void GossipDriver::on_accept(std::unique_ptr<io::TcpStream> stream) {
+  const auto id = swim_->accept_stream(io::boottime_now(), to_gossip(stream->peer_address()));
+  if (!id) return;
+  auto made = std::make_unique<Stream>(*this, *id);
+  Stream& kept = *made;
+  streams_.emplace(static_cast<std::uint64_t>(*id), std::move(made));
+  kept.attach(std::move(stream));
+  input();
+}
+
+void GossipDriver::on_due() {
+  // Whatever waits in the socket was in time: it is heard before anybody is judged.
+  udp_->drain();
+  swim_->tick(io::boottime_now());
+  input();
+}
+
+void GossipDriver::pump() {
+  bool happened = false;
+  for (int round = 0; round < kPumpRoundsMax; ++round) {
+    std::vector<gossip::Output> outputs = swim_->take_output();
+    if (outputs.empty()) break;
+    happened = true;
+    for (gossip::Output& output : outputs) carry_out(output);
+  }
+  timer_.arm(swim_->next_deadline());
+  if (happened) callbacks_.on_turn();
+}
+
+void GossipDriver::carry_out(gossip::Output& output) {
+  if (const auto* datagram = std::get_if<gossip::SendDatagram>(&output)) {
+    send_datagram(*datagram);
+  } else if (const auto* open = std::get_if<gossip::OpenStream>(&output)) {
+    auto made = std::make_unique<Stream>(*this, open->id);
+    Stream& kept = *made;
+    streams_.insert_or_assign(static_cast<std::uint64_t>(open->id), std::move(made));
+    kept.attach(io::TcpStream::connect(loop_, to_io(open->to), io::boottime_now() + kStreamConnectTimeout, &kept));
+  } else if (const auto* send = std::get_if<gossip::SendStream>(&output)) {
+    if (const auto found = streams_.find(static_cast<std::uint64_t>(send->id)); found != streams_.end()) found->second->send(send->bytes);
+  } else if (const auto* close = std::get_if<gossip::CloseStream>(&output)) {
+    const auto found = streams_.find(static_cast<std::uint64_t>(close->id));
+    if (found != streams_.end() && found->second->close()) streams_.erase(found);
+  } else if (const auto* persist = std::get_if<gossip::Persist>(&output)) {
+    if (settings_.snapshot_file.empty()) return;
+    const std::string_view text(reinterpret_cast<const char*>(persist->snapshot.data()), persist->snapshot.size());
+    // The first one carries our generation, which must never be used again; the rest only speeds up the next start.
+    const auto write = std::exchange(generation_saved_, true) ? io::replace_file_fast : io::replace_file;
+    if (auto written = write(settings_.snapshot_file, text, 0600); !written) {
+      callbacks_.log("gossip_snapshot_unwritten", written.error().detail);
+    }
+  } else {
+    callbacks_.on_event(std::get<gossip::Event>(output));
+  }
+}
+
+void GossipDriver::send_datagram(const gossip::SendDatagram& send) {
+  const auto sent = udp_->send(to_io(send.to), send.bytes);
+  if (sent || sent.error().code == io::Errc::kWouldBlock) return;  // a full buffer loses datagrams, as networks do
+  swim_->on_datagram_error(io::boottime_now(), send.to, failure_of(sent.error().code));
+}
+
+void GossipDriver::join(const std::vector<io::HostPort>& seeds) {
+  std::vector<gossip::Address> numeric;
+  for (const io::HostPort& seed : seeds) {
+    const auto address = io::Address::ip(seed.host, seed.port);
+    if (address) numeric.push_back(to_gossip(*address));
+    else names_.push_back(seed);
+  }
+  if (!numeric.empty()) {
+    if (auto joined = swim_->join(io::boottime_now(), numeric); !joined) callbacks_.log("join_refused", joined.error().detail);
+  }
+  if (!names_.empty()) look_up_names();
+  input();
+}
+
+void GossipDriver::look_up_names() {
+  lookups_.clear();
+  const std::vector<io::HostPort> names = std::exchange(names_, {});
+  for (const io::HostPort& name : names) {
+    lookups_.push_back(io::resolve(loop_, name.host, name.port, [this, name](io::Result<std::vector<io::Address>> found) {
+      if (!found) {
+        callbacks_.log("seed_name_unknown", name.host + ": " + found.error().detail + "; trying again");
+        names_.push_back(name);
+        lookup_timer_.arm_after(kSeedLookupEvery);
+        return;
+      }
+      std::vector<gossip::Address> addresses;
+      for (const io::Address& address : *found) addresses.push_back(to_gossip(address));
+      static_cast<void>(swim_->join(io::boottime_now(), addresses));
+      input();
+    }));
+  }
+}
+
+gossip::Result<void> GossipDriver::set_tags(std::span<const gossip::TagChange> changes, gossip::Urgency urgency) {
+  auto set = swim_->set_tags(io::boottime_now(), changes, urgency);
+  input();
+  return set;
+}
+
+void GossipDriver::leave() {
+  swim_->leave(io::boottime_now());
+  input();
+}
+
+}  // namespace agent::drivers
