@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # Runs a command as itself (same process id), to be killed when its parent dies.
-_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
 class TooLate(Exception):
@@ -81,7 +81,7 @@ class Process:
 
     def __init__(self, name, command, log, environment=None, outlives=False):
         self.name, self.log = name, Path(log)
-        whole = [str(part) for part in ([] if outlives else [*_WITH_PARENT]) + list(command)]
+        whole = [str(part) for part in ([] if outlives else [*WITH_PARENT]) + list(command)]
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen(whole, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                           env={**os.environ, **(environment or {})}, start_new_session=True)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import scorecard
-from cluster import HERE, Cluster, TooLate, get_json, now, request, wait_until
+from cluster import HERE, WITH_PARENT, Cluster, TooLate, get_json, now, request, wait_until
 
 REPO = HERE.parent.parent
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -29,6 +29,7 @@ class Times:
 
     def __init__(self, short):
         self.steady = 2.0 if short else 6.0
+        self.before_fault = 0.2 if short else 0.8
         self.after_failover = 1.0 if short else 3.0
         self.hang = 5.0 if short else 8.0
         self.settle = 1.0 if short else 2.0
@@ -142,7 +143,7 @@ class Play:
         self.scrapes = Scrapes(self.cluster)
 
     def start_load(self):
-        command = [sys.executable, "-B", str(HERE / "loadgen.py"), "--seed", str(self.arguments.seed), "--out",
+        command = [*WITH_PARENT, sys.executable, "-B", str(HERE / "loadgen.py"), "--seed", str(self.arguments.seed), "--out",
                    str(self.folder / "load.json"), *self.arguments.load]
         for node in self.cluster.nodes:
             command += ["--entry", node.entry, "--api", node.api]
@@ -168,19 +169,19 @@ class Play:
         self.mark(act, "✗")
         node.trader.kill()
         self.after_fault(act, epoch, f"kill -9 of {node.name}'s trader")
-        self.mend("restart of the trader", node.start_trader)
+        self.mend(node.start_trader)
         self.settle(act)
 
     def lose_node(self):
         act = self.act("lost", "lost")
         node, epoch = self.primary()
         self.mark(act, "✗")
-        down = now()
+        down = act["fault"]
         node.agent.kill()
         node.trader.kill()
         self.after_fault(act, epoch, f"kill -9 of {node.name}'s agent and trader")
-        self.mend("restart of trader", node.start_trader)
-        self.mend("restart of agent", node.start_agent)
+        self.mend(node.start_trader)
+        self.mend(node.start_agent)
         self.wait_ready(node)
         self.outages.append((self.number(node), down, now()))
         self.settle(act)
@@ -189,7 +190,7 @@ class Play:
         act = self.act("hang", "hang")
         node, epoch = self.primary()
         self.mark(act, "‖")
-        down = now()
+        down = act["fault"]
         node.agent.send(signal.SIGSTOP)
         node.trader.send(signal.SIGSTOP)
         self.after_fault(act, epoch, f"SIGSTOP of {node.name}'s agent and trader")
@@ -204,7 +205,6 @@ class Play:
 
     def rolling_restart(self):
         act = self.act("rolling", "rolling")
-        act["title"] = "rolling restart"
         last, _ = self.primary()
         for node in [n for n in self.cluster.nodes if n is not last] + [last]:
             self.ribbon.put("↻")
@@ -230,6 +230,7 @@ class Play:
         return self.cluster.node(holder), epoch
 
     def mark(self, act, sign):
+        time.sleep(self.times.before_fault)
         self.ribbon.put(sign)
         act["fault"] = now()
 
@@ -245,7 +246,7 @@ class Play:
         act["result"] = result
         time.sleep(self.times.after_failover)
 
-    def mend(self, _what, start):
+    def mend(self, start):
         self.ribbon.put("+")
         start()
 
