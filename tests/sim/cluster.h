@@ -26,6 +26,7 @@ struct Scenario {
   Nanos settle_within = 40 * kSecond;  ///< after the last fault is over, all must be well by then
   std::string label;                  ///< for people: what kind of run this is
   bool disks_lie = false;             ///< every disk says "synced" without syncing: the run must then fail
+  bool look_at_disks = true;          ///< false: the judge knows what clients and logs show, not what disks hold
 };
 
 /// What came of a run.
