@@ -4,6 +4,8 @@
 
 #include <cassert>
 
+#include "agent/io/signal.h"
+
 namespace agent::io {
 
 namespace {
@@ -26,6 +28,7 @@ void Deferral::cancel() {
 Loop::Loop() : cipher_slab_(kSlabBytes), plain_slab_(kSlabBytes) {}
 
 Result<std::unique_ptr<Loop>> Loop::create() {
+  ignore_sigpipe();
   std::unique_ptr<Loop> loop(new Loop());
   auto raw = std::make_unique<uv_loop_t>();
   if (const int status = uv_loop_init(raw.get()); status != 0) {

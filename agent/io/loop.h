@@ -42,6 +42,7 @@ class Deferral {
 /// (asserted). Every stream, timer and mailbox on the loop must be destroyed before the loop.
 class Loop {
  public:
+  /// Also ignores SIGPIPE for the whole process: a write to a closed pipe is an error code, not its end.
   /// Errors: kLimit (no descriptors left for epoll and its wake-up).
   static Result<std::unique_ptr<Loop>> create();
   ~Loop();

@@ -25,7 +25,7 @@ class Signal {
   Handle<uv_signal_s> handle_;
 };
 
-/// A write to a closed connection must be an error code, not the end of the process: call once in main.
+/// A write to a closed connection must be an error code, not the end of the process. Loop::create does it already.
 void ignore_sigpipe();
 
 }  // namespace agent::io

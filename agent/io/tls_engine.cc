@@ -87,6 +87,7 @@ TlsEngine::Read TlsEngine::read(std::span<const std::byte> input, std::span<std:
   input_ = {};
   if (status > 0) {
     *count = static_cast<std::size_t>(status);
+    heard_ = true;
     return Read::kData;
   }
   if (status == MBEDTLS_ERR_SSL_WANT_READ || status == MBEDTLS_ERR_SSL_WANT_WRITE) return Read::kNeedsInput;
@@ -122,6 +123,10 @@ void TlsEngine::note_failure(int code, const char* doing) {
     failure_ = Error{Errc::kTlsPeer, "the other side shows no certificate"};
   } else if (code == MBEDTLS_ERR_SSL_BAD_CERTIFICATE) {
     failure_ = Error{Errc::kTlsPeer, "the other side's certificate cannot be used (" + tls_library_message(code) + ")"};
+  } else if (code == MBEDTLS_ERR_SSL_INVALID_MAC && !heard_ && context_->options().role == TlsRole::kClient) {
+    // A TLS 1.3 server of mbedTLS that refuses our certificate encrypts its alert under a key that our finished
+    // handshake has left behind: all that can be read from it is that it came.
+    failure_ = Error{Errc::kTlsPeer, "the other side ended the handshake: it most likely refuses our certificate"};
   } else if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
     // mbedTLS tells the alert's number in its buffer only.
     const unsigned alert = impl_->ssl.MBEDTLS_PRIVATE(in_msg)[kAlertDescription];

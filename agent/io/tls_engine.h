@@ -55,6 +55,7 @@ class TlsEngine {
   std::unique_ptr<Impl> impl_;
   std::span<const std::byte> input_;
   std::size_t consumed_ = 0;
+  bool heard_ = false;  // application data has come in
   std::vector<std::byte> own_out_;
   std::vector<std::byte>* out_ = &own_out_;
   Error failure_;

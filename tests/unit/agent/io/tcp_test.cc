@@ -197,6 +197,27 @@ TEST_F(Pair, ShutGateStopsAWriteAndCutsTheConnection) {
   EXPECT_EQ(server_sink.data, "in time");
 }
 
+TEST_F(Pair, WriteSomeKeepsNothingBackAndTellsWhenThereIsRoom) {
+  open();
+  const std::string block(1U << 20, 's');
+  std::size_t taken = 0;
+  for (int i = 0; i < 100; ++i) {
+    const std::span<const std::byte> bytes = bytes_of(block);
+    const auto some = client->write_some(ByteStream::Buffers(&bytes, 1));
+    ASSERT_TRUE(some);
+    taken += *some;
+    if (*some < block.size()) break;
+  }
+  EXPECT_EQ(client->write_queue_bytes(), 0U);
+  server->read_start();
+  ASSERT_TRUE(run_until(*loop, [&] { return server_sink.data.size() == taken && client_sink.drained == 1; }));
+  Switch gate;
+  gate.on = false;
+  client->set_write_gate(&gate);
+  const std::span<const std::byte> late = bytes_of("late");
+  EXPECT_EQ(client->write_some(ByteStream::Buffers(&late, 1)).error().code, Errc::kGateClosed);
+}
+
 TEST_F(Pair, ShutGateAlsoStopsWhatWasQueuedBefore) {
   open();
   Switch gate;
