@@ -101,12 +101,12 @@ def measured_lengths(tree):
 
 
 def read_exceptions(text):
-    """Lines `file|function PLACE LINES # reason` -> {(kind, place): lines}."""
+    """Lines `file|function LINES PLACE # reason` -> {(kind, place): lines}."""
     listed = {}
     for line in text.splitlines():
-        fields = line.split("#")[0].split()
+        fields = line.split("#")[0].strip().split(maxsplit=2)
         if fields:
-            listed[(fields[0], fields[1])] = int(fields[2])
+            listed[(fields[0], fields[2])] = int(fields[1])
     return listed
 
 
