@@ -154,6 +154,10 @@ class Rules(unittest.TestCase):
     def test_header_that_says_nothing(self):
         silent = GUARD + "int f();\n" * 40
         self.assert_finds(shape.check_header_comments(self.tree(gossip__a_h=silent)), "0 % comment")
+        few = GUARD + "/// Answers a.\n" * 4 + "int f();\n" * 40
+        self.assertEqual(shape.check_header_comments(self.tree(gossip__a_h=few)), [])
+        user = '#include "gossip/a.h"\n'
+        self.assert_finds(shape.check_header_comments(self.tree(gossip__a_h=few, agent__drivers__b_cc=user)), "at least 15")
         spoken = GUARD + "/// Answers a.\nint f();\n" * 40
         self.assertEqual(shape.check_header_comments(self.tree(gossip__a_h=spoken)), [])
 
