@@ -214,7 +214,7 @@ void read_health(Reading& reading, ConfigReader reader) {
   reader.number("fall", health.fall, 1, 100);
   reader.number("rise", health.rise, 1, 100);
   health.asserts = read_asserts(reading, reader, "assert");
-  health.degraded_asserts = read_asserts(reading, reader, "degraded_assert");
+  health.critical_asserts = read_asserts(reading, reader, "critical_assert");
   reader.finish(reading.all_keys);
 }
 

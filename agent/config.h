@@ -86,8 +86,8 @@ struct HealthConfig {
   Milliseconds timeout{500};                  ///< <= every
   std::uint32_t fall = 3;                     ///< failures in a row until critical, 1..100
   std::uint32_t rise = 2;                     ///< successes in a row until passing, 1..100
-  std::vector<std::string> asserts;           ///< key `assert`; one that fails makes the check fail; <= 32
-  std::vector<std::string> degraded_asserts;  ///< key `degraded_assert`; one that fails makes it degraded; <= 32
+  std::vector<std::string> asserts;           ///< key `assert`; one that does not hold makes it degraded; <= 32
+  std::vector<std::string> critical_asserts;  ///< key `critical_assert`; one that does not hold fails the check; <= 32
 };
 
 /// One of [service.hooks] promote, demote: a program or an http URL.

@@ -126,7 +126,7 @@ timeout = "1s"
 fall = 5
 rise = 6
 assert = ["$.status=='healthy'", "$.database_connected==true"]
-degraded_assert = ["$.lag!=3"]
+critical_assert = ["$.lag!=3"]
 [service.hooks]
 promote = { exec = ["/bin/p", "x"] }
 demote = { url = "http://127.0.0.1:9/d" }
@@ -171,7 +171,7 @@ max_ejected_percent = 34
   EXPECT_FALSE(config.service->eligible);
   EXPECT_EQ(config.service->health.fall, 5U);
   EXPECT_EQ(config.service->health.asserts.size(), 2U);
-  EXPECT_THAT(config.service->health.degraded_asserts, ElementsAre("$.lag!=3"));
+  EXPECT_THAT(config.service->health.critical_asserts, ElementsAre("$.lag!=3"));
   EXPECT_THAT(config.service->hooks.promote->exec, ElementsAre("/bin/p", "x"));
   EXPECT_EQ(config.service->hooks.demote->url, "http://127.0.0.1:9/d");
   EXPECT_EQ(config.listeners.at(0).address.text(), "0.0.0.0:8080");
@@ -504,7 +504,7 @@ TEST(Config, InsecureAllowsWhatWouldBeRefused) {
 TEST(Config, KeysAreAllKnownByName) {
   const auto keys = config_keys();
   for (const char* key : {"node.name", "service.hooks.promote.exec", "route[].timeouts.total", "listen[].address",
-                          "service.health.degraded_assert", "outlier.eject"})
+                          "service.health.critical_assert", "outlier.eject"})
     EXPECT_THAT(keys, testing::Contains(key));
 }
 
