@@ -147,8 +147,9 @@ class Play:
                    str(self.folder / "load.json"), *self.arguments.load]
         for node in self.cluster.nodes:
             command += ["--entry", node.entry, "--api", node.api]
-        self.load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                                     stderr=open(self.folder / "load.log", "w", encoding="utf-8"), start_new_session=True)
+        with open(self.folder / "load.log", "w", encoding="utf-8") as log:
+            self.load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
+                                         start_new_session=True)
         self.ribbon = Ribbon(self.load)
         wait_until(lambda: self.ribbon.epoch > 0, 15, "the first acknowledged order")
 
@@ -286,9 +287,12 @@ class Play:
         return scorecard.evaluate(run)
 
     def end(self):
-        if self.load is not None and self.load.poll() is None:
-            self.load.kill()
-            self.load.wait()
+        if self.load is not None:
+            if self.load.poll() is None:
+                self.load.kill()
+                self.load.wait()
+            self.ribbon.reader.join(5)
+            self.load.stdout.close()
         if not self.arguments.keep:
             self.cluster.end()
 

@@ -2,6 +2,8 @@
 bounded loosely here, since test machines are slow and sanitizers slower: the demo itself measures them."""
 
 import argparse
+import contextlib
+import io
 import time
 import unittest
 
@@ -19,16 +21,15 @@ class Acts(RealProcesses):
         self.performance = Play(arguments, self.folder / "play")
         self.clusters.append(self.performance.cluster)
         self.addCleanup(self.performance.end)
-        self.performance.elect()
-        self.performance.start_load()
-        self.performance.steady()
-        for act in acts:
-            getattr(self.performance, act)()
-        return self.performance.verify()
+        self.ribbon = io.StringIO()
+        with contextlib.redirect_stdout(self.ribbon):
+            for act in ("elect", "start_load", "steady", *acts):
+                getattr(self.performance, act)()
+            return self.performance.verify()
 
     def assert_zeros(self, figures):
         for what in ("overlap_ms", "late_orders", "late_writes", "kv_lost", "orders_unacked", "gets_failed"):
-            self.assertEqual(figures[what], 0, f"{what}: {figures}")
+            self.assertEqual(figures[what], 0, f"{what}: {figures}\n{self.ribbon.getvalue()}")
         for what in ("shared_epochs", "notes", "client_errors"):
             self.assertEqual(figures[what], [], what)
         self.assertGreater(figures["orders_acked"], 20)
@@ -36,7 +37,7 @@ class Acts(RealProcesses):
         self.assertEqual(figures["exchange"]["acked_not_placed"], 0)
 
     def assert_failover(self, figures, act, seconds_max):
-        self.assertLess(figures["failover_ms"][act], seconds_max * 1000 * patience(), figures)
+        self.assertLess(figures["failover_ms"][act], seconds_max * 1000 * patience(), self.ribbon.getvalue())
 
     def test_elect_and_steady(self):
         figures = self.play()
