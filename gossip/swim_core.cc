@@ -130,7 +130,7 @@ void Swim::Core::process(TimePoint now, const Source& source, const Packet& pack
     if (++updates > updates_max) count_drop(Drop::kUpdateLimit);
     else take_update(now, source, message);
   }
-  on_sender(now, source, packet);
+  on_sender(now, source);
   for (const auto& message : packet.messages) {
     if (is_update(message)) continue;
     if (pings_answered && std::holds_alternative<Ping>(message)) continue;
@@ -166,23 +166,24 @@ void Swim::Core::process_one(TimePoint now, const Source& source, const Message&
 }
 
 /// What the mere existence of an authentic packet tells: who sends is alive, whatever our table says.
-void Swim::Core::on_sender(TimePoint now, const Source& source, const Packet& packet) {
-  (void)packet;
+void Swim::Core::on_sender(TimePoint now, const Source& source) {
   const Member* sender = table_.find(source.sender);
   if (sender == nullptr) {
     pull(now, source, source.sender);
     return;
   }
-  if (sender->is_live()) {
-    on_contact(now, source);
-    return;
-  }
-  // gossip.md 5.9: tell it that it is held dead, so that it refutes; at most once a second each.
+  if (sender->is_live()) on_contact(now, source);
+  if (sender->state == MemberState::kAlive || sender->state == MemberState::kLeft) return;
+  if (sender->state == MemberState::kSuspect && !config_.buddy) return;
+  // gossip.md 5.9: tell it what it is held for, so that it refutes; at most once a second each.
   TimePoint& told = notes_.at(source.sender);
   if (told != TimePoint{} && now - told < std::chrono::seconds(1)) return;
   told = now;
-  if (sender->state == MemberState::kLeft) return;
-  const Message note = Dead{sender->id, sender->rank(), Evidence::kSilent, {config_.id}};
+  Message note = Dead{sender->id, sender->rank(), Evidence::kSilent, {config_.id}};
+  if (const auto suspect = cases_.find(sender->id); suspect != cases_.end()) {
+    const auto& first = suspect->second.suspicion.accusations().front();
+    note = Suspect{sender->id, sender->rank(), first.accuser, first.evidence};
+  }
   reply(source, {&note, 1});
 }
 

@@ -63,6 +63,8 @@ class Swim::Core {
     MemberId target;  ///< none: a seed, whoever answers
     Address address;
     TimePoint sent{};
+    std::uint32_t again_sequence = 0;  ///< of the direct ping repeated in the second stage; its own, so that the
+    TimePoint again_sent{};            ///< round trip of either answer is unambiguous
     TimePoint direct_deadline{};
     TimePoint verdict_deadline{};
     bool second_stage = false;
@@ -128,7 +130,7 @@ class Swim::Core {
                       std::vector<std::byte> body);
   void process(TimePoint now, const Source& source, const Packet& packet, bool pings_answered);
   void process_one(TimePoint now, const Source& source, const Message& message);
-  void on_sender(TimePoint now, const Source& source, const Packet& packet);
+  void on_sender(TimePoint now, const Source& source);
   void send(const Address& to, std::span<const Message> lead, bool piggyback);
   void reply(const Source& source, std::span<const Message> lead);
   void finish_input(TimePoint now);

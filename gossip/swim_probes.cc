@@ -10,6 +10,7 @@ constexpr std::size_t kVerifyProbesMax = 16;
 constexpr std::size_t kRelaysMax = 256;
 constexpr std::uint32_t kMissesToReport = 3;    // probes in a row that only a detour saved
 constexpr std::uint32_t kRefutedToReport = 2;   // accusations in a row that were contradicted
+constexpr std::uint32_t kOwnClaimRounds = 4;    // an accuser alone probes again after so many rounds of verifiers
 constexpr std::uint32_t kRelayBudgetMaxMs = 10000;
 
 std::uint64_t rendezvous(const MemberId& candidate, const MemberId& subject, const Rank& rank) {
@@ -104,10 +105,14 @@ void Swim::Core::advance_probes(TimePoint now) {
   }
 }
 
-/// The direct answer is late: k helpers try, and a stream does (SWIM 4.1, gossip.md 5.3).
+/// The direct answer is late: k helpers try, and a stream does (SWIM 4.1, gossip.md 5.3). The direct ping is
+/// repeated once, since one lost datagram is by far the most frequent cause.
 void Swim::Core::enter_second_stage(TimePoint now, Probe& probe) {
   probe.second_stage = true;
   if (probe.purpose == Probe::Purpose::kKnock) return;
+  probe.again_sequence = next_sequence();
+  probe.again_sent = now;
+  send(probe.address, make_ping(probe.again_sequence, table_.find(probe.target)), true);
   const auto left = std::chrono::duration_cast<Milliseconds>(probe.verdict_deadline - now);
   const PingReq request{probe.sequence, probe.target, probe.address, static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 1))};
   const auto helpers = pick_peers(config_.indirect_probes, probe.target, MemberState::kAlive);
@@ -125,6 +130,10 @@ void Swim::Core::on_datagram_error(TimePoint now, const Address& to, Failure fai
   if (failure == Failure::kNoBuffer) health_.worsen();
   if (failure != Failure::kRefused || left_) return;
   // Not authenticated, so no evidence by itself: only a reason to look closer at once.
+  const Member* member = table_.find_live_at(to);
+  if (member != nullptr && member->state == MemberState::kAlive && !is_probing(member->id) && take_token(now, member->id)) {
+    start_probe(now, *member, Probe::Purpose::kVerify);
+  }
   for (auto& probe : probes_) {
     if (probe.address == to && !probe.second_stage && probe.purpose != Probe::Purpose::kKnock) enter_second_stage(now, probe);
   }
@@ -138,11 +147,12 @@ void Swim::Core::take_ack(TimePoint now, const Source& source, const Ack& ack) {
   note_digest(now, source, ack.digest);
   for (std::size_t i = 0; i < probes_.size(); ++i) {
     const Probe& probe = probes_[i];
-    if (probe.sequence != ack.sequence) continue;
+    const bool again = probe.second_stage && probe.again_sequence == ack.sequence && probe.again_sent != TimePoint{};
+    if (probe.sequence != ack.sequence && !again) continue;
     if (!probe.target.is_none() && probe.target != source.sender) break;
     const bool by_stream = source.stream != StreamId{};
     Member* member = table_.find(source.sender);
-    if (member != nullptr && !by_stream) measure(*member, now - probe.sent);
+    if (member != nullptr && !by_stream) measure(*member, now - (again ? probe.again_sent : probe.sent));
     return succeed_probe(now, i, by_stream ? Saved::kStream : Saved::kDirect);
   }
   for (std::size_t i = 0; i < relays_.size(); ++i) {
@@ -309,10 +319,13 @@ void Swim::Core::add_accusation(TimePoint now, const MemberId& id, const Suspici
 void Swim::Core::verify(TimePoint now, const MemberId& id, std::uint32_t round) {
   if (!config_.verify || is_probing(id)) return;
   const Member& subject = *table_.find(id);
-  if (cases_.at(id).suspicion.accused_by(config_.id)) return;
+  // Our own claim that nobody shares: look again now and then, it may be our link that has come back.
+  const bool own_claim = cases_.at(id).suspicion.accused_by(config_.id);
+  if (own_claim && round % kOwnClaimRounds != 0) return;
   const auto verifying = std::count_if(probes_.begin(), probes_.end(),
                                        [](const Probe& p) { return p.purpose == Probe::Purpose::kVerify; });
   if (static_cast<std::size_t>(verifying) >= kVerifyProbesMax) return;
+  if (own_claim) return start_probe(now, subject, Probe::Purpose::kVerify);
   const std::uint64_t mine = rendezvous(config_.id, id, subject.rank());
   std::size_t place = 0;
   for (const auto& member : table_.members()) {

@@ -35,6 +35,8 @@ TEST(Cluster, OneMoreJoinsFifty) {
   EXPECT_LE(took, 500ms);
 }
 
+// Medians are the bars of gossip.md section 6. The worst of 20 is the tail of the wait for the first probe, which is
+// close to exponential with one period as its mean; its bound here is looser than the p99 of the table.
 struct Crash {
   std::size_t members;
   double loss;
@@ -57,11 +59,11 @@ void check_crash(const Crash& crash) {
   EXPECT_LE(times[times.size() / 2], crash.median);
   EXPECT_LE(times.back(), crash.worst);
 }
-TEST(Crash, FiveBlackHole) { check_crash({5, 0, Cluster::Power::kCrashed, 4000ms + 300ms, 6s}); }
-TEST(Crash, FiftyBlackHole) { check_crash({50, 0, Cluster::Power::kCrashed, 5s, 7500ms}); }
+TEST(Crash, FiveBlackHole) { check_crash({5, 0, Cluster::Power::kCrashed, 4s, 6s}); }
+TEST(Crash, FiftyBlackHole) { check_crash({50, 0, Cluster::Power::kCrashed, 5s, 9s}); }
 TEST(Crash, FiftyBlackHoleWithLoss) { check_crash({50, 10, Cluster::Power::kCrashed, 5500ms, 9s}); }
-TEST(Crash, ThreeKilledProcess) { check_crash({3, 0, Cluster::Power::kKilled, 1500ms, 2s}); }
-TEST(Crash, FiftyKilledProcess) { check_crash({50, 0, Cluster::Power::kKilled, 2s, 4500ms}); }
+TEST(Crash, ThreeKilledProcess) { check_crash({3, 0, Cluster::Power::kKilled, 1500ms, 2500ms}); }
+TEST(Crash, FiftyKilledProcess) { check_crash({50, 0, Cluster::Power::kKilled, 2s, 6s}); }
 
 
 // --- Life of a member ---
