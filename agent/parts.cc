@@ -1,0 +1,172 @@
+#include "agent/parts.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace agent {
+namespace {
+
+tl::unexpected<io::Error> bad(const std::string& key, const std::string& what) {
+  return io::fail(io::Errc::kInvalidArgument, key + ": " + what);
+}
+
+io::Result<std::vector<drivers::JsonAssert>> parse_asserts(const std::vector<std::string>& texts, const std::string& key) {
+  std::vector<drivers::JsonAssert> asserts;
+  for (const std::string& text : texts) {
+    auto parsed = drivers::JsonAssert::parse(text);
+    if (!parsed) return bad(key, parsed.error().detail);
+    asserts.push_back(std::move(*parsed));
+  }
+  return asserts;
+}
+
+io::Result<std::optional<drivers::HookTarget>> hook_target(const std::optional<HookConfig>& hook, const std::string& key) {
+  if (!hook) return std::optional<drivers::HookTarget>();
+  if (!hook->exec.empty()) return std::optional(drivers::HookTarget{hook->exec, {}, {}, {}});
+  auto target = drivers::parse_hook_url(hook->url);
+  if (!target) return bad(key, target.error().detail);
+  return std::optional(std::move(*target));
+}
+
+proxy::Route route_of(const RouteConfig& config, const std::string& service, std::uint64_t body_bytes_max) {
+  proxy::Route route;
+  route.name = (config.path_is_exact ? "=" : "") + config.path;
+  if (!config.methods.empty()) {
+    route.methods = {};
+    for (const std::string& method : config.methods) route.methods.add(proxy::http1::method_of(method));
+  }
+  route.host = config.host;
+  route.path = config.path;
+  route.match = config.path_is_exact ? proxy::PathMatch::kExact : proxy::PathMatch::kPrefix;
+  route.kind = config.pool == Pool::kPrimary ? proxy::PoolKind::kPrimary : proxy::PoolKind::kAll;
+  route.pool = service;
+  route.service = service;
+  route.hold = config.hold;
+  route.timeouts.connect = config.connect_timeout;
+  route.timeouts.first_byte = config.first_byte_timeout;
+  route.timeouts.read_try = std::min(route.timeouts.read_try, config.first_byte_timeout);
+  route.timeouts.idle = config.idle_timeout;
+  route.timeouts.total = config.total_timeout;
+  route.body_bytes_max = body_bytes_max;
+  route.retry = config.retry;
+  return route;
+}
+
+}  // namespace
+
+std::string routed_service(const Config& config) { return config.service ? config.service->name : ServiceConfig().name; }
+
+io::Result<io::Address> address_of(const HostPort& place, const std::string& key) {
+  auto address = place.is_unix() ? io::Address::unix_path(place.unix_path) : io::Address::ip(place.host, place.port);
+  if (!address) return bad(key, address.error().detail);
+  return *address;
+}
+
+store::Config store_config(const Config& config, store::NodeId id) {
+  store::Config made;
+  made.id = id;
+  made.name = config.node.name;
+  made.heartbeat = config.raft.heartbeat;
+  made.election_min = config.raft.election_min;
+  made.election_max = config.raft.election_max;
+  made.read_lease_margin = std::max<store::Duration>(std::chrono::milliseconds(1), config.raft.election_min / 5);
+  made.voters = config.raft.voters;
+  made.replace_after = config.raft.replace_after;
+  made.bootstrap_expect = config.raft.bootstrap_expect;
+  return made;
+}
+
+io::Result<drivers::GossipSettings> gossip_settings(const Config& config, const Identity& identity) {
+  drivers::GossipSettings settings;
+  auto bind = io::Address::ip(config.mesh.bind, config.mesh.gossip_port);
+  if (!bind) return bad("mesh.bind", bind.error().detail);
+  auto advertise = io::Address::ip(config.mesh.advertise.empty() ? config.mesh.bind : config.mesh.advertise, config.mesh.gossip_port);
+  if (!advertise) return bad("mesh.advertise", advertise.error().detail);
+  if (advertise->is_any()) return bad("mesh.advertise", "must be an address that the others can reach when mesh.bind is " + config.mesh.bind);
+  settings.bind = *bind;
+  settings.core.id = identity.id;
+  settings.core.name = config.node.name;
+  settings.core.advertise = drivers::to_gossip(*advertise);
+  settings.core.cluster = config.mesh.cluster.empty() ? "outrigger" : config.mesh.cluster;
+  settings.snapshot_file = (identity.data_dir / "gossip.snapshot").string();
+  if (config.mesh.gossip_key) {
+    settings.key.emplace();
+    std::copy_n(config.mesh.gossip_key->begin(), settings.key->size(), settings.key->begin());
+  }
+  return settings;
+}
+
+io::Result<drivers::CheckSettings> check_settings(const ServiceConfig& service) {
+  drivers::CheckSettings settings;
+  auto address = address_of(service.address, "service.address");
+  if (!address) return tl::make_unexpected(address.error());
+  settings.address = *address;
+  settings.host = service.address.is_unix() ? "localhost" : service.address.text();
+  settings.path = service.health.path;
+  settings.every = service.health.every;
+  settings.timeout = service.health.timeout;
+  settings.fall = service.health.fall;
+  settings.rise = service.health.rise;
+  auto asserts = parse_asserts(service.health.asserts, "service.health.assert");
+  if (!asserts) return tl::make_unexpected(asserts.error());
+  auto critical = parse_asserts(service.health.critical_asserts, "service.health.critical_assert");
+  if (!critical) return tl::make_unexpected(critical.error());
+  settings.asserts = std::move(*asserts);
+  settings.critical_asserts = std::move(*critical);
+  return settings;
+}
+
+io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::NodeId id) {
+  const ServiceConfig& service = *config.service;
+  PrimaryDriverSettings settings;
+  settings.core.self = HolderId{id.value};
+  settings.core.lease = service.lease;
+  settings.core.eligible = service.eligible;
+  if (service.tier == Tier::kBackup) settings.core.acquire_delay = Milliseconds(250);
+  settings.service = service.name;
+  settings.self_name = config.node.name;
+  settings.margin = service.margin;
+  settings.role_file = service.role_file.string();
+  settings.hook_timeout = service.hooks.timeout;
+  auto promote = hook_target(service.hooks.promote, "service.hooks.promote");
+  if (!promote) return tl::make_unexpected(promote.error());
+  auto demote = hook_target(service.hooks.demote, "service.hooks.demote");
+  if (!demote) return tl::make_unexpected(demote.error());
+  settings.promote = std::move(*promote);
+  settings.demote = std::move(*demote);
+  return settings;
+}
+
+io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
+  drivers::ProxyDriverSettings settings;
+  settings.threads = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
+  settings.proxy.node = config.node.name;
+  settings.proxy.request_limits.head_bytes_max = config.proxy.header_bytes_max;
+  settings.proxy.response_limits.head_bytes_max = config.proxy.header_bytes_max;
+  settings.proxy.connections_max = config.proxy.connections_max;
+  settings.proxy.outlier.consecutive = config.outlier.consecutive;
+  settings.proxy.outlier.window = config.outlier.window;
+  settings.proxy.outlier.eject = config.outlier.eject;
+  settings.proxy.outlier.max_ejected_percent = config.outlier.max_ejected_percent;
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    const std::string key = "listen[" + std::to_string(i) + "]";
+    auto address = address_of(config.listeners[i].address, key + ".address");
+    if (!address) return tl::make_unexpected(address.error());
+    auto trusted = proxy::TrustedProxies::parse(config.listeners[i].trusted_proxies);
+    if (!trusted) return bad(key + ".trusted_proxies", trusted.error().detail);
+    settings.listeners.push_back({*address, std::move(*trusted)});
+  }
+  return settings;
+}
+
+io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config) {
+  std::vector<proxy::Route> routes;
+  for (const RouteConfig& route : config.routes) {
+    routes.push_back(route_of(route, routed_service(config), config.proxy.body_bytes_max));
+  }
+  auto table = proxy::RouteTable::make(std::move(routes));
+  if (!table) return bad("route", table.error().detail);
+  return *table;
+}
+
+}  // namespace agent

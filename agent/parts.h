@@ -1,0 +1,30 @@
+#pragma once
+/// Settings into what each part wants: pure translations of the checked Config. Paths and sockets stay untouched.
+
+#include <memory>
+#include <string>
+
+#include "agent/config.h"
+#include "agent/drivers/check_driver.h"
+#include "agent/drivers/gossip_driver.h"
+#include "agent/drivers/proxy_driver.h"
+#include "agent/identity.h"
+#include "agent/io/error.h"
+#include "agent/primary_driver.h"
+#include "proxy/route.h"
+#include "store/types.h"
+
+namespace agent {
+
+/// Service whose primary and pool the routes mean: the own one, or "trader" on an agent without instance.
+[[nodiscard]] std::string routed_service(const Config& config);
+[[nodiscard]] store::Config store_config(const Config& config, store::NodeId id);
+/// Errors of all: kInvalidArgument naming the key (a value that only this machine can judge, such as an address).
+[[nodiscard]] io::Result<drivers::GossipSettings> gossip_settings(const Config& config, const Identity& identity);
+[[nodiscard]] io::Result<drivers::CheckSettings> check_settings(const ServiceConfig& service);
+[[nodiscard]] io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::NodeId id);
+[[nodiscard]] io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config);
+[[nodiscard]] io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config);
+[[nodiscard]] io::Result<io::Address> address_of(const HostPort& place, const std::string& key);
+
+}  // namespace agent
