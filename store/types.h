@@ -35,7 +35,7 @@ struct Config {
   Duration replace_after = Milliseconds(60'000);   ///< a voter gone for so long is replaced
   Duration resend_after = Milliseconds(300);       ///< an unanswered forward is sent again (safe: request ids)
   std::uint64_t log_keep_entries = 16'384;         ///< log kept behind the applied index for slow followers ...
-  std::size_t log_keep_bytes = std::size_t{8} << 20;  ///< ... but no more payload than this
+  std::size_t log_keep_bytes = std::size_t{4} << 20;  ///< ... but no more payload than this
   std::size_t pending_writes_max = 1'024;          ///< <= kv::kDedupeWindow / 2; more are refused with kBusy
   std::size_t pending_reads_max = 4'096;           ///< reads and renewals that wait; more are refused with kBusy
   std::uint32_t bootstrap_expect = 0;              ///< 0 = not used; 2..9: see on_members()

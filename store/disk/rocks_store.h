@@ -23,7 +23,7 @@ struct RocksOptions {
   bool accept_torn_tail = false;
   /// Memtable of the log family, filled page by page; the state family has a quarter, meta a sixteenth. Much larger
   /// than the log window, so that entries are trimmed before they are ever flushed.
-  std::size_t write_buffer_bytes = std::size_t{32} << 20;
+  std::size_t write_buffer_bytes = std::size_t{16} << 20;
   std::size_t block_cache_bytes = std::size_t{1} << 20;
   rocksdb::Env* env = nullptr;  ///< for tests that make the disk fail; must outlive the store; null = the real one
 };

@@ -1,0 +1,172 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "store/founding.h"
+#include "store/frames.h"
+#include "store/lease_keeper.h"
+#include "store/membership.h"
+#include "store/requests.h"
+#include "store/snapshot_transfer.h"
+#include "store/store.h"
+
+namespace store {
+
+/// The Store's parts and how they speak to each other. Private; store.cc forwards to it.
+///   store.cc         construction, requests of the host, status      store_peers.cc   frames
+///   store_flow.cc    Raft's output, disk batches, applying           store_flush.cc   what a turn sends; time
+///   store_cluster.cc founding, joining, membership, snapshots
+/// Invariant: at most one disk batch is out (`in_flight`); what Raft wants meanwhile is gathered in `next`.
+struct Store::Impl {
+  Impl(const Config& the_config, Chance the_chance);
+
+  // --- construction (store.cc) ------------------------------------------------------------------------------------
+  Result<void> start(disk::LoadedState loaded, TimePoint now);
+  [[nodiscard]] raft::Config raft_config() const;
+  Result<void> check_config() const;
+
+  // --- flow (store_flow.cc) ---------------------------------------------------------------------------------------
+  void pump(TimePoint now);                    // carries out everything Raft wants
+  void carry_out(raft::Output output, TimePoint now);
+  void gather(const raft::Output& output);     // into the next disk batch
+  void apply(const raft::Entry& entry, TimePoint now);
+  void finish_write(const kv::Applied& applied);
+  void note_lease(const std::string& service, TimePoint now);
+  void on_soft_state(const raft::SoftState& soft, TimePoint now);
+  void emit_batch();
+  void on_persisted(disk::BatchSeq seq, TimePoint now);
+  void send_durable();
+  void compact(TimePoint now);
+  [[nodiscard]] raft::Index compact_target() const;
+  void stop(std::string reason);
+
+  // --- flush and time (store_flush.cc) ----------------------------------------------------------------------------
+  void flush_writes(TimePoint now);
+  void propose_own(TimePoint now);
+  void forward_own(TimePoint now);
+  void refuse_own(std::uint64_t seq, Error error);
+  void flush_reads(TimePoint now);
+  void ask_raft(raft::ReadMode mode, TimePoint now);
+  void serve_reads();
+  void answer_renewal(const RenewalCheck& check, RenewVerdict verdict);
+  void flush_renewals(TimePoint now);
+  void finish_renewal(std::uint64_t token, RenewVerdict verdict);
+  void tick(TimePoint now);
+  void tick_leases(TimePoint now);
+  void expire_requests(TimePoint now);
+  void resend(TimePoint now);
+  [[nodiscard]] Error late_error(bool sent, TimePoint now) const;
+  [[nodiscard]] TimePoint next_deadline() const;
+  /// Proposes a command of the leader's own; false = surely not appended.
+  bool propose_internal(const kv::CommandBody& body, TimePoint now);
+
+  // --- peers (store_peers.cc) -------------------------------------------------------------------------------------
+  void on_frame(NodeId from, std::string_view bytes, TimePoint now);
+  bool admit(NodeId from, const Frame& frame, TimePoint now);
+  void handle(NodeId from, RaftFrame& frame, TimePoint now);
+  void handle(NodeId from, ForwardFrame& frame, TimePoint now);
+  void handle(NodeId from, RefuseFrame& frame, TimePoint now);
+  void handle(NodeId from, RenewFrame& frame, TimePoint now);
+  void handle(NodeId from, RenewAnswerFrame& frame, TimePoint now);
+  void handle(NodeId from, GrantAskFrame& frame, TimePoint now);
+  void handle(NodeId from, GrantAnswerFrame& frame, TimePoint now);
+  void handle(NodeId from, GrantWithdrawFrame& frame, TimePoint now);
+  void handle(NodeId from, ChunkFrame& frame, TimePoint now);
+  void handle(NodeId from, ChunkAckFrame& frame, TimePoint now);
+  void on_connected(NodeId peer, TimePoint now);
+  void on_lost(NodeId peer, TimePoint now);
+  void send(NodeId to, const FrameBody& body, bool urgent = true);
+  void send(std::vector<raft::Message> messages);
+  void check_renewal(RenewalCheck check, TimePoint deadline, TimePoint now);
+
+  // --- cluster (store_cluster.cc) ---------------------------------------------------------------------------------
+  void found(const disk::Grant& grant, TimePoint now);
+  void finish_founding(TimePoint now);
+  void join(const kv::ClusterId& id);
+  void take_founding_actions(TimePoint now);
+  void observe_members(TimePoint now);
+  void name_members(const raft::ConfState& conf, TimePoint now);
+  void begin_snapshot(const raft::SnapshotRequest& request, TimePoint now);
+  void install_snapshot(const raft::SnapshotMeta& meta);
+  void flush_snapshots(TimePoint now);
+  [[nodiscard]] std::string name_of(NodeId id) const;
+  [[nodiscard]] std::vector<std::string> missing(TimePoint now) const;
+  [[nodiscard]] std::string missing_text(TimePoint now) const;
+  [[nodiscard]] Status status(TimePoint now) const;
+
+  [[nodiscard]] bool leads() const { return raft->role() == raft::Role::kLeader; }
+  [[nodiscard]] bool stopped() const { return is_stopped; }
+  void reply(RequestNo request, Result<std::variant<Written, Readable, Renewed, Changed>> result) {
+    output.replies.push_back({request, std::move(result)});
+  }
+
+  /// A batch on its way to the disk, and what its arrival means.
+  struct Batch {
+    disk::BatchSeq seq{};
+    std::optional<raft::Persisted> ack;      // for Raft
+    std::optional<raft::Index> applied;      // durable from then on
+    std::optional<kv::ClusterId> cluster_id; // durable from then on
+    bool grant = false;                      // a promise of the founding, or its withdrawal
+    bool founding = false;                   // the founding itself
+  };
+  struct Held {
+    raft::PersistSeq after;
+    std::vector<raft::Message> messages;
+  };
+
+  Config config;
+  Chance chance;
+  std::unique_ptr<raft::Raft> raft;
+  kv::StateMachine machine;
+  LeaseKeeper keeper;
+  Founding founding;
+  Membership membership;
+  SnapshotSender sender;
+  SnapshotReceiver receiver;
+  std::optional<SnapshotReceiver::Complete> arrived;  // handed to Raft; installed when Raft says so
+  Writes writes;
+  Reads reads;
+  std::map<std::uint64_t, OwnRenewal> renewals;       // by token; at most pending_reads_max
+  std::uint64_t next_token = 1;
+
+  kv::ClusterId cluster;                   // known; frames carry it
+  kv::ClusterId durable_cluster;           // on disk
+  std::optional<disk::Grant> founding_as;  // the founding batch is on its way to the disk
+  std::vector<RequestNo> bootstraps;       // answered when it is there
+  std::vector<MemberInfo> members;
+
+  disk::PersistBatch next;
+  std::optional<raft::Persisted> next_ack;
+  bool batch_wanted = false;
+  bool next_grant = false, next_founding = false;
+  std::optional<Batch> in_flight;
+  std::uint64_t batch_count = 0;
+  raft::PersistSeq persisted;              // newest that Raft was told
+  std::deque<Held> held;                   // messages that wait for the disk, in order
+  disk::AppliedMark applied;
+  raft::Index durable_applied;
+
+  NodeId known_leader;
+  raft::Term known_leader_term;
+  TimePoint leader_heard_at;
+  TimePoint observe_at = TimePoint::max();
+  TimePoint name_at;                       // when the directory may be mended again
+  TimePoint retry_at = TimePoint::max();   // a proposal or a read was refused for a moment
+  std::set<NodeId> foreign_told;           // ForeignPeer events given; at most kForeignMax
+  Counters counters;
+  Output output;
+  bool is_stopped = false;
+};
+
+/// Commands that the leader alone decides upon: never taken from the host or a peer.
+[[nodiscard]] bool leaders_own(const kv::CommandBody& body);
+
+inline constexpr std::size_t kForeignMax = 1024;
+inline constexpr Milliseconds kRetryAfter{10};  ///< pause after Raft refused a proposal that may work soon
+
+}  // namespace store
