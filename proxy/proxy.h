@@ -87,6 +87,8 @@ struct Accepted {
   const TrustedProxies* trusted = nullptr;  ///< null = nobody; must live as long as the proxy
 };
 
+class Core;  ///< the inside; see core.h
+
 class Proxy {
  public:
   /// `host` and `connector` must outlive the proxy.
@@ -130,7 +132,6 @@ class Proxy {
   [[nodiscard]] std::vector<EndpointStatus> endpoints() const;
 
  private:
-  struct Core;
   std::unique_ptr<Core> core_;
 };
 

@@ -1,0 +1,316 @@
+#include "proxy/core.h"
+
+#include <algorithm>
+#include <cassert>
+#include <unordered_set>
+
+#include "proxy/connection_pool.h"
+#include "proxy/downstream.h"
+#include "proxy/exchange.h"
+
+namespace proxy {
+
+Core::Core(Settings given, Host& given_host, Connector& given_connector, Chance given_chance)
+    : settings(std::move(given)), host(given_host), connector(given_connector), chance(std::move(given_chance)),
+      now(given_host.now()), wheel(now), budget(settings.retry_percent, settings.retry_burst) {}
+
+Core::~Core() {
+  {
+    Event event(*this);
+    std::vector<Downstream*> all;
+    for (const auto& [down, owner] : downstreams) all.push_back(down);
+    for (Downstream* down : all) down->abort();
+    for (const auto& [id, state] : endpoints) close_idle(*this, *state);
+  }
+  assert(downstreams.empty());
+}
+
+Core::Event::Event(Core& core) : core_(core) {
+  if (core_.depth_++ == 0) core_.now = core_.host.now();
+}
+
+Core::Event::~Event() {
+  if (core_.depth_ == 1) core_.purge();
+  --core_.depth_;
+}
+
+// ---- objects ----
+
+Exchange& Core::new_exchange() {
+  if (free_exchanges_.empty()) {
+    exchanges_.push_back(std::make_unique<Exchange>(*this));
+    free_exchanges_.push_back(exchanges_.back().get());
+  }
+  Exchange* exchange = free_exchanges_.back();
+  free_exchanges_.pop_back();
+  exchange->recycle();
+  return *exchange;
+}
+
+void Core::bury(std::unique_ptr<Connection> connection) { ended_connections_.push_back(std::move(connection)); }
+void Core::bury(Exchange& exchange) { ended_exchanges_.push_back(&exchange); }
+void Core::bury(Downstream& downstream) {
+  const auto found = downstreams.find(&downstream);
+  assert(found != downstreams.end());
+  ended_downstreams_.push_back(std::move(found->second));
+  downstreams.erase(found);
+}
+
+// Nothing of these is on the stack any more.
+void Core::purge() {
+  free_exchanges_.insert(free_exchanges_.end(), ended_exchanges_.begin(), ended_exchanges_.end());
+  ended_exchanges_.clear();
+  ended_connections_.clear();
+  ended_downstreams_.clear();
+  if (tables_.size() > 1) {
+    std::erase_if(tables_, [&](const auto& use) { return use.get() != table && use->users == 0; });
+  }
+}
+
+// ---- snapshots ----
+
+void Core::set_routes(std::shared_ptr<const RouteTable> routes) {
+  Event event(*this);
+  auto use = std::make_unique<TableUse>();
+  for (const Route& route : routes->routes()) {
+    use->pools.push_back(route.kind == PoolKind::kAll ? &pool(route.pool) : nullptr);
+    use->services.push_back(route.service.empty() ? nullptr : &service(route.service));
+  }
+  use->table = std::move(routes);
+  table = use.get();
+  tables_.push_back(std::move(use));
+}
+
+PoolState& Core::pool(std::string_view name) {
+  auto& slot = pools_[std::string(name)];
+  if (slot == nullptr) {
+    slot = std::make_unique<PoolState>();
+    slot->name = name;
+  }
+  return *slot;
+}
+
+ServiceState& Core::service(std::string_view name) {
+  for (const auto& state : services_) {
+    if (state->view.service == name) return *state;
+  }
+  services_.push_back(std::make_unique<ServiceState>());
+  services_.back()->view.service = name;
+  return *services_.back();
+}
+
+EndpointState& Core::endpoint_of(const Endpoint& endpoint) {
+  auto& slot = endpoints[endpoint.id];
+  if (slot == nullptr) slot = std::make_unique<EndpointState>();
+  EndpointState& state = *slot;
+  if (!state.endpoint.address.empty() && state.endpoint.address != endpoint.address) {
+    ++state.generation;
+    close_idle(*this, state);
+  }
+  // An active check has found it fit again: traffic follows its word.
+  if (state.endpoint.health == Health::kCritical && endpoint.health == Health::kPassing) state.outlier.reinstate();
+  state.endpoint = endpoint;
+  state.wanted = true;
+  return state;
+}
+
+void Core::set_endpoints(const EndpointTable& given) {
+  Event event(*this);
+  for (const auto& [id, state] : endpoints) state->wanted = false;
+  for (const auto& [name, state] : pools_) state->endpoints.clear();
+  for (const PoolEndpoints& entry : given.pools) {
+    PoolState& state = pool(entry.pool);
+    for (const Endpoint& endpoint : entry.endpoints) {
+      if (state.endpoints.size() == kPoolEndpointsMax) break;
+      state.endpoints.push_back(&endpoint_of(endpoint));
+    }
+  }
+  for (const auto& state : services_) {
+    if (state->endpoint != nullptr) state->endpoint->wanted = true;
+  }
+  std::vector<EndpointState*> unfit;
+  for (const auto& [id, state] : endpoints) {
+    if (!state->wanted || state->endpoint.health == Health::kCritical) unfit.push_back(state.get());
+  }
+  for (EndpointState* state : unfit) {
+    close_idle(*this, *state);
+    move_attempts(*state);
+  }
+  sweep_endpoints();
+}
+
+// Everything that can be helped elsewhere leaves this endpoint.
+void Core::move_attempts(EndpointState& state) {
+  std::vector<Exchange*> there;
+  LinkList all;
+  all.take(state.attempts);
+  while (Exchange* exchange = all.pop_front()) {
+    state.attempts.push_back(exchange->endpoint_link);
+    there.push_back(exchange);
+  }
+  // An exchange that moves never touches another of this list; each is asked once.
+  for (Exchange* exchange : there) {
+    if (!exchange->over()) exchange->endpoint_unfit();
+  }
+}
+
+void Core::sweep_endpoints() {
+  std::unordered_set<const EndpointState*> in_use;
+  for (const auto& exchange : exchanges_) {
+    if (!exchange->over()) exchange->collect_endpoints(in_use);
+  }
+  std::erase_if(endpoints, [&](const auto& entry) {
+    const EndpointState& state = *entry.second;
+    return !state.wanted && state.open == 0 && state.in_flight == 0 && !in_use.contains(&state);
+  });
+}
+
+void Core::set_primary(const PrimaryView& view) {
+  Event event(*this);
+  ServiceState& state = service(view.service);
+  if (view.epoch < state.view.epoch) return;
+  assert(view.holder != PrimaryView::Holder::kLocal || view.lease != nullptr);
+  const PrimaryView& old = state.view;
+  const bool same = old.holder == view.holder && old.epoch == view.epoch && old.lease == view.lease &&
+                    (view.holder == PrimaryView::Holder::kNone || old.endpoint.id == view.endpoint.id);
+  if (same) {
+    if (view.holder != PrimaryView::Holder::kNone) state.endpoint = &endpoint_of(view.endpoint);
+    state.drained_told = view.accepts_new || (state.drained_told && !old.accepts_new);
+    state.view = view;
+  } else {
+    change_holder(state, view);
+  }
+  if (!view.accepts_new) note_local_order_left(state);
+  release_held(state);
+}
+
+void Core::change_holder(ServiceState& state, const PrimaryView& view) {
+  // Exchanges at the old holder look at the old view's lease until they have ended.
+  const PrimaryView old = state.view;
+  state.view = view;
+  state.endpoint = view.holder == PrimaryView::Holder::kNone ? nullptr : &endpoint_of(view.endpoint);
+  state.drained_told = view.accepts_new || view.holder != PrimaryView::Holder::kLocal;
+  LinkList active;
+  active.take(state.active);
+  while (Exchange* exchange = active.front()) exchange->holder_changed();
+}
+
+void Core::release_held(ServiceState& state) {
+  const PrimaryView& view = state.view;
+  if (view.holder == PrimaryView::Holder::kNone || !view.accepts_new || state.held.empty()) return;
+  if (view.holder == PrimaryView::Holder::kLocal && !view.lease->valid_at(host.now())) return;
+  LinkList waiting;
+  waiting.take(state.held);
+  // Those that have to wait on join the end of `held` again, in their order.
+  while (Exchange* exchange = waiting.front()) exchange->dispatch_held();
+}
+
+void Core::note_local_order_left(ServiceState& state) {
+  if (state.drained_told || state.local_orders > 0 || state.view.accepts_new) return;
+  state.drained_told = true;
+  host.on_orders_drained(state.view.service, state.view.epoch);
+}
+
+// ---- endpoints ----
+
+void Core::report(EndpointState& state, AttemptResult result) {
+  if (result == AttemptResult::kFailed) ++state.failure_count;
+  if (state.outlier.feed(settings.outlier, now, result)) eject(state);
+}
+
+void Core::eject(EndpointState& state) {
+  // Every pool that has it must be able to spare it.
+  bool found = false;
+  for (const auto& [name, pool_state] : pools_) {
+    const auto& members = pool_state->endpoints;
+    if (std::find(members.begin(), members.end(), &state) == members.end()) continue;
+    found = true;
+    const auto count = [&](auto predicate) {
+      return static_cast<std::size_t>(std::count_if(members.begin(), members.end(), predicate));
+    };
+    const std::size_t usable = count([](const EndpointState* s) { return is_usable(s->endpoint); });
+    const std::size_t ejected =
+        count([&](const EndpointState* s) { return is_usable(s->endpoint) && s != &state && s->outlier.ejected_at(now); });
+    if (!may_eject(settings.outlier, usable, ejected)) return;
+  }
+  if (!found) return;
+  state.outlier.eject(settings.outlier, now);
+  ++counters.ejections;
+  move_attempts(state);
+}
+
+EndpointState* Core::pick(const PoolState& from, const std::vector<EndpointState*>& tried) {
+  candidates_.clear();
+  for (const EndpointState* state : from.endpoints) {
+    Candidate candidate;
+    candidate.weight = state->endpoint.weight;
+    candidate.in_flight = state->in_flight;
+    candidate.tier = state->endpoint.tier;
+    candidate.health = state->endpoint.health;
+    candidate.ejected = state->outlier.ejected_at(now);
+    candidate.available = !state->endpoint.draining && has_room(*state) &&
+                          std::find(tried.begin(), tried.end(), state) == tried.end();
+    candidates_.push_back(candidate);
+  }
+  const auto index = pick_endpoint(candidates_, chance);
+  return index ? from.endpoints[*index] : nullptr;
+}
+
+EndpointState* Core::local_of(const PoolState& from) {
+  for (EndpointState* state : from.endpoints) {
+    if (state->endpoint.kind == EndpointKind::kLocal && state->endpoint.health != Health::kCritical && has_room(*state)) {
+      return state;
+    }
+  }
+  return nullptr;
+}
+
+// ---- time ----
+
+void Core::tick(TimePoint at) {
+  Event event(*this);
+  now = at;
+  wheel.tick(at);
+  end_lapsed_leases();
+  if (at >= drain_deadline) end_drain();
+}
+
+// The holder's check is made at each write; what only waits for an answer is found here.
+void Core::end_lapsed_leases() {
+  for (const auto& state : services_) {
+    if (state->local_orders == 0 || state->view.holder != PrimaryView::Holder::kLocal) continue;
+    if (state->view.lease->valid_at(now)) continue;
+    LinkList active;
+    active.take(state->active);
+    while (Exchange* exchange = active.front()) exchange->lease_lost();
+  }
+}
+
+TimePoint Core::next_deadline() const {
+  TimePoint next = std::min(wheel.next_deadline(), drain_deadline);
+  for (const auto& state : services_) {
+    if (state->local_orders > 0 && state->view.holder == PrimaryView::Holder::kLocal) {
+      next = std::min(next, state->view.lease->valid_until());
+    }
+  }
+  return next;
+}
+
+void Core::drain(TimePoint deadline) {
+  Event event(*this);
+  draining = true;
+  drain_deadline = deadline;
+  std::vector<Downstream*> all;
+  for (const auto& [down, owner] : downstreams) all.push_back(down);
+  for (Downstream* down : all) down->drain();
+  for (const auto& [id, state] : endpoints) close_idle(*this, *state);
+}
+
+void Core::end_drain() {
+  drain_deadline = TimePoint::max();
+  for (std::size_t i = 0; i < exchanges_.size(); ++i) {
+    if (!exchanges_[i]->over()) exchanges_[i]->drain_deadline();
+  }
+}
+
+}  // namespace proxy

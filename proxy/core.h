@@ -1,0 +1,154 @@
+#pragma once
+/// The inside of a Proxy: the state that downstream connections, exchanges and upstream connections share.
+/// Private to the library; one thread. Objects that end during an event are kept until the event is over.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/balancer.h"
+#include "proxy/list.h"
+#include "proxy/outlier.h"
+#include "proxy/proxy.h"
+#include "proxy/retry.h"
+#include "proxy/wheel.h"
+
+namespace proxy {
+
+class Connection;
+class Downstream;
+class Exchange;
+
+/// One endpoint as long as anything refers to it. Shared by all pools and views that name it.
+struct EndpointState {
+  Endpoint endpoint;
+  OutlierTrack outlier;
+  std::uint32_t in_flight = 0;      ///< exchanges whose present attempt is here
+  std::uint32_t open = 0;           ///< connections, connecting ones included
+  std::vector<Connection*> idle;    ///< newest last; at most Settings::upstream_idle_max
+  LinkList attempts;                ///< of `in_flight`, for those that a change of health must reach
+  std::uint64_t request_count = 0, failure_count = 0;
+  std::uint32_t generation = 0;     ///< raised when the address changes: older connections are not reused
+  bool wanted = true;               ///< some pool or view names it; else it goes when it is empty
+};
+
+struct PoolState {
+  std::string name;
+  std::vector<EndpointState*> endpoints;
+};
+
+/// One service: where its primary is, who is there, who waits.
+/// Invariant: held_count <= hold_count_max and held_bytes <= hold_bytes_max + one read slab per exchange.
+struct ServiceState {
+  PrimaryView view;
+  EndpointState* endpoint = nullptr;  ///< of the holder; null with Holder::kNone
+  LinkList active;                    ///< exchanges with an attempt under `view`
+  LinkList held;                      ///< in order of arrival
+  std::uint32_t held_count = 0;
+  std::uint64_t held_bytes = 0;
+  std::uint64_t local_orders = 0;     ///< of `active`, those at the local instance
+  bool drained_told = true;           ///< on_orders_drained was reported for this view, or need not be
+};
+
+/// A route table with what its routes resolve to. Lives while a request uses it.
+struct TableUse {
+  std::shared_ptr<const RouteTable> table;
+  std::vector<PoolState*> pools;        ///< by index of the route; null for primary routes
+  std::vector<ServiceState*> services;  ///< by index of the route; null when it names none
+  std::uint64_t users = 0;
+};
+
+class Core {
+ public:
+  Core(Settings given, Host& given_host, Connector& given_connector, Chance given_chance);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  /// Surrounds every call from outside: reads the clock, and at the end buries what has ended meanwhile.
+  class Event {
+   public:
+    explicit Event(Core& core);
+    ~Event();
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+
+   private:
+    Core& core_;
+  };
+
+  void set_routes(std::shared_ptr<const RouteTable> routes);
+  void set_endpoints(const EndpointTable& table);
+  void set_primary(const PrimaryView& view);
+  void drain(TimePoint deadline);
+  void tick(TimePoint at);
+  [[nodiscard]] TimePoint next_deadline() const;
+
+  // Endpoints.
+  /// Counts what an attempt says about its endpoint, ejects it if that is due, tells the host about trouble.
+  void report(EndpointState& state, AttemptResult result);
+  void eject(EndpointState& state);
+  /// Picks an endpoint for a kAll attempt; null = none. @param tried  those not to be picked
+  EndpointState* pick(const PoolState& pool, const std::vector<EndpointState*>& tried);
+  /// The local instance among the endpoints of a pool that can take a request; null = none.
+  EndpointState* local_of(const PoolState& pool);
+  [[nodiscard]] bool has_room(const EndpointState& state) const { return !state.idle.empty() || state.open < settings.upstream_open_max; }
+
+  template <class Visit>
+  void for_each_pool_member(Visit visit) const {
+    for (const auto& [name, state] : pools_) {
+      for (const EndpointState* endpoint : state->endpoints) visit(*state, *endpoint);
+    }
+  }
+
+  // Services.
+  ServiceState& service(std::string_view name);  ///< made on first use
+  void note_local_order_left(ServiceState& service);
+
+  // Objects.
+  Exchange& new_exchange();
+  void bury(std::unique_ptr<Connection> connection);
+  void bury(Downstream& downstream);   ///< it must be in `downstreams`
+  void bury(Exchange& exchange);
+
+  Settings settings;
+  Host& host;
+  Connector& connector;
+  Chance chance;
+  TimePoint now{};                ///< at the beginning of the present event
+  Wheel wheel;
+  Counters counters;
+  RetryBudget budget;
+  TableUse* table = nullptr;      ///< the newest; null before the first
+  std::unordered_map<Downstream*, std::unique_ptr<Downstream>> downstreams;
+  std::unordered_map<EndpointId, std::unique_ptr<EndpointState>> endpoints;
+  bool draining = false;
+  TimePoint drain_deadline = TimePoint::max();
+
+ private:
+  EndpointState& endpoint_of(const Endpoint& endpoint);
+  PoolState& pool(std::string_view name);
+  void sweep_endpoints();
+  void move_attempts(EndpointState& state);
+  void change_holder(ServiceState& state, const PrimaryView& view);
+  void end_lapsed_leases();
+  void release_held(ServiceState& state);
+  void end_drain();
+  void purge();
+
+  std::vector<std::unique_ptr<TableUse>> tables_;
+  std::unordered_map<std::string, std::unique_ptr<PoolState>> pools_;
+  std::vector<std::unique_ptr<ServiceState>> services_;   ///< few; the order is that of first use
+  std::vector<std::unique_ptr<Exchange>> exchanges_;      ///< every one ever made
+  std::vector<Exchange*> free_exchanges_;
+  std::vector<Exchange*> ended_exchanges_;
+  std::vector<std::unique_ptr<Connection>> ended_connections_;
+  std::vector<std::unique_ptr<Downstream>> ended_downstreams_;
+  std::vector<Candidate> candidates_;   ///< scratch of pick()
+  int depth_ = 0;
+};
+
+}  // namespace proxy

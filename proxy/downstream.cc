@@ -1,0 +1,291 @@
+#include "proxy/downstream.h"
+
+#include <utility>
+
+#include "proxy/exchange.h"
+#include "proxy/forwarding.h"
+#include "proxy/http1/writer.h"
+
+namespace proxy {
+namespace {
+
+// How long a closed-for-writing connection is drained, so that the client reads our answer before a RST can reach it.
+constexpr Milliseconds kLinger{1000};
+
+std::string_view hint_of(Errc code) {
+  switch (code) {
+    case Errc::kTargetTooLong: return "shorten the request target";
+    case Errc::kHeadTooLarge: return "send fewer or shorter header fields";
+    case Errc::kBodyTooLarge: return "send a smaller body or raise the limit of the route";
+    case Errc::kBadVersion: return "speak HTTP/1.1";
+    default: return "send a request that conforms to RFC 9112";
+  }
+}
+
+}  // namespace
+
+Downstream::Downstream(Core& core, std::unique_ptr<Stream> stream, Accepted accepted)
+    : core_(core), stream_(std::move(stream)), accepted_(std::move(accepted)), parser_(core.settings.request_limits),
+      timer_(*this), trusted_(accepted_.trusted != nullptr && accepted_.trusted->trusts(accepted_.client)) {
+  stream_->set_sink(this);
+  ++core_.counters.connections;
+  ++core_.counters.open_connections;
+  arm_timer();
+}
+
+Downstream::~Downstream() { --core_.counters.open_connections; }
+
+// Between requests the keep-alive time-out runs, inside a head the head time-out; an exchange has timers of its own.
+void Downstream::arm_timer() {
+  if (exchange_ != nullptr || phase_ != Phase::kServing) {
+    if (phase_ != Phase::kLingering) core_.wheel.disarm(timer_);
+    in_head_ = false;
+    return;
+  }
+  const bool in_head = parser_.in_message();
+  if (in_head && in_head_) return;  // the clock of a slow head is not set back by each byte
+  in_head_ = in_head;
+  core_.wheel.arm(timer_, core_.now + (in_head ? core_.settings.head_timeout : core_.settings.keep_alive_timeout));
+}
+
+bool Downstream::send(std::span<const Bytes> pieces) {
+  if (phase_ == Phase::kClosed) return true;
+  for (const Bytes piece : pieces) core_.counters.bytes_out += piece.size();
+  outlet_.send(*stream_, pieces);
+  return outlet_.empty();
+}
+
+void Downstream::update_reading() {
+  if (phase_ == Phase::kClosed) return;
+  const bool wanted = pending_.empty() && (exchange_ == nullptr || exchange_->wants_request());
+  if (wanted == reading_) return;
+  reading_ = wanted;
+  wanted ? stream_->resume_reading() : stream_->pause_reading();
+}
+
+void Downstream::on_data(Bytes bytes) {
+  Core::Event event(core_);
+  core_.counters.bytes_in += bytes.size();
+  switch (phase_) {
+    case Phase::kServing: consume(bytes); break;
+    case Phase::kTunnel: exchange_->tunnel_from_client(bytes); break;
+    case Phase::kLingering:
+    case Phase::kClosed: return;
+  }
+  update_reading();
+}
+
+void Downstream::consume(Bytes bytes) {
+  consuming_ = true;
+  while (!bytes.empty() && phase_ == Phase::kServing) {
+    // The next request waits for the end of this exchange and for its response to have left.
+    if ((exchange_ != nullptr && exchange_->request_complete()) || !outlet_.empty()) {
+      pending_ += http1::text_of(bytes);
+      break;
+    }
+    auto consumed = parser_.feed(bytes, *this);
+    if (!consumed) {
+      refuse(consumed.error());
+      break;
+    }
+    bytes = bytes.subspan(*consumed);
+    if (exchange_ != nullptr) exchange_->request_gathered();
+  }
+  consuming_ = false;
+  arm_timer();
+}
+
+void Downstream::consume_pending() {
+  if (consuming_ || phase_ != Phase::kServing || exchange_ != nullptr || !outlet_.empty()) return;
+  if (!pending_.empty()) {
+    work_.swap(pending_);
+    pending_.clear();
+    consume(http1::bytes_of(work_));
+  }
+  // A client that has said all and got all its answers.
+  if (client_done_ && exchange_ == nullptr && pending_.empty() && phase_ == Phase::kServing) close();
+}
+
+http1::Flow Downstream::on_head(const http1::RequestHead& head) {
+  exchange_ = &core_.new_exchange();
+  core_.wheel.disarm(timer_);
+  exchange_->begin(*this, head);
+  return http1::Flow::kContinue;
+}
+
+void Downstream::on_body(Bytes bytes) { exchange_->request_body(bytes); }
+void Downstream::on_end(std::span<const http1::Header> trailers) { exchange_->request_end(trailers); }
+
+// One clear status, then the end of the connection: behind a malformed message no byte can be trusted.
+void Downstream::refuse(const Error& error) {
+  ++core_.counters.requests_malformed;
+  if (exchange_ != nullptr) {
+    exchange_->request_broken(error);
+    return;
+  }
+  LocalReply reply;
+  reply.status = status_of(error.code);
+  reply.code = name_of(error.code);
+  reply.message = error.detail;
+  reply.hint = hint_of(error.code);
+  reply.outcome = name_of(Outcome::kNotSent);
+  ResponseFacts facts;
+  facts.keep_alive = false;
+  std::string text;
+  append_reply(text, reply, facts, http1::Method::kGet);
+  const Bytes piece = http1::bytes_of(text);
+  ++core_.counters.requests;
+  ++(reply.status < 500 ? core_.counters.responses_4xx : core_.counters.responses_5xx);
+  send(std::span<const Bytes>(&piece, 1));
+  linger();
+}
+
+void Downstream::exchange_over(Next next) {
+  exchange_ = nullptr;
+  if (phase_ == Phase::kClosed) return;
+  switch (next) {
+    case Next::kReset:
+      stream_->reset();
+      phase_ = Phase::kClosed;
+      core_.bury(*this);
+      return;
+    case Next::kClose: linger(); return;
+    case Next::kRequest: break;
+  }
+  if (core_.draining) {
+    linger();
+    return;
+  }
+  arm_timer();
+  consume_pending();
+  update_reading();
+}
+
+void Downstream::linger() {
+  phase_ = Phase::kLingering;
+  pending_.clear();
+  if (client_done_ && outlet_.empty()) {
+    close();
+    return;
+  }
+  if (outlet_.empty()) stream_->shutdown();
+  if (!reading_) stream_->resume_reading();
+  reading_ = true;
+  // A slow reader gets the time of an idle one to take its answer; then a moment to see the end.
+  core_.wheel.arm(timer_, core_.now + (outlet_.empty() ? kLinger : core_.settings.keep_alive_timeout));
+}
+
+void Downstream::close() {
+  phase_ = Phase::kClosed;
+  stream_->close();
+  core_.bury(*this);
+}
+
+void Downstream::start_tunnel() {
+  phase_ = Phase::kTunnel;
+  core_.wheel.disarm(timer_);
+  if (pending_.empty()) return;
+  work_.swap(pending_);
+  pending_.clear();
+  exchange_->tunnel_from_client(http1::bytes_of(work_));
+}
+
+void Downstream::drain() {
+  if (phase_ == Phase::kServing && exchange_ == nullptr && !parser_.in_message() && outlet_.empty()) close();
+}
+
+void Downstream::abort() {
+  if (phase_ == Phase::kClosed) return;
+  if (exchange_ != nullptr) exchange_->client_gone();
+  exchange_ = nullptr;
+  stream_->reset();
+  phase_ = Phase::kClosed;
+  core_.bury(*this);
+}
+
+void Downstream::on_eof() {
+  Core::Event event(core_);
+  client_done_ = true;
+  if (phase_ == Phase::kTunnel) {
+    exchange_->tunnel_client_eof();
+    return;
+  }
+  // Inside a message, idle, or with a request that nobody has sent on: there is nobody left to answer.
+  // With a complete request at an instance the answer is still worth its way.
+  if (phase_ == Phase::kServing && exchange_ != nullptr && exchange_->request_complete() && exchange_->at_endpoint()) return;
+  if (exchange_ != nullptr) {
+    exchange_->client_gone();
+    exchange_ = nullptr;
+  }
+  if (phase_ == Phase::kServing && !outlet_.empty()) {
+    linger();
+    return;
+  }
+  if (phase_ != Phase::kClosed && outlet_.empty()) close();
+}
+
+void Downstream::on_writable() {
+  Core::Event event(core_);
+  if (phase_ == Phase::kClosed) return;
+  outlet_.flush(*stream_);
+  if (!outlet_.empty()) return;
+  if (phase_ == Phase::kLingering) {
+    if (client_done_) {
+      close();
+    } else {
+      stream_->shutdown();
+      core_.wheel.arm(timer_, core_.now + kLinger);
+    }
+    return;
+  }
+  if (exchange_ != nullptr) {
+    exchange_->client_writable();
+    return;
+  }
+  consume_pending();
+  update_reading();
+}
+
+void Downstream::on_closed(StreamEnd) {
+  Core::Event event(core_);
+  if (phase_ == Phase::kClosed) return;
+  phase_ = Phase::kClosed;
+  if (exchange_ != nullptr) exchange_->client_gone();
+  exchange_ = nullptr;
+  core_.bury(*this);
+}
+
+void Downstream::on_deadline(Timer&, TimePoint) {
+  if (phase_ == Phase::kLingering) {
+    // It had its time to read; what is unsent now stays unsent.
+    phase_ = Phase::kClosed;
+    outlet_.empty() ? stream_->close() : stream_->reset();
+    core_.bury(*this);
+    return;
+  }
+  if (phase_ != Phase::kServing || exchange_ != nullptr) return;
+  if (!parser_.in_message()) {
+    if (outlet_.empty()) {
+      close();
+    } else {
+      abort();  // it does not even take the answer to its last request
+    }
+    return;
+  }
+  LocalReply reply;
+  reply.status = 408;
+  reply.code = "head_timeout";
+  reply.message = "the request head did not arrive in time";
+  reply.hint = "send the whole head at once";
+  reply.outcome = name_of(Outcome::kNotSent);
+  ResponseFacts facts;
+  facts.keep_alive = false;
+  std::string text;
+  append_reply(text, reply, facts, http1::Method::kGet);
+  const Bytes piece = http1::bytes_of(text);
+  ++core_.counters.responses_4xx;
+  send(std::span<const Bytes>(&piece, 1));
+  linger();
+}
+
+}  // namespace proxy

@@ -1,0 +1,522 @@
+#include "proxy/exchange.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "proxy/http1/writer.h"
+
+namespace proxy {
+
+using http1::bytes_of;
+
+namespace {
+
+// 128 random bits as text, for requests that come without an id.
+struct MadeId {
+  explicit MadeId(const Chance& chance) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    for (std::size_t i = 0; i < text.size(); i += 8) {
+      auto word = chance(std::uint64_t{1} << 32);
+      for (std::size_t j = 0; j < 8; ++j, word >>= 4) text[i + j] = kDigits[word & 15];
+    }
+  }
+  std::array<char, 32> text;
+};
+
+}  // namespace
+
+Exchange::Exchange(Core& core) : core_(core), timer_(*this) {}
+
+void Exchange::recycle() {
+  assert(up_ == nullptr && !in_flight_ && !local_order_ && !endpoint_link.linked() && !service_link.linked());
+  down_ = nullptr;
+  use_ = nullptr;
+  route_ = nullptr;
+  service_ = nullptr;
+  pool_ = nullptr;
+  upgrade_ = expect_continue_ = request_complete_ = false;
+  for (std::string* text : {&head_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
+  common_bytes_ = kept_sent_ = 0;
+  replayable_ = true;
+  head_sent_ = false;
+  body_.clear();
+  response_body_.clear();
+  request_body_bytes_ = response_body_bytes_ = held_bytes_ = 0;
+  phase_ = Phase::kNew;
+  endpoint_ = nullptr;
+  tried_.clear();
+  attempt_count_ = 0;
+  order_counted_ = false;
+  epoch_ = Epoch{};
+  dispatch_pause_ = Milliseconds{0};
+  retry_at_ = TimePoint::max();
+  alone_ = false;
+  last_end_ = AttemptEnd::kConnectFailed;
+  last_code_ = last_message_ = {};
+  held_since_ = hold_deadline_ = sent_at_ = TimePoint{};
+  held_time_ = first_byte_ = std::chrono::nanoseconds{0};
+  client_framing_ = http1::Framing::kNone;
+  status_ = 0;
+  response_begun_ = response_complete_ = upstream_keep_alive_ = refused_ = switched_ = false;
+  keep_client_ = true;
+  client_eof_ = upstream_eof_ = false;
+  reason_ = {};
+  outcome_ = Outcome::kNotSent;
+  early_ = LocalReply{};
+}
+
+// ---- the request comes in ----
+
+void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
+  down_ = &down;
+  started_ = progress_ = core_.now;
+  ++core_.counters.requests;
+  ++core_.counters.open_exchanges;
+  core_.budget.on_request();
+  method_ = head.method;
+  client_minor_ = head.minor;
+  request_framing_ = head.framing;
+  client_keep_alive_ = head.keep_alive;
+  upgrade_ = head.upgrade;
+  expect_continue_ = head.expect_continue;
+  const MadeId made(core_.chance);
+  const Accepted& accepted = down.accepted();
+  id_ = append_request_head(head_, head, {accepted.kind, accepted.scheme, accepted.client, down.trusted()},
+                            {made.text.data(), made.text.size()});
+  common_bytes_ = head_.size();
+  method_bytes_ = head.method_text.size();
+  target_bytes_ = head.path.size() + (head.target.find('?') == std::string_view::npos ? 0 : head.query.size() + 1);
+  if (method_ == http1::Method::kConnect || method_ == http1::Method::kTrace) {
+    early_.status = status_of(Errc::kMethodRefused);
+    early_.code = name_of(Errc::kMethodRefused);
+    early_.message = "CONNECT and TRACE are not served here";
+    return;
+  }
+  const auto path = canonical_path(head.path, early_text_);
+  if (!path) {
+    early_.status = status_of(path.error().code);
+    early_.code = name_of(path.error().code);
+    early_.message = "the path holds a broken escape or leads above the root";
+    keep_client_ = false;
+    return;
+  }
+  const RouteMatch match = core_.table == nullptr ? RouteMatch{} : core_.table->table->find(method_, head.host, *path);
+  if (match.route == nullptr) {
+    answer_unroutable(match);
+    return;
+  }
+  use_ = core_.table;
+  ++use_->users;
+  route_ = match.route;
+  const auto index = static_cast<std::size_t>(route_ - use_->table->routes().data());
+  service_ = use_->services[index];
+  pool_ = use_->pools[index];
+  down.set_body_limit(route_->body_bytes_max);
+}
+
+void Exchange::answer_unroutable(const RouteMatch& match) {
+  if (!match.path_known) {
+    early_.status = 404;
+    early_.code = "no_route";
+    early_.message = "no route of this agent takes that path";
+    early_.hint = "see the routes section of the settings";
+    return;
+  }
+  early_text_.clear();
+  for (int i = 0; i < static_cast<int>(http1::Method::kTrace); ++i) {
+    const auto method = static_cast<http1::Method>(i);
+    if (!match.allowed.has(method)) continue;
+    if (!early_text_.empty()) early_text_ += ", ";
+    early_text_ += http1::name_of(method);
+  }
+  early_.status = 405;
+  early_.code = "method_not_allowed";
+  early_.message = "the path has a route, but not for this method";
+  early_.allow = early_text_;
+}
+
+void Exchange::request_body(Bytes bytes) {
+  request_body_bytes_ += bytes.size();
+  body_.add(bytes);
+}
+
+void Exchange::request_end(std::span<const http1::Header> trailers) {
+  request_complete_ = true;
+  if (request_framing_ == http1::Framing::kChunked) http1::append_last_chunk(tail_, trailers);
+}
+
+void Exchange::request_gathered() {
+  note_progress();
+  if (early_.status != 0) {
+    body_.clear();
+    send_reply(early_);
+    return;
+  }
+  if (phase_ == Phase::kNew) {
+    keep_request();
+    dispatch();
+    return;
+  }
+  const bool connected = up_ != nullptr && up_->connected();
+  if (connected && phase_ != Phase::kHeld) {
+    write_request();
+  } else {
+    keep_request();
+  }
+  if (phase_ != Phase::kOver) down_->update_reading();
+}
+
+bool Exchange::wants_request() const {
+  if (phase_ == Phase::kTunnel) return up_ != nullptr && up_->drained();
+  if (request_complete_) return true;  // to see the client leave; what it sends is pending
+  if (phase_ == Phase::kWaiting || phase_ == Phase::kResponding) return up_->drained();
+  return kept_.size() < core_.settings.replay_bytes_max;
+}
+
+void Exchange::request_broken(const Error& error) {
+  body_.clear();
+  keep_client_ = false;
+  if (response_begun_) {
+    drop_attempt(true);
+    outcome_ = Outcome::kUnknown;
+    finish(Downstream::Next::kReset);
+    return;
+  }
+  const Outcome outcome = may_have_arrived(end_now()) ? Outcome::kUnknown : Outcome::kNotSent;
+  drop_attempt(true);
+  reply(status_of(error.code), name_of(error.code), error.detail, "send a body that conforms to RFC 9112", outcome);
+}
+
+// ---- where it goes ----
+
+void Exchange::dispatch() {
+  assert(phase_ == Phase::kNew);
+  if (down_->accepted().kind == ListenerKind::kPeer) {
+    dispatch_from_peer();
+  } else if (route_->kind == PoolKind::kPrimary) {
+    dispatch_primary();
+  } else {
+    dispatch_all();
+  }
+}
+
+void Exchange::dispatch_primary() {
+  const PrimaryView& view = service_->view;
+  const bool local = view.holder == PrimaryView::Holder::kLocal;
+  const bool ready = view.holder != PrimaryView::Holder::kNone && view.accepts_new &&
+                     (!local || view.lease->valid_at(core_.host.now())) && core_.has_room(*service_->endpoint);
+  if (ready) {
+    attempt(*service_->endpoint, local ? view.lease.get() : nullptr);
+  } else {
+    hold();
+  }
+}
+
+void Exchange::dispatch_all() {
+  EndpointState* endpoint = core_.pick(*pool_, tried_);
+  if (endpoint == nullptr) {
+    if (attempt_count_ > 0) {
+      give_up(last_end_, last_code_, last_message_);
+    } else {
+      reply(503, "no_endpoint", "no healthy endpoint can take this request", "look at the upstreams of this agent",
+            Outcome::kNotSent, Milliseconds{1000});
+    }
+    return;
+  }
+  attempt(*endpoint, nullptr);
+}
+
+// Rule R4: the local instance or nobody.
+void Exchange::dispatch_from_peer() {
+  if (route_->kind == PoolKind::kAll) {
+    EndpointState* endpoint = core_.local_of(*pool_);
+    if (endpoint == nullptr || attempt_count_ > 0) {
+      refuse_to_peer("no-instance");
+      return;
+    }
+    attempt(*endpoint, nullptr);
+    return;
+  }
+  const PrimaryView& view = service_->view;
+  if (view.holder != PrimaryView::Holder::kLocal || !view.lease->valid_at(core_.host.now())) {
+    refuse_to_peer("not-primary");
+  } else if (!view.accepts_new || core_.draining) {
+    refuse_to_peer("yielding");
+  } else if (attempt_count_ > 0 || !core_.has_room(*service_->endpoint)) {
+    refuse_to_peer("no-instance");
+  } else {
+    attempt(*service_->endpoint, view.lease.get());
+  }
+}
+
+void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
+  ++attempt_count_;
+  endpoint_ = &endpoint;
+  ++endpoint.in_flight;
+  ++endpoint.request_count;
+  in_flight_ = true;
+  endpoint.attempts.push_back(endpoint_link);
+  if (is_order()) {
+    epoch_ = service_->view.epoch;
+    service_->active.push_back(service_link);
+    local_order_ = lease != nullptr;
+    if (local_order_) ++service_->local_orders;
+  }
+  head_.resize(common_bytes_);
+  const bool is_primary = service_ != nullptr && service_->view.holder == PrimaryView::Holder::kLocal;
+  append_attempt_head(head_, {endpoint.endpoint.kind, core_.settings.node, is_primary,
+                              service_ == nullptr ? Epoch{} : service_->view.epoch});
+  head_sent_ = false;
+  kept_sent_ = 0;
+  sent_at_ = TimePoint{};
+  order_counted_ = alone_ = false;
+  const bool careful = is_order() || !http1::is_safe(method_);
+  up_ = take_idle(core_, endpoint, careful ? core_.settings.reuse_unsafe_max : core_.settings.upstream_idle_timeout);
+  if (up_ == nullptr) {
+    up_ = std::make_unique<Connection>(core_, endpoint);
+    up_->guard(lease);
+    phase_ = Phase::kConnecting;
+    up_->open(*this, core_.now + route_->timeouts.connect);
+    arm_timer();
+    return;
+  }
+  up_->reuse(*this);
+  up_->guard(lease);
+  up_->expect(method_);
+  phase_ = Phase::kWaiting;
+  write_request();
+}
+
+void Exchange::hold() {
+  const Milliseconds hold_time = route_->hold;
+  phase_ = Phase::kHeld;
+  if (held_since_ == TimePoint{}) {
+    ++core_.counters.held;
+    hold_deadline_ = core_.now + hold_time;
+  }
+  held_since_ = core_.now;
+  held_bytes_ = head_.size() + kept_.size();
+  ServiceState& service = *service_;
+  const bool room = service.held_count < core_.settings.hold_count_max &&
+                    service.held_bytes + held_bytes_ <= core_.settings.hold_bytes_max;
+  if (!room || hold_deadline_ <= core_.now || core_.draining) {
+    phase_ = Phase::kNew;
+    if (!room) ++core_.counters.held_refused;
+    reply(503, room ? "no_primary" : "hold_queue_full", room ? "the service has no primary at the moment"
+          : "too many requests wait for a primary", "try again with the same order key", Outcome::kNotSent,
+          Milliseconds{1000});
+    return;
+  }
+  service.held.push_back(service_link);
+  ++service.held_count;
+  service.held_bytes += held_bytes_;
+  ++core_.counters.held_now;
+  core_.counters.held_bytes_now += held_bytes_;
+  // The view may be ahead of the holder, or behind it: ask again, soon at first.
+  const bool known = service.view.holder != PrimaryView::Holder::kNone;
+  const Settings& settings = core_.settings;
+  dispatch_pause_ = std::clamp(dispatch_pause_ * 2, settings.dispatch_retry_min, settings.dispatch_retry_max);
+  retry_at_ = known ? core_.now + dispatch_pause_ : TimePoint::max();
+  arm_timer();
+}
+
+void Exchange::leave_hold() {
+  assert(phase_ == Phase::kHeld);
+  service_link.unlink();
+  --service_->held_count;
+  service_->held_bytes -= held_bytes_;
+  --core_.counters.held_now;
+  core_.counters.held_bytes_now -= held_bytes_;
+  held_bytes_ = 0;
+  held_time_ += core_.now - held_since_;
+  phase_ = Phase::kNew;
+}
+
+void Exchange::dispatch_held() {
+  leave_hold();
+  dispatch();
+  if (phase_ != Phase::kOver && down_ != nullptr) down_->update_reading();
+}
+
+// ---- what is sent ----
+
+// Moves the gathered body into kept_, framed as it will go upstream.
+void Exchange::keep_request() {
+  if (request_framing_ == http1::Framing::kChunked && !body_.empty()) http1::append_chunk_size(kept_, body_.size());
+  for (const Bytes piece : body_.pieces()) kept_ += http1::text_of(piece);
+  if (request_framing_ == http1::Framing::kChunked && !body_.empty()) kept_ += "\r\n";
+  body_.clear();
+  kept_ += tail_;
+  tail_.clear();
+  if (phase_ == Phase::kHeld) {
+    const std::uint64_t grown = head_.size() + kept_.size() - held_bytes_;
+    held_bytes_ += grown;
+    service_->held_bytes += grown;
+    core_.counters.held_bytes_now += grown;
+  }
+}
+
+// Sends head, what is kept and what was gathered, with one call. Small bodies are kept for another attempt; a body that
+// outgrows replay_bytes_max is passed through without a copy, and the request can no longer be repeated.
+void Exchange::write_request() {
+  if (replayable_ && kept_.size() + body_.size() + tail_.size() <= core_.settings.replay_bytes_max) {
+    keep_request();
+  } else if (!body_.empty() || !tail_.empty()) {
+    replayable_ = false;
+  }
+  std::array<Bytes, Gather::kPiecesMax + 6> out;
+  std::size_t count = 0;
+  const auto add = [&](std::string_view text) {
+    if (!text.empty()) out[count++] = bytes_of(text);
+  };
+  if (!head_sent_) add(head_);
+  add(std::string_view(kept_).substr(kept_sent_));
+  framing_.clear();
+  const bool chunked = request_framing_ == http1::Framing::kChunked && !body_.empty();
+  if (chunked) http1::append_chunk_size(framing_, body_.size());
+  add(framing_);
+  for (const Bytes piece : body_.pieces()) out[count++] = piece;
+  if (chunked) add("\r\n");
+  add(tail_);
+  if (count == 0) return;
+  const SendResult result = up_->send({out.data(), count});
+  if (result == SendResult::kLeaseOver) {
+    // What was gathered has not been kept if it is too large; then nothing can be repeated, and replayable_ says so.
+    body_.clear();
+    tail_.clear();
+    lease_lost();
+    return;
+  }
+  head_sent_ = true;
+  kept_sent_ = kept_.size();
+  body_.clear();
+  tail_.clear();
+  if (!replayable_) {
+    kept_.clear();
+    kept_sent_ = 0;
+  }
+  if (local_order_ && !order_counted_ && up_->sent_bytes() > 0) {
+    order_counted_ = true;
+    ++core_.counters.orders_sent;
+  }
+  if (request_complete_ && sent_at_ == TimePoint{}) sent_at_ = core_.now;
+  arm_timer();
+}
+
+void Exchange::upstream_connected() {
+  if (phase_ != Phase::kConnecting) return;
+  phase_ = Phase::kWaiting;
+  up_->expect(method_);
+  note_progress();
+  write_request();
+  if (phase_ != Phase::kOver && down_ != nullptr) down_->update_reading();
+}
+
+void Exchange::upstream_writable() {
+  note_progress();
+  if (phase_ == Phase::kTunnel && client_eof_ && up_->drained()) up_->shutdown();
+  if (down_ != nullptr) down_->update_reading();
+}
+
+// ---- time ----
+
+void Exchange::note_progress() {
+  progress_ = core_.now;
+  arm_timer();
+}
+
+void Exchange::arm_timer() {
+  if (route_ == nullptr || phase_ == Phase::kOver) return;
+  const RouteTimeouts& limits = route_->timeouts;
+  const auto after = [](TimePoint start, Milliseconds limit) {
+    return limit > Milliseconds::zero() ? start + limit : TimePoint::max();
+  };
+  TimePoint deadline = TimePoint::max();
+  switch (phase_) {
+    case Phase::kHeld: deadline = std::min(hold_deadline_, retry_at_); break;
+    case Phase::kWaiting:
+      if (request_complete_ && up_->drained()) {
+        const bool elsewhere = route_->kind == PoolKind::kAll && route_->retry && http1::is_safe(method_) &&
+                               attempt_count_ < core_.settings.attempts_max && limits.read_try > Milliseconds::zero() &&
+                               down_->accepted().kind == ListenerKind::kDownstream && !alone_;
+        const TimePoint start = std::max(sent_at_, progress_);
+        deadline = after(start, limits.first_byte);
+        if (elsewhere) deadline = std::min(deadline, start + limits.read_try);
+        break;
+      }
+      [[fallthrough]];
+    case Phase::kResponding:
+    case Phase::kTunnel: deadline = after(progress_, limits.idle); break;
+    case Phase::kNew:
+    case Phase::kConnecting:  // the connection has a timer of its own
+    case Phase::kOver: break;
+  }
+  if (phase_ != Phase::kTunnel) deadline = std::min(deadline, after(started_, limits.total));
+  core_.wheel.arm(timer_, deadline);
+}
+
+// Either the patience of one try is over, and somebody else may be quicker; or that of the route.
+void Exchange::first_byte_late(TimePoint now) {
+  const Milliseconds limit = route_->timeouts.first_byte;
+  const bool final = limit > Milliseconds::zero() && std::max(sent_at_, progress_) + limit <= now;
+  if (!final && !can_go_elsewhere()) {
+    alone_ = true;
+    arm_timer();
+    return;
+  }
+  ++core_.counters.first_byte_timeouts;
+  core_.host.on_trouble(endpoint_->endpoint, Trouble::kTimedOut);
+  if (final) {
+    give_up(AttemptEnd::kFirstByteLate, "first_byte_timeout", "the instance did not begin to answer in time");
+  } else {
+    attempt_failed(AttemptEnd::kFirstByteLate, "first_byte_timeout", "the instance did not begin to answer in time");
+  }
+}
+
+void Exchange::on_deadline(Timer&, TimePoint now) {
+  const auto passed = [&](TimePoint start, Milliseconds limit) {
+    return limit > Milliseconds::zero() && start + limit <= now;
+  };
+  const RouteTimeouts& limits = route_->timeouts;
+  if (phase_ == Phase::kHeld) {
+    if (now < hold_deadline_ && !passed(started_, limits.total)) {
+      dispatch_held();
+      return;
+    }
+    leave_hold();
+    ++core_.counters.held_expired;
+    reply(503, "no_primary", "no primary could take this request in time", "try again with the same order key",
+          Outcome::kNotSent, Milliseconds{1000});
+    return;
+  }
+  if (phase_ == Phase::kTunnel) {
+    ++core_.counters.idle_timeouts;
+    reason_ = "idle_timeout";
+    outcome_ = Outcome::kTunnelled;
+    drop_attempt(false);
+    finish(Downstream::Next::kClose);
+    return;
+  }
+  if (passed(started_, limits.total)) {
+    ++core_.counters.total_timeouts;
+    give_up(end_now(), "total_timeout", "the whole exchange took too long");
+    return;
+  }
+  if (phase_ == Phase::kWaiting && request_complete_ && up_->drained()) {
+    first_byte_late(now);
+    return;
+  }
+  ++core_.counters.idle_timeouts;
+  const bool client_stalls = phase_ == Phase::kWaiting && !request_complete_ && up_->drained();
+  if (client_stalls && !response_begun_) {
+    const Outcome outcome = may_have_arrived(end_now()) ? Outcome::kUnknown : Outcome::kNotSent;
+    drop_attempt(true);
+    keep_client_ = false;
+    reply(408, "body_timeout", "the request body did not arrive in time", "send the body without long pauses", outcome);
+    return;
+  }
+  give_up(end_now(), "idle_timeout", "the exchange stood still for too long");
+}
+
+}  // namespace proxy

@@ -1,0 +1,178 @@
+#pragma once
+/// One request and its response: where it goes, what may be sent when, and its one ending. Private to the library.
+///
+/// Phases: kNew -> (kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
+/// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts, endings) and
+/// exchange_response.cc (response, tunnel).
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/connection_pool.h"
+#include "proxy/core.h"
+#include "proxy/downstream.h"
+#include "proxy/forwarding.h"
+#include "proxy/http1/codec.h"
+#include "proxy/outlet.h"
+
+namespace proxy {
+
+/// Recycled: Core keeps ended ones with their buffers, so that a request allocates nothing in the steady state.
+class Exchange final : public http1::ResponseSink, public Timer::Owner {
+ public:
+  explicit Exchange(Core& core);
+  void recycle();   ///< as new, buffers kept
+
+  // From the downstream connection.
+  /// Takes in the head. Nothing is sent before request_gathered().
+  void begin(Downstream& down, const http1::RequestHead& head);
+  void request_body(Bytes bytes);   ///< valid until request_gathered() returns
+  void request_end(std::span<const http1::Header> trailers);
+  /// All that one read has brought is here: dispatch, or send on. The exchange may be over afterwards.
+  void request_gathered();
+  void request_broken(const Error& error);  ///< the body is malformed or too large; ends the exchange
+  void client_gone();                       ///< ends the exchange without an answer
+  void client_writable();
+  void tunnel_from_client(Bytes bytes);
+  void tunnel_client_eof();
+  [[nodiscard]] bool request_complete() const { return request_complete_; }
+  [[nodiscard]] bool wants_request() const;   ///< has room for more of the request's bytes
+  [[nodiscard]] bool at_endpoint() const { return phase_ >= Phase::kWaiting && phase_ <= Phase::kTunnel; }
+
+  // From the upstream connection.
+  void upstream_connected();
+  void upstream_data(http1::ResponseParser& parser, Bytes bytes);
+  void upstream_eof(http1::ResponseParser& parser);
+  void upstream_writable();
+  void upstream_closed(StreamEnd end);
+  void lease_lost();
+  http1::Flow on_head(const http1::ResponseHead& head) override;
+  void on_body(Bytes bytes) override;
+  void on_end(std::span<const http1::Header> trailers) override;
+
+  // From the core.
+  void holder_changed();            ///< the view of the attempt is no longer true
+  void endpoint_unfit();            ///< its endpoint has turned critical, was ejected or has gone
+  void dispatch_held();             ///< a primary is there, or may be
+  void on_deadline(Timer& timer, TimePoint now) override;
+  void drain_deadline();            ///< held and tunnelled ones end now
+  /// Marks the endpoints that this exchange may still look at.
+  template <class Set>
+  void collect_endpoints(Set& set) const {
+    if (endpoint_ != nullptr) set.insert(endpoint_);
+    set.insert(tried_.begin(), tried_.end());
+  }
+  [[nodiscard]] bool over() const { return phase_ == Phase::kOver; }
+
+  Link endpoint_link{this};         ///< in EndpointState::attempts
+  Link service_link{this};          ///< in ServiceState::active or ServiceState::held
+
+ private:
+  enum class Phase : std::uint8_t { kNew, kHeld, kConnecting, kWaiting, kResponding, kTunnel, kOver };
+
+  // Where it goes.
+  void answer_unroutable(const RouteMatch& match);
+  void dispatch();
+  void dispatch_primary();
+  void dispatch_all();
+  void dispatch_from_peer();
+  void attempt(EndpointState& endpoint, const LeaseView* lease);
+  void hold();
+  void leave_hold();
+  // What is sent.
+  void write_request();
+  void keep_request();
+  void note_progress();
+  void arm_timer();
+  void first_byte_late(TimePoint now);
+  [[nodiscard]] bool can_go_elsewhere();
+  // How an attempt ends.
+  void attempt_failed(AttemptEnd end, std::string_view code, std::string_view message);
+  std::unique_ptr<Connection> detach_attempt();
+  void drop_attempt(bool with_reset);
+  [[nodiscard]] AttemptEnd end_now() const;
+  void give_up(AttemptEnd end, std::string_view code, std::string_view message);
+  // How the exchange ends.
+  void refuse_to_peer(std::string_view reason);
+  void reply(int status, std::string_view code, std::string_view message, std::string_view hint,
+             Outcome outcome, Milliseconds retry_after = Milliseconds{0});
+  void send_reply(const LocalReply& reply);
+  void finish(Downstream::Next next);
+  void finish_without_client();
+  void leave_everything();
+  void end_under_lease(std::string_view code, std::string_view message);
+  void record();
+  [[nodiscard]] bool keeps_client() const;
+  [[nodiscard]] std::string_view request_id() const;
+  [[nodiscard]] bool is_order() const { return service_ != nullptr && route_->kind == PoolKind::kPrimary; }
+  // Response.
+  void response_gathered();
+  void write_response();
+  void finish_response();
+  void peer_refused();
+  void start_tunnel();
+  void count_response(int status);
+  void response_broken(const Error& error);
+
+  Core& core_;
+  Downstream* down_ = nullptr;
+  Timer timer_;
+  // The request.
+  TableUse* use_ = nullptr;
+  const Route* route_ = nullptr;
+  ServiceState* service_ = nullptr;   ///< of the route; null = it names none
+  PoolState* pool_ = nullptr;
+  http1::Method method_ = http1::Method::kGet;
+  std::uint8_t client_minor_ = 1;
+  http1::Framing request_framing_ = http1::Framing::kNone;
+  bool client_keep_alive_ = true, upgrade_ = false, expect_continue_ = false, request_complete_ = false;
+  std::size_t method_bytes_ = 0;      ///< where the target begins in head_ is one behind
+  std::size_t target_bytes_ = 0;
+  RequestIdPlace id_;
+  std::string head_;                  ///< upstream head: the common part, then that of the attempt
+  std::size_t common_bytes_ = 0;
+  std::string kept_;                  ///< framed body so far, as long as it may be needed again
+  std::size_t kept_sent_ = 0;         ///< of kept_, given to the present attempt
+  bool replayable_ = true;            ///< kept_ is the whole body so far
+  bool head_sent_ = false;            ///< given to the present attempt
+  Gather body_;                       ///< of the present read
+  std::string framing_;               ///< chunk size before body_
+  std::string tail_;                  ///< last chunk and trailers
+  std::uint64_t request_body_bytes_ = 0;
+  // The attempt.
+  Phase phase_ = Phase::kNew;
+  std::unique_ptr<Connection> up_;
+  EndpointState* endpoint_ = nullptr; ///< of the present or the last attempt
+  std::vector<EndpointState*> tried_; ///< endpoints of failed attempts; cleared for each request
+  std::uint32_t attempt_count_ = 0;
+  AttemptEnd last_end_ = AttemptEnd::kConnectFailed;       ///< the worst of the failed attempts: one that may have arrived
+  std::string_view last_code_, last_message_;              ///< literals: of the last one
+  bool in_flight_ = false;            ///< counted at endpoint_
+  bool local_order_ = false;          ///< counted at service_
+  bool order_counted_ = false;
+  bool alone_ = false;                ///< nobody else could do better than the present attempt
+  Epoch epoch_{};
+  Milliseconds dispatch_pause_{0};
+  TimePoint started_{}, held_since_{}, hold_deadline_{}, retry_at_ = TimePoint::max(), progress_{}, sent_at_{};
+  std::chrono::nanoseconds held_time_{0}, first_byte_{0};
+  std::uint64_t held_bytes_ = 0;
+  // The response.
+  std::string response_;              ///< heads to be sent
+  Gather response_body_;
+  std::string response_framing_, response_tail_;
+  http1::Framing client_framing_ = http1::Framing::kNone;
+  int status_ = 0;                    ///< of the final head
+  std::uint64_t response_body_bytes_ = 0;
+  bool response_begun_ = false;       ///< a final head is on its way to the client
+  bool response_complete_ = false, upstream_keep_alive_ = false, keep_client_ = true, refused_ = false, switched_ = false;
+  bool client_eof_ = false, upstream_eof_ = false;
+  std::string_view reason_;           ///< literal: code of our own answer
+  Outcome outcome_ = Outcome::kNotSent;
+  LocalReply early_;                  ///< answer that waits for request_gathered(); status 0 = none
+  std::string early_text_;            ///< what early_ refers to
+};
+
+}  // namespace proxy

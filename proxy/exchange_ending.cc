@@ -1,0 +1,309 @@
+// How attempts fail and exchanges end.
+#include <cassert>
+
+#include "proxy/exchange.h"
+#include "proxy/http1/writer.h"
+
+namespace proxy {
+namespace {
+
+// Whether a failure says something about the endpoint.
+bool blames_endpoint(AttemptEnd end, bool reused) {
+  switch (end) {
+    case AttemptEnd::kConnectFailed:
+    case AttemptEnd::kFirstByteLate:
+    case AttemptEnd::kResponseBroken: return true;
+    // A server may close an idle connection at the moment at which we use it.
+    case AttemptEnd::kClosedEarly: return !reused;
+    case AttemptEnd::kNotWritten:
+    case AttemptEnd::kRefusedByPeer:
+    case AttemptEnd::kEndpointGone: return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+AttemptEnd Exchange::end_now() const {
+  if (response_begun_) return AttemptEnd::kResponseBroken;
+  if (up_ == nullptr || phase_ == Phase::kConnecting) return AttemptEnd::kConnectFailed;
+  return up_->sent_bytes() == 0 ? AttemptEnd::kNotWritten : AttemptEnd::kClosedEarly;
+}
+
+std::unique_ptr<Connection> Exchange::detach_attempt() {
+  if (in_flight_) {
+    in_flight_ = false;
+    --endpoint_->in_flight;
+    endpoint_link.unlink();
+    if (is_order()) service_link.unlink();
+  }
+  if (local_order_) {
+    local_order_ = false;
+    --service_->local_orders;
+    core_.note_local_order_left(*service_);
+  }
+  if (up_ != nullptr) up_->detach();
+  return std::move(up_);
+}
+
+void Exchange::drop_attempt(bool with_reset) {
+  std::unique_ptr<Connection> connection = detach_attempt();
+  if (connection == nullptr) return;
+  with_reset ? connection->reset() : connection->close();
+  core_.bury(std::move(connection));
+}
+
+bool Exchange::can_go_elsewhere() {
+  if (route_->kind != PoolKind::kAll || attempt_count_ >= core_.settings.attempts_max) return false;
+  tried_.push_back(endpoint_);
+  const bool found = core_.pick(*pool_, tried_) != nullptr;
+  tried_.pop_back();
+  return found;
+}
+
+void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string_view message) {
+  EndpointState* endpoint = endpoint_;
+  const bool blamed = blames_endpoint(end, up_ != nullptr && up_->reused());
+  const bool from_peer = down_->accepted().kind == ListenerKind::kPeer;
+  RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
+                                core_.settings.attempts_max}, end);
+  if (verdict == RetryVerdict::kTryElsewhere && !from_peer && !core_.budget.spend()) {
+    ++core_.counters.retries_denied;
+    verdict = RetryVerdict::kGiveUp;
+  }
+  if (verdict == RetryVerdict::kGiveUp) {
+    give_up(end, code, message);
+    return;
+  }
+  drop_attempt(true);
+  if (blamed) core_.report(*endpoint, AttemptResult::kFailed);
+  phase_ = Phase::kNew;
+  last_code_ = code;
+  last_message_ = message;
+  if (!may_have_arrived(last_end_)) last_end_ = end;
+  if (verdict == RetryVerdict::kHold) {
+    from_peer ? refuse_to_peer("no-instance") : hold();
+    return;
+  }
+  if (!from_peer) ++core_.counters.retries;
+  // A stale pooled connection says nothing about the endpoint: it may be tried again, over another connection.
+  if (blamed || end != AttemptEnd::kClosedEarly) tried_.push_back(endpoint);
+  dispatch();
+  if (phase_ != Phase::kOver) down_->update_reading();
+}
+
+// No way to save it: answer with what is known about where the request may be.
+void Exchange::give_up(AttemptEnd end, std::string_view code, std::string_view message) {
+  EndpointState* endpoint = endpoint_;
+  const bool blamed = endpoint != nullptr && in_flight_ && blames_endpoint(end, up_ != nullptr && up_->reused());
+  drop_attempt(true);
+  if (blamed) core_.report(*endpoint, AttemptResult::kFailed);
+  if (response_begun_) {
+    outcome_ = Outcome::kUnknown;
+    reason_ = code;
+    finish(Downstream::Next::kReset);
+    return;
+  }
+  const bool late = code.ends_with("timeout");
+  const Outcome outcome = may_have_arrived(end) ? Outcome::kUnknown : Outcome::kNotSent;
+  reply(late ? 504 : 502, code, message,
+        outcome == Outcome::kUnknown ? "find out whether the request took effect before sending it again"
+                                     : "the request was not sent and may be tried again",
+        outcome, outcome == Outcome::kNotSent ? Milliseconds{1000} : Milliseconds{0});
+}
+
+// Rules R1 and R3 when the ground is gone under an attempt.
+void Exchange::end_under_lease(std::string_view code, std::string_view message) {
+  if (phase_ == Phase::kTunnel) {
+    outcome_ = Outcome::kTunnelled;
+    reason_ = code;
+    drop_attempt(true);
+    finish(Downstream::Next::kReset);
+    return;
+  }
+  const AttemptEnd end = end_now();
+  if (may_have_arrived(end) || !replayable_) {
+    drop_attempt(true);
+    if (response_begun_) {
+      outcome_ = Outcome::kUnknown;
+      reason_ = code;
+      finish(Downstream::Next::kReset);
+      return;
+    }
+    const bool arrived = may_have_arrived(end);
+    reply(arrived ? 504 : 503, code, message, "find out whether the request took effect before sending it again",
+          arrived ? Outcome::kUnknown : Outcome::kNotSent);
+    return;
+  }
+  drop_attempt(true);
+  phase_ = Phase::kNew;
+  down_->accepted().kind == ListenerKind::kPeer ? refuse_to_peer("not-primary") : hold();
+}
+
+void Exchange::lease_lost() {
+  if (!in_flight_) return;
+  ++core_.counters.lease_stops;
+  end_under_lease("lease_lost", "this agent's lease ended while the request was at the instance");
+}
+
+void Exchange::holder_changed() {
+  if (local_order_) ++core_.counters.lease_stops;
+  end_under_lease("primary_changed", "the primary changed while the request was there");
+}
+
+void Exchange::endpoint_unfit() {
+  if (route_->kind != PoolKind::kAll || !in_flight_) return;
+  if (phase_ == Phase::kConnecting) {
+    attempt_failed(AttemptEnd::kNotWritten, "endpoint_gone", "the endpoint was taken out while connecting");
+    return;
+  }
+  const bool movable = phase_ == Phase::kWaiting && route_->retry && http1::is_safe(method_) && replayable_;
+  if (!movable) return;
+  if (down_->accepted().kind == ListenerKind::kPeer || can_go_elsewhere()) {
+    attempt_failed(AttemptEnd::kEndpointGone, "endpoint_gone", "the endpoint was taken out before it answered");
+  }
+}
+
+void Exchange::drain_deadline() {
+  if (phase_ == Phase::kHeld) {
+    leave_hold();
+    reply(503, "draining", "this agent is shutting down", "try another agent", Outcome::kNotSent, Milliseconds{1000});
+  } else if (phase_ == Phase::kTunnel) {
+    reason_ = "draining";
+    outcome_ = Outcome::kTunnelled;
+    drop_attempt(false);
+    finish(Downstream::Next::kClose);
+  }
+}
+
+void Exchange::client_gone() {
+  if (phase_ == Phase::kOver) return;
+  if (phase_ == Phase::kTunnel) {
+    outcome_ = Outcome::kTunnelled;
+  } else if (up_ != nullptr && may_have_arrived(end_now())) {
+    outcome_ = Outcome::kUnknown;
+  }
+  if (phase_ != Phase::kTunnel && !response_begun_) status_ = 0;
+  reason_ = "client_gone";
+  drop_attempt(phase_ == Phase::kTunnel);
+  finish_without_client();
+}
+
+// ---- our own answers ----
+
+bool Exchange::keeps_client() const {
+  return client_keep_alive_ && keep_client_ && request_complete_ && !core_.draining;
+}
+
+std::string_view Exchange::request_id() const { return std::string_view(head_).substr(id_.at, id_.size); }
+
+void Exchange::refuse_to_peer(std::string_view reason) {
+  ++core_.counters.peer_refusals_sent;
+  LocalReply answer;
+  answer.status = 421;
+  answer.code = answer.refused = reason;
+  answer.outcome = name_of(Outcome::kNotSent);
+  send_reply(answer);
+}
+
+void Exchange::reply(int status, std::string_view code, std::string_view message, std::string_view hint, Outcome outcome,
+                     Milliseconds retry_after) {
+  LocalReply answer;
+  answer.status = status;
+  answer.code = code;
+  answer.message = message;
+  answer.hint = hint;
+  answer.retry_after = retry_after;
+  answer.outcome = name_of(outcome);
+  outcome_ = outcome;
+  send_reply(answer);
+}
+
+void Exchange::send_reply(const LocalReply& answer) {
+  assert(up_ == nullptr && !response_begun_);
+  LocalReply full = answer;
+  full.request_id = request_id();
+  if (full.outcome.empty()) full.outcome = name_of(Outcome::kNotSent);
+  status_ = answer.status;
+  reason_ = answer.code;
+  count_response(status_);
+  const bool keep = keeps_client();
+  ResponseFacts facts;
+  facts.keep_alive = keep;
+  facts.client_minor = client_minor_;
+  // Interim heads that are still here go first.
+  append_reply(response_, full, facts, method_);
+  const Bytes piece = http1::bytes_of(response_);
+  down_->send({&piece, 1});
+  response_.clear();
+  finish(keep ? Downstream::Next::kRequest : Downstream::Next::kClose);
+}
+
+// ---- the one ending ----
+
+void Exchange::leave_everything() {
+  assert(up_ == nullptr && !in_flight_ && phase_ != Phase::kOver);
+  if (phase_ == Phase::kHeld) leave_hold();
+  if (phase_ == Phase::kTunnel) --core_.counters.tunnels_open;
+  record();
+  core_.wheel.disarm(timer_);
+  phase_ = Phase::kOver;
+  if (use_ != nullptr) --use_->users;
+  --core_.counters.open_exchanges;
+  if (is_order() && outcome_ == Outcome::kUnknown) ++core_.counters.orders_unknown;
+  core_.bury(*this);
+}
+
+void Exchange::finish(Downstream::Next next) {
+  leave_everything();
+  Downstream* down = down_;
+  down_ = nullptr;
+  down->exchange_over(next);
+}
+
+void Exchange::finish_without_client() {
+  leave_everything();
+  down_ = nullptr;
+}
+
+void Exchange::record() {
+  AccessRecord record;
+  const std::string_view head(head_);
+  record.method = head.substr(0, method_bytes_);
+  record.target = head.substr(method_bytes_ + 1, target_bytes_);
+  if (route_ != nullptr) record.route = route_->name;
+  record.request_id = request_id();
+  record.client = down_->accepted().client;
+  if (endpoint_ != nullptr) {
+    record.endpoint = endpoint_->endpoint.address;
+    record.endpoint_node = endpoint_->endpoint.node;
+  }
+  record.reason = reason_;
+  record.status = status_;
+  record.attempt_count = attempt_count_;
+  record.epoch = epoch_;
+  record.outcome = outcome_;
+  record.request_body_bytes = request_body_bytes_;
+  record.response_body_bytes = response_body_bytes_;
+  record.held = held_time_;
+  record.first_byte = first_byte_;
+  record.total = core_.now - started_;
+  core_.host.on_access(record);
+}
+
+void Exchange::count_response(int status) {
+  Counters& c = core_.counters;
+  if (status < 200) {
+    ++c.responses_1xx;
+  } else if (status < 300) {
+    ++c.responses_2xx;
+  } else if (status < 400) {
+    ++c.responses_3xx;
+  } else if (status < 500) {
+    ++c.responses_4xx;
+  } else {
+    ++c.responses_5xx;
+  }
+}
+
+}  // namespace proxy

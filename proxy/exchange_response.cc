@@ -1,0 +1,285 @@
+// The response on its way back, and the tunnel that an upgrade leaves behind.
+#include <array>
+
+#include "proxy/exchange.h"
+#include "proxy/http1/writer.h"
+
+namespace proxy {
+
+using http1::Framing;
+
+void Exchange::upstream_data(http1::ResponseParser& parser, Bytes bytes) {
+  progress_ = core_.now;
+  if (phase_ == Phase::kTunnel) {
+    response_body_bytes_ += bytes.size();
+    if (!down_->send({&bytes, 1})) up_->pause_reading();
+    arm_timer();
+    return;
+  }
+  while (!bytes.empty()) {
+    const auto consumed = parser.feed(bytes, *this);
+    if (!consumed) {
+      response_broken(consumed.error());
+      return;
+    }
+    bytes = bytes.subspan(*consumed);
+    if (!response_complete_) continue;
+    if (switched_) {
+      response_body_.add(bytes);
+      response_body_bytes_ += bytes.size();
+    } else if (!bytes.empty()) {
+      upstream_keep_alive_ = false;  // more than one answer to one question
+    }
+    break;
+  }
+  response_gathered();
+}
+
+http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
+  const bool from_peer = endpoint_->endpoint.kind == EndpointKind::kPeer;
+  if (head.interim()) {
+    if (client_minor_ == 1) {
+      ResponseFacts facts;
+      facts.from = endpoint_->endpoint.kind;
+      append_response_head(response_, head, facts);
+      count_response(head.status);
+    }
+    return http1::Flow::kContinue;
+  }
+  first_byte_ = core_.now - started_;
+  if (from_peer && head.status == 421 && head.find(kRefusedField)) {
+    refused_ = true;
+    upstream_keep_alive_ = head.keep_alive;
+    return http1::Flow::kContinue;
+  }
+  const bool gateway_error = head.status >= 502 && head.status <= 504;
+  core_.report(*endpoint_, gateway_error ? AttemptResult::kFailed : AttemptResult::kGood);
+  status_ = head.status;
+  count_response(status_);
+  switched_ = head.status == 101;
+  upstream_keep_alive_ = head.keep_alive;
+  if (!request_complete_) keep_client_ = false;
+  client_framing_ = client_framing(head, client_minor_);
+  if (client_framing_ == Framing::kToEof) keep_client_ = false;
+  ResponseFacts facts;
+  facts.from = endpoint_->endpoint.kind;
+  facts.client_minor = client_minor_;
+  facts.framing = client_framing_;
+  facts.keep_alive = keeps_client();
+  if (!facts.keep_alive) keep_client_ = false;
+  append_response_head(response_, head, facts);
+  response_begun_ = true;
+  phase_ = Phase::kResponding;
+  return http1::Flow::kContinue;
+}
+
+void Exchange::on_body(Bytes bytes) {
+  if (refused_) return;
+  response_body_bytes_ += bytes.size();
+  response_body_.add(bytes);
+}
+
+void Exchange::on_end(std::span<const http1::Header> trailers) {
+  response_complete_ = true;
+  if (client_framing_ == Framing::kChunked && !refused_) http1::append_last_chunk(response_tail_, trailers);
+}
+
+void Exchange::response_broken(const Error& error) {
+  response_body_.clear();
+  core_.host.on_trouble(endpoint_->endpoint, Trouble::kReset);
+  // The text of `error` may lie in the parser that goes with the attempt; the reply needs it afterwards.
+  early_text_ = error.detail;
+  drop_attempt(true);
+  core_.report(*endpoint_, AttemptResult::kFailed);
+  if (response_begun_) {
+    outcome_ = Outcome::kUnknown;
+    reason_ = name_of(error.code);
+    finish(Downstream::Next::kReset);
+    return;
+  }
+  reply(502, name_of(Errc::kBadResponse), early_text_, "look at the instance: it does not speak HTTP/1.1 properly",
+        Outcome::kUnknown);
+}
+
+void Exchange::response_gathered() {
+  if (refused_) {
+    if (response_complete_) peer_refused();
+    return;
+  }
+  if (switched_ && !upgrade_) {
+    response_.clear();
+    response_begun_ = false;
+    response_broken({Errc::kBadResponse, "101 without a request to upgrade"});
+    return;
+  }
+  write_response();
+  if (switched_ && response_complete_) {
+    start_tunnel();
+  } else if (response_complete_) {
+    finish_response();
+  } else {
+    arm_timer();
+  }
+}
+
+void Exchange::write_response() {
+  std::array<Bytes, Gather::kPiecesMax + 4> out;
+  std::size_t count = 0;
+  const auto add = [&](std::string_view text) {
+    if (!text.empty()) out[count++] = http1::bytes_of(text);
+  };
+  add(response_);
+  response_framing_.clear();
+  const bool chunked = client_framing_ == Framing::kChunked && !response_body_.empty();
+  if (chunked) http1::append_chunk_size(response_framing_, response_body_.size());
+  add(response_framing_);
+  for (const Bytes piece : response_body_.pieces()) out[count++] = piece;
+  if (chunked) add("\r\n");
+  add(response_tail_);
+  if (count == 0) return;
+  const bool all_taken = down_->send({out.data(), count});
+  response_.clear();
+  response_body_.clear();
+  response_tail_.clear();
+  if (!all_taken && !response_complete_) up_->pause_reading();
+}
+
+void Exchange::finish_response() {
+  outcome_ = Outcome::kAnswered;
+  const bool reuse = upstream_keep_alive_ && request_complete_;
+  std::unique_ptr<Connection> connection = detach_attempt();
+  if (reuse) {
+    give_back(core_, std::move(connection));
+  } else {
+    connection->close();
+    core_.bury(std::move(connection));
+  }
+  finish(keep_client_ && keeps_client() ? Downstream::Next::kRequest : Downstream::Next::kClose);
+}
+
+// The peer's instance has got nothing. Its connection can be used again; this request goes elsewhere or waits.
+void Exchange::peer_refused() {
+  ++core_.counters.peer_refusals_received;
+  refused_ = false;
+  response_complete_ = false;
+  const bool reuse = upstream_keep_alive_ && request_complete_;
+  EndpointState* endpoint = endpoint_;
+  const RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
+                                      core_.settings.attempts_max}, AttemptEnd::kRefusedByPeer);
+  std::unique_ptr<Connection> connection = detach_attempt();
+  if (reuse) {
+    give_back(core_, std::move(connection));
+  } else {
+    connection->close();
+    core_.bury(std::move(connection));
+  }
+  phase_ = Phase::kNew;
+  if (verdict == RetryVerdict::kHold) {
+    hold();
+  } else if (verdict == RetryVerdict::kGiveUp) {
+    reply(503, "refused_by_peer", "the agent in charge could not take the request", "try again", Outcome::kNotSent,
+          Milliseconds{1000});
+  } else {
+    ++core_.counters.retries;
+    tried_.push_back(endpoint);
+    last_code_ = "refused_by_peer";
+    last_message_ = "the agent in charge could not take the request";
+    if (!may_have_arrived(last_end_)) last_end_ = AttemptEnd::kRefusedByPeer;
+    dispatch();
+  }
+  if (phase_ != Phase::kOver) down_->update_reading();
+}
+
+void Exchange::client_writable() {
+  progress_ = core_.now;
+  if (phase_ == Phase::kTunnel && upstream_eof_) down_->shutdown();
+  if (up_ != nullptr) up_->resume_reading();
+  arm_timer();
+}
+
+void Exchange::upstream_eof(http1::ResponseParser& parser) {
+  if (phase_ == Phase::kTunnel) {
+    upstream_eof_ = true;
+    if (client_eof_) {
+      outcome_ = Outcome::kTunnelled;
+      drop_attempt(false);
+      finish(Downstream::Next::kClose);
+    } else if (down_->drained()) {
+      down_->shutdown();
+    }
+    return;
+  }
+  if (phase_ == Phase::kResponding) {
+    upstream_keep_alive_ = false;
+    if (const auto end = parser.finish(*this); !end) {
+      response_broken(end.error());
+    } else {
+      response_gathered();
+    }
+    return;
+  }
+  upstream_closed(StreamEnd::kReset);
+}
+
+void Exchange::upstream_closed(StreamEnd end) {
+  switch (phase_) {
+    case Phase::kConnecting:
+      ++core_.counters.upstream_connect_failures;
+      core_.host.on_trouble(endpoint_->endpoint, end == StreamEnd::kRefused ? Trouble::kRefused : Trouble::kUnreachable);
+      attempt_failed(AttemptEnd::kConnectFailed, "connect_failed", "no connection to the instance could be opened");
+      return;
+    case Phase::kWaiting: {
+      ++core_.counters.upstream_resets;
+      const AttemptEnd how = end_now();
+      // A reused connection that the server closes while idle is no news; one that breaks under a request is.
+      core_.host.on_trouble(endpoint_->endpoint, Trouble::kReset);
+      attempt_failed(how, "upstream_closed", "the instance closed the connection before it answered");
+      return;
+    }
+    case Phase::kResponding:
+      ++core_.counters.upstream_resets;
+      response_broken({Errc::kTruncated, "connection broken inside the response"});
+      return;
+    case Phase::kTunnel:
+      outcome_ = Outcome::kTunnelled;
+      drop_attempt(true);
+      finish(Downstream::Next::kReset);
+      return;
+    case Phase::kNew:
+    case Phase::kHeld:
+    case Phase::kOver: return;
+  }
+}
+
+// ---- tunnel ----
+
+void Exchange::start_tunnel() {
+  phase_ = Phase::kTunnel;
+  ++core_.counters.tunnels;
+  ++core_.counters.tunnels_open;
+  outcome_ = Outcome::kTunnelled;
+  arm_timer();
+  down_->start_tunnel();
+}
+
+void Exchange::tunnel_from_client(Bytes bytes) {
+  progress_ = core_.now;
+  request_body_bytes_ += bytes.size();
+  if (up_->send({&bytes, 1}) == SendResult::kLeaseOver) {
+    lease_lost();
+    return;
+  }
+  arm_timer();
+}
+
+void Exchange::tunnel_client_eof() {
+  client_eof_ = true;
+  if (upstream_eof_) {
+    drop_attempt(false);
+    finish(Downstream::Next::kClose);
+  } else if (up_->drained()) {
+    up_->shutdown();
+  }
+}
+
+}  // namespace proxy

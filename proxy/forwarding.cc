@@ -1,0 +1,215 @@
+#include "proxy/forwarding.h"
+
+#include <algorithm>
+
+#include "proxy/http1/writer.h"
+
+namespace proxy {
+
+using http1::append_header;
+using http1::Framing;
+using http1::Header;
+using http1::HeaderId;
+
+namespace {
+
+bool is_request_id(std::string_view text) {
+  static constexpr std::string_view kMarks = "-_.:/+=@";
+  if (text.empty() || text.size() > 128) return false;
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           kMarks.find(c) != std::string_view::npos;
+  });
+}
+
+// Names that a Connection field declares to be of this hop only, beyond the ones that have an id.
+class HopNames {
+ public:
+  explicit HopNames(std::span<const Header> headers) : headers_(headers) {
+    for (const Header& header : headers) {
+      if (header.id != HeaderId::kConnection) continue;
+      static constexpr std::string_view kPlain[] = {"close", "keep-alive", "upgrade"};
+      if (std::none_of(std::begin(kPlain), std::end(kPlain),
+                       [&](std::string_view word) { return http1::same_text(word, header.value); })) {
+        any_ = true;
+      }
+    }
+  }
+  [[nodiscard]] bool has(std::string_view name) const {
+    if (!any_) return false;
+    return std::any_of(headers_.begin(), headers_.end(), [&](const Header& header) {
+      return header.id == HeaderId::kConnection && http1::list_has(header.value, name);
+    });
+  }
+
+ private:
+  std::span<const Header> headers_;
+  bool any_ = false;
+};
+
+void append_forwarded(std::string& out, const http1::RequestHead& head, const Origin& origin) {
+  const bool believed = origin.trusted || origin.kind == ListenerKind::kPeer;
+  // A peer has done all this already, for the client it has met.
+  if (origin.kind == ListenerKind::kPeer) {
+    for (const Header& header : head.headers) {
+      switch (header.id) {
+        case HeaderId::kForwarded:
+        case HeaderId::kForwardedFor:
+        case HeaderId::kForwardedProto:
+        case HeaderId::kForwardedHost:
+        case HeaderId::kRealIp: append_header(out, header.name, header.value); break;
+        default: break;
+      }
+    }
+    return;
+  }
+  out += "X-Forwarded-For: ";
+  for (const Header& header : head.headers) {
+    if (!believed || header.id != HeaderId::kForwardedFor || header.value.empty()) continue;
+    out += header.value;
+    out += ", ";
+  }
+  out += origin.client;
+  out += "\r\n";
+  const auto kept = [&](HeaderId id) { return believed ? head.find(id) : std::nullopt; };
+  append_header(out, "X-Forwarded-Proto",
+                kept(HeaderId::kForwardedProto).value_or(origin.scheme == Scheme::kHttps ? "https" : "http"));
+  if (const auto host = kept(HeaderId::kForwardedHost); host) {
+    append_header(out, "X-Forwarded-Host", *host);
+  } else if (!head.host.empty()) {
+    append_header(out, "X-Forwarded-Host", head.host);
+  }
+  append_header(out, "X-Real-IP", kept(HeaderId::kRealIp).value_or(origin.client));
+  if (const auto forwarded = kept(HeaderId::kForwarded); forwarded) append_header(out, "Forwarded", *forwarded);
+}
+
+// Content-Length, Transfer-Encoding, Expect and Upgrade, from what the codec made of them.
+void append_framing(std::string& out, const http1::RequestHead& head) {
+  const bool announced = head.find(HeaderId::kContentLength).has_value();
+  if (head.framing == Framing::kLength || (head.framing == Framing::kNone && announced)) {
+    append_header(out, "Content-Length", head.content_length);
+  }
+  if (head.framing == Framing::kChunked) append_header(out, "Transfer-Encoding", "chunked");
+  if (head.expect_continue) append_header(out, "Expect", "100-continue");
+  if (head.upgrade) {
+    append_header(out, "Connection", "Upgrade");
+    append_header(out, "Upgrade", *head.find(HeaderId::kUpgrade));
+  }
+}
+
+}  // namespace
+
+RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin,
+                                   std::string_view made_id) {
+  out += head.method_text;
+  out += ' ';
+  out += head.path;
+  if (head.target.find('?') != std::string_view::npos) {
+    out += '?';
+    out += head.query;
+  }
+  out += " HTTP/1.1\r\n";
+  append_header(out, "Host", head.host.empty() ? std::string_view("localhost") : head.host);
+  const HopNames hop(head.headers);
+  for (const Header& header : head.headers) {
+    const bool plain = header.id == HeaderId::kOther;
+    const bool trailer = header.id == HeaderId::kTrailer && head.framing == Framing::kChunked;
+    if ((plain && !hop.has(header.name)) || trailer) append_header(out, header.name, header.value);
+  }
+  append_framing(out, head);
+  append_forwarded(out, head, origin);
+  const auto sent_id = head.find(HeaderId::kRequestId);
+  const std::string_view id = sent_id && is_request_id(*sent_id) ? *sent_id : made_id;
+  out += "X-Request-Id: ";
+  const RequestIdPlace place{out.size(), id.size()};
+  out += id;
+  out += "\r\n";
+  return place;
+}
+
+void append_attempt_head(std::string& out, const AttemptFacts& facts) {
+  if (facts.kind == EndpointKind::kPeer) {
+    append_header(out, kHopField, facts.node);
+  } else {
+    append_header(out, kNodeField, facts.node);
+    append_header(out, kRoleField, facts.is_primary ? "primary" : "standby");
+    append_header(out, kEpochField, static_cast<std::uint64_t>(facts.epoch));
+  }
+  http1::append_end_of_head(out);
+}
+
+Framing client_framing(const http1::ResponseHead& head, std::uint8_t client_minor) {
+  if (head.framing != Framing::kChunked && head.framing != Framing::kToEof) return head.framing;
+  return client_minor == 0 ? Framing::kToEof : Framing::kChunked;
+}
+
+void append_response_head(std::string& out, const http1::ResponseHead& head, const ResponseFacts& facts) {
+  http1::append_status_line(out, head.status, head.reason);
+  const HopNames hop(head.headers);
+  for (const Header& header : head.headers) {
+    switch (header.id) {
+      case HeaderId::kConnection:
+      case HeaderId::kKeepAlive:
+      case HeaderId::kProxyConnection:
+      case HeaderId::kTransferEncoding:
+      case HeaderId::kTe: continue;
+      case HeaderId::kContentLength:
+        // 1xx and 204 must not carry one; elsewhere it is the length, or what it would have been (HEAD, 304).
+        if (head.status < 200 || head.status == 204) continue;
+        break;
+      case HeaderId::kUpgrade:
+        if (head.status != 101 && head.status != 426) continue;
+        break;
+      case HeaderId::kTrailer:
+        if (facts.framing != Framing::kChunked) continue;
+        break;
+      case HeaderId::kOutrigger:
+        // An instance has no say about what we did; and a refusal is for us, not for the client.
+        if (facts.from == EndpointKind::kLocal || http1::same_text(header.name, kRefusedField)) continue;
+        break;
+      default: break;
+    }
+    if (header.id == HeaderId::kOther && hop.has(header.name)) continue;
+    append_header(out, header.name, header.value);
+  }
+  if (head.status == 101) {
+    append_header(out, "Connection", "Upgrade");
+  } else if (!head.interim()) {
+    if (facts.framing == Framing::kChunked) append_header(out, "Transfer-Encoding", "chunked");
+    if (!facts.keep_alive) append_header(out, "Connection", "close");
+    if (facts.keep_alive && facts.client_minor == 0) append_header(out, "Connection", "keep-alive");
+  }
+  http1::append_end_of_head(out);
+}
+
+void append_reply(std::string& out, const LocalReply& reply, const ResponseFacts& facts, http1::Method method) {
+  std::string body;
+  if (reply.refused.empty()) {
+    body.reserve(256);
+    body += R"({"code":")";
+    body += reply.code;
+    body += R"(","message":")";
+    body += reply.message;
+    body += R"(","hint":")";
+    body += reply.hint;
+    body += R"(","retry_after_ms":)";
+    http1::append_decimal(body, static_cast<std::uint64_t>(reply.retry_after.count()));
+    body += "}\n";
+  }
+  http1::append_status_line(out, reply.status, http1::reason_of(reply.status));
+  if (!body.empty()) append_header(out, "Content-Type", "application/json");
+  append_header(out, "Content-Length", body.size());
+  if (!reply.outcome.empty()) append_header(out, kOutcomeField, reply.outcome);
+  if (!reply.refused.empty()) append_header(out, kRefusedField, reply.refused);
+  if (!reply.allow.empty()) append_header(out, "Allow", reply.allow);
+  if (!reply.request_id.empty()) append_header(out, "X-Request-Id", reply.request_id);
+  if (reply.retry_after > Milliseconds::zero()) {
+    append_header(out, "Retry-After", static_cast<std::uint64_t>((reply.retry_after.count() + 999) / 1000));
+  }
+  if (!facts.keep_alive) append_header(out, "Connection", "close");
+  if (facts.keep_alive && facts.client_minor == 0) append_header(out, "Connection", "keep-alive");
+  http1::append_end_of_head(out);
+  if (method != http1::Method::kHead) out += body;
+}
+
+}  // namespace proxy

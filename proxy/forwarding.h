@@ -1,0 +1,77 @@
+#pragma once
+/// Heads on their way through: what is kept, stripped and added, in both directions. Text in, text out.
+/// Source: RFC 9110, section 7.6 (message forwarding); RFC 9112, section 6 (framing belongs to one hop).
+/// Every head is written anew from validated parts: nothing that the codec did not understand can pass.
+
+#include <string>
+#include <string_view>
+
+#include "proxy/http1/message.h"
+#include "proxy/proxy.h"
+
+namespace proxy {
+
+/// Names of our own fields.
+inline constexpr std::string_view kNodeField = "X-Outrigger-Node";        ///< to the instance: agent beside it
+inline constexpr std::string_view kRoleField = "X-Outrigger-Role";        ///< to the instance: "primary" or "standby"
+inline constexpr std::string_view kEpochField = "X-Outrigger-Epoch";      ///< to the instance: decimal
+inline constexpr std::string_view kHopField = "X-Outrigger-Hop";          ///< to a peer: name of the agent that entered it
+inline constexpr std::string_view kRefusedField = "X-Outrigger-Refused";  ///< from a peer: its instance got nothing, and why
+inline constexpr std::string_view kOutcomeField = "X-Outrigger-Outcome";  ///< to the client: "not-sent" or "unknown"
+
+/// Where a request came from.
+struct Origin {
+  ListenerKind kind = ListenerKind::kDownstream;
+  Scheme scheme = Scheme::kHttp;
+  std::string_view client;    ///< address
+  bool trusted = false;       ///< what it says about its own client is believed
+};
+
+/// Where the id of a request stands in the head that append_request_head has written.
+struct RequestIdPlace {
+  std::size_t at = 0, size = 0;
+};
+/// Writes the part of the upstream head that is the same for every attempt: request line and fields, no blank line.
+/// @param made_id  used when the client sent no id, or one that is no id (1..128 of letters, digits and -_.:/+=@)
+RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin,
+                                   std::string_view made_id);
+
+/// What the endpoint of one attempt is told.
+struct AttemptFacts {
+  EndpointKind kind = EndpointKind::kLocal;
+  std::string_view node;      ///< this agent
+  bool is_primary = false;
+  Epoch epoch{};
+};
+/// Completes the head, blank line included.
+void append_attempt_head(std::string& out, const AttemptFacts& facts);
+
+/// How the response goes to the client.
+struct ResponseFacts {
+  EndpointKind from = EndpointKind::kLocal;
+  std::uint8_t client_minor = 1;   ///< of the request
+  bool keep_alive = true;          ///< the client's connection stays open
+  http1::Framing framing = http1::Framing::kNone;  ///< of the body as the client gets it
+};
+/// Framing for a client of HTTP/1.`client_minor`: what has no length is chunked for 1.1 and ends with the connection for 1.0.
+[[nodiscard]] http1::Framing client_framing(const http1::ResponseHead& head, std::uint8_t client_minor);
+/// Writes a whole response head, interim heads and 101 included.
+void append_response_head(std::string& out, const http1::ResponseHead& head, const ResponseFacts& facts);
+
+/// Our own answer to the client.
+struct LocalReply {
+  int status = 503;
+  std::string_view code;        ///< snake_case, stable: "no_primary"
+  std::string_view message;     ///< what happened
+  std::string_view hint;        ///< what to do
+  Milliseconds retry_after{0};  ///< 0 = the client should not simply try again
+  std::string_view outcome;     ///< "not-sent", "unknown"; empty = no request was understood
+  std::string_view refused;     ///< to peers: reason for kRefusedField; empty otherwise
+  std::string_view allow;       ///< value of Allow; empty = none
+  std::string_view request_id;  ///< empty = none
+};
+/// Writes head and JSON body {code, message, hint, retry_after_ms}; all values are our own text, free of quotes.
+/// @param method  of the request; an answer to HEAD has no body
+void append_reply(std::string& out, const LocalReply& reply, const ResponseFacts& facts, http1::Method method);
+
+}  // namespace proxy

@@ -1,0 +1,57 @@
+#include "proxy/proxy.h"
+
+#include "proxy/core.h"
+#include "proxy/downstream.h"
+#include "proxy/connection_pool.h"
+#include "proxy/exchange.h"
+
+namespace proxy {
+
+Proxy::Proxy(Settings settings, Host& host, Connector& connector, Chance chance)
+    : core_(std::make_unique<Core>(std::move(settings), host, connector, std::move(chance))) {}
+Proxy::~Proxy() = default;
+
+void Proxy::set_routes(std::shared_ptr<const RouteTable> routes) { core_->set_routes(std::move(routes)); }
+void Proxy::set_endpoints(const EndpointTable& endpoints) { core_->set_endpoints(endpoints); }
+void Proxy::set_primary(const PrimaryView& view) { core_->set_primary(view); }
+
+void Proxy::accept(std::unique_ptr<Stream> stream, Accepted accepted) {
+  Core::Event event(*core_);
+  if (core_->draining || core_->downstreams.size() >= core_->settings.connections_max) {
+    ++core_->counters.connections_refused;
+    stream->close();
+    return;
+  }
+  auto down = std::make_unique<Downstream>(*core_, std::move(stream), std::move(accepted));
+  Downstream* key = down.get();
+  core_->downstreams.emplace(key, std::move(down));
+}
+
+void Proxy::drain(TimePoint deadline) { core_->drain(deadline); }
+bool Proxy::idle() const { return core_->downstreams.empty(); }
+void Proxy::tick(TimePoint now) { core_->tick(now); }
+TimePoint Proxy::next_deadline() const { return core_->next_deadline(); }
+const Counters& Proxy::counters() const { return core_->counters; }
+
+std::uint64_t Proxy::orders_in_flight(std::string_view service) const {
+  return core_->service(service).local_orders;
+}
+
+std::vector<Proxy::EndpointStatus> Proxy::endpoints() const {
+  std::vector<EndpointStatus> out;
+  core_->for_each_pool_member([&](const PoolState& pool, const EndpointState& state) {
+    EndpointStatus status;
+    status.id = state.endpoint.id;
+    status.pool = pool.name;
+    status.address = state.endpoint.address;
+    status.in_flight = state.in_flight;
+    status.idle_connections = static_cast<std::uint32_t>(state.idle.size());
+    status.requests = state.request_count;
+    status.failures = state.failure_count;
+    status.ejected = state.outlier.ejected_at(core_->host.now());
+    out.push_back(std::move(status));
+  });
+  return out;
+}
+
+}  // namespace proxy
