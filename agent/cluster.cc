@@ -30,7 +30,25 @@ proxy::Health proxy_health(drivers::InstanceHealth health) {
   return proxy::Health::kCritical;
 }
 
+bool same_endpoint(const proxy::Endpoint& a, const proxy::Endpoint& b) {
+  return a.id == b.id && a.kind == b.kind && a.address == b.address && a.node == b.node && a.weight == b.weight &&
+         a.tier == b.tier && a.health == b.health && a.draining == b.draining;
+}
+
 }  // namespace
+
+bool same_endpoints(const proxy::EndpointTable& a, const proxy::EndpointTable& b) {
+  const auto same_pool = [](const proxy::PoolEndpoints& one, const proxy::PoolEndpoints& other) {
+    return one.pool == other.pool && std::equal(one.endpoints.begin(), one.endpoints.end(), other.endpoints.begin(),
+                                                other.endpoints.end(), same_endpoint);
+  };
+  return std::equal(a.pools.begin(), a.pools.end(), b.pools.begin(), b.pools.end(), same_pool);
+}
+
+bool same_view(const proxy::PrimaryView& a, const proxy::PrimaryView& b) {
+  return a.service == b.service && a.epoch == b.epoch && a.holder == b.holder && same_endpoint(a.endpoint, b.endpoint) &&
+         a.lease == b.lease && a.accepts_new == b.accepts_new;
+}
 
 store::NodeId raft_id_of(const gossip::MemberId& id) {
   std::uint64_t value = 0;

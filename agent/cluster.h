@@ -55,6 +55,9 @@ struct OwnInstance {
 /// is degraded, one that is stalled or cannot be reached from here is critical: routed around before it is dead.
 [[nodiscard]] proxy::EndpointTable endpoint_table(std::span<const gossip::Member> members, const OwnInstance& own,
                                                   const std::string& service);
+/// Equal for everyone who routes by them.
+[[nodiscard]] bool same_endpoints(const proxy::EndpointTable& a, const proxy::EndpointTable& b);
+[[nodiscard]] bool same_view(const proxy::PrimaryView& a, const proxy::PrimaryView& b);
 /// The endpoint of one peer agent. Its id is its Raft id, the same in every table.
 [[nodiscard]] proxy::Endpoint peer_endpoint(const gossip::Member& member);
 

@@ -87,7 +87,7 @@ io::Result<drivers::GossipSettings> gossip_settings(const Config& config, const 
   settings.core.id = identity.id;
   settings.core.name = config.node.name;
   settings.core.advertise = drivers::to_gossip(*advertise);
-  settings.core.cluster = config.mesh.cluster.empty() ? "outrigger" : config.mesh.cluster;
+  settings.core.cluster = config.mesh.cluster.empty() ? kDefaultCluster : config.mesh.cluster;
   settings.snapshot_file = (identity.data_dir / "gossip.snapshot").string();
   if (config.mesh.gossip_key) {
     settings.key.emplace();

@@ -16,6 +16,9 @@
 
 namespace agent {
 
+/// Label of clusters without `mesh.cluster`.
+inline constexpr const char* kDefaultCluster = "outrigger";
+
 /// Service whose primary and pool the routes mean: the own one, or "trader" on an agent without instance.
 [[nodiscard]] std::string routed_service(const Config& config);
 [[nodiscard]] store::Config store_config(const Config& config, store::NodeId id);

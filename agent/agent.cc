@@ -1,0 +1,241 @@
+#include "agent/agent.h"
+
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "agent/io/crypto.h"
+#include "agent/log.h"
+#include "agent/parts.h"
+#include "agent/running.h"
+#include "store/disk/rocks_store.h"
+
+namespace agent {
+namespace {
+
+std::uint64_t chance(std::uint64_t bound) { return io::random_below(bound); }
+
+}  // namespace
+
+// --- start ---------------------------------------------------------------------------------------------------------
+
+io::Result<void> Agent::start() {
+  auto loop = io::Loop::create();
+  if (!loop) return tl::make_unexpected(loop.error());
+  loop_ = std::move(*loop);
+  auto identity = open_identity(config_.node.data_dir);
+  if (!identity) return tl::make_unexpected(identity.error());
+  identity_ = std::move(*identity);
+  raft_id_ = raft_id_of(identity_.id);
+  using Step = io::Result<void> (Agent::*)();
+  for (const Step step : {&Agent::start_mesh, &Agent::start_gossip, &Agent::start_store, &Agent::start_proxy,
+                          &Agent::start_service, &Agent::start_api}) {
+    if (auto done = (this->*step)(); !done) return done;
+  }
+  for (auto& [slot, number] : {std::pair{&term_, SIGTERM}, std::pair{&interrupt_, SIGINT}}) {
+    auto watched = io::Signal::watch(*loop_, number, [this] {
+      if (phase_ == Phase::kRunning) return begin_stop(false);
+      log_line(LogLevel::kWarn, "stopped_at_once", "second signal");
+      loop_->stop();
+    });
+    if (!watched) return tl::make_unexpected(watched.error());
+    *slot = std::move(*watched);
+  }
+  refresh_members();
+  refresh_tags();
+  std::vector<io::HostPort> seeds;
+  for (const HostPort& seed : config_.mesh.seeds) seeds.push_back({seed.host, seed.port});
+  gossip_->join(seeds);
+  if (config_.raft.bootstrap && store_->core().cluster_id().is_none()) {
+    store_->bootstrap([](const store::Result<void>& result) {
+      if (!result) log_line(LogLevel::kError, "bootstrap_failed", result.error().detail);
+    });
+  }
+  log_line(LogLevel::kInfo, "started", "api " + server_->local_address().to_string() + ", gossip " + gossip_->local_address().to_string() +
+                                           ", mesh " + mesh_->local_address().to_string() + ", node id " + identity_.id.to_string());
+  return {};
+}
+
+io::Result<void> Agent::start_mesh() {
+  drivers::MeshSettings settings;
+  auto bind = io::Address::ip(config_.mesh.bind, config_.mesh.port);
+  if (!bind) return tl::make_unexpected(bind.error());
+  settings.bind = *bind;
+  settings.self = raft_id_;
+  settings.name = config_.node.name;
+  settings.cluster = config_.mesh.cluster.empty() ? kDefaultCluster : config_.mesh.cluster;
+  settings.chance = chance;
+  if (config_.mesh.has_tls()) {
+    auto tls = drivers::MeshTls::load(config_.mesh.ca.string(), config_.mesh.cert.string(), config_.mesh.key.string(), io::wall_ms());
+    if (!tls) return tl::make_unexpected(tls.error());
+    settings.tls = *tls;
+    peer_tls_ = tls->http_dialer;
+  }
+  drivers::MeshCallbacks callbacks;
+  callbacks.on_frame = [this](store::NodeId from, std::string_view bytes) {
+    if (store_) store_->on_frame(from, bytes);
+  };
+  callbacks.on_connected = [this](store::NodeId peer) {
+    if (store_) store_->on_connected(peer);
+  };
+  callbacks.on_lost = [this](store::NodeId peer) {
+    if (store_) store_->on_lost(peer);
+  };
+  callbacks.on_refused = [this](store::NodeId peer) {
+    if (store_) store_->on_refused(peer);
+  };
+  callbacks.on_http = [this](io::DetachedStream stream, std::string client) {
+    if (proxy_) proxy_->hand_over(std::move(stream), std::move(client));
+  };
+  callbacks.log = [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); };
+  auto mesh = drivers::Mesh::start(*loop_, std::move(settings), std::move(callbacks));
+  if (!mesh) return tl::make_unexpected(mesh.error());
+  mesh_ = std::move(*mesh);
+  return {};
+}
+
+io::Result<void> Agent::start_gossip() {
+  auto settings = gossip_settings(config_, identity_);
+  if (!settings) return tl::make_unexpected(settings.error());
+  auto gossip = drivers::GossipDriver::start(
+      *loop_, std::move(*settings),
+      {[this](const gossip::Event& event) { on_gossip_event(event); }, [this] { refresh_members(); },
+       [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); }});
+  if (!gossip) return tl::make_unexpected(gossip.error());
+  gossip_ = std::move(*gossip);
+  return {};
+}
+
+io::Result<void> Agent::start_store() {
+  store::disk::RocksOptions options;
+  options.directory = identity_.data_dir / "store";
+  options.node = raft_id_;
+  auto rocks = store::disk::RocksStore::open(options);
+  if (!rocks) return io::fail(io::Errc::kIo, "store: " + rocks.error().detail);
+  drivers::StoreCallbacks callbacks;
+  callbacks.send = [this](store::NodeId to, std::string bytes, bool urgent) {
+    mesh_->send(to, std::move(bytes), urgent);
+  };
+  callbacks.on_event = [this](const store::Event& event) { on_store_event(event); };
+  callbacks.on_fatal = [this](const std::string& reason) {
+    log_line(LogLevel::kError, "store_stopped", reason + "; this agent ends, its data directory is left as it is");
+    exit_code_ = 1;
+    loop_->stop();
+  };
+  auto store = drivers::StoreDriver::start(*loop_, store_config(config_, raft_id_), std::move(*rocks), chance, std::move(callbacks));
+  if (!store) return io::fail(io::Errc::kIo, "store: " + store.error().detail);
+  store_ = std::move(*store);
+  return {};
+}
+
+io::Result<void> Agent::start_proxy() {
+  auto settings = proxy_settings(config_);
+  if (!settings) return tl::make_unexpected(settings.error());
+  settings->peer_tls = peer_tls_;
+  if (!peer_tls_) settings->peer_preface = drivers::kHttpPreface;
+  auto routes = route_table(config_);
+  if (!routes) return tl::make_unexpected(routes.error());
+  drivers::ProxyDriverCallbacks callbacks;
+  callbacks.on_trouble = [this](const proxy::Endpoint& endpoint, proxy::Trouble) {
+    if (endpoint.kind == proxy::EndpointKind::kLocal && checks_) checks_->check_now();
+  };
+  callbacks.on_orders_drained = [this](const std::string&, proxy::Epoch epoch) {
+    if (primary_) primary_->on_orders_drained(Epoch{static_cast<std::uint64_t>(epoch)});
+  };
+  auto proxy = drivers::ProxyDriver::start(*loop_, std::move(*settings), std::move(callbacks));
+  if (!proxy) return tl::make_unexpected(proxy.error());
+  proxy_ = std::move(*proxy);
+  proxy_->publish_routes(*routes);
+  return {};
+}
+
+io::Result<void> Agent::start_service() {
+  if (!config_.service) return {};
+  auto checks = check_settings(*config_.service);
+  if (!checks) return tl::make_unexpected(checks.error());
+  auto settings = primary_settings(config_, raft_id_);
+  if (!settings) return tl::make_unexpected(settings.error());
+  checks_ = std::make_unique<drivers::CheckDriver>(*loop_, std::move(*checks), [this](drivers::InstanceHealth health, const std::string& reason) {
+    on_instance(health, reason);
+  });
+  PrimaryDriverCallbacks callbacks;
+  callbacks.on_change = [this] { on_role_change(); };
+  callbacks.drain_orders = [] {};  // the view that is published with the change asks the workers for it
+  callbacks.log = [](std::string_view what, const std::string& detail) { log_line(LogLevel::kInfo, what, detail); };
+  primary_ = std::make_unique<PrimaryDriver>(*loop_, std::move(*settings), *store_, chance, std::move(callbacks));
+  checks_->start();
+  watch_switchover();
+  return {};
+}
+
+io::Result<void> Agent::start_api() {
+  auto listen = address_of(config_.api.listen, "api.listen");
+  if (!listen) return tl::make_unexpected(listen.error());
+  backend_ = std::make_unique<AgentBackend>(backend_parts());
+  api::ServerOptions options;
+  options.listen = *listen;
+  auto server = api::Server::start(*loop_, *backend_, chance, std::move(options));
+  if (!server) return tl::make_unexpected(server.error());
+  server_ = std::move(*server);
+  stop_timer_ = std::make_unique<io::Timer>(*loop_, [this] { step_down(); });
+  return {};
+}
+
+BackendParts Agent::backend_parts() {
+  BackendParts parts;
+  parts.config = &config_;
+  parts.loop = loop_.get();
+  parts.store = store_.get();
+  parts.primary = primary_.get();
+  parts.checks = checks_.get();
+  parts.members = [this] { return gossip_->core().members(); };
+  parts.gossip_counters = [this] { return gossip_->core().counters(); };
+  parts.endpoints = [this] { return endpoints_.value_or(proxy::EndpointTable{}); };
+  parts.mesh_connected = [this](store::NodeId id) {
+    for (const auto& peer : mesh_->peers()) {
+      if (peer.node == id) return peer.connected;
+    }
+    return false;
+  };
+  parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
+    proxy_->totals([done = std::move(done)](drivers::ProxyTotals totals) {
+      done(ProxyStatus{totals.counters, std::move(totals.endpoints)});
+    });
+  };
+  parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };
+  parts.leave = [this](api::Completion<std::monostate> done) {
+    leave_done_.push_back(std::move(done));
+    begin_stop(true);
+  };
+  parts.drain = [this](bool enable, api::Completion<std::monostate> done) { drain(enable, std::move(done)); };
+  parts.draining = [this] { return draining_; };
+  parts.id = identity_.id.to_string();
+  parts.raft_id = raft_id_;
+  parts.api_address = config_.api.listen.text();
+  parts.mesh_address = mesh_->local_address().to_string();
+  parts.gossip_address = gossip_->local_address().to_string();
+  return parts;
+}
+
+int Agent::run() {
+  loop_->run();
+  log_line(LogLevel::kInfo, "stopped", exit_code_ == 0 ? "in good order" : "after a fault");
+  return exit_code_;
+}
+
+int run_agent(const Config& config) {
+  io::ignore_sigpipe();
+  open_log(config.node.log_level, config.node.name);
+  Agent agent(config);
+  if (auto started = agent.start(); !started) {
+    log_line(LogLevel::kError, "start_failed", started.error().detail);
+    std::fprintf(stderr, "outrigger: cannot start: %s\n", started.error().detail.c_str());
+    close_log();
+    return 1;
+  }
+  const int code = agent.run();
+  close_log();
+  return code;
+}
+
+}  // namespace agent

@@ -1,0 +1,141 @@
+// Commands to the running agent, and its way down.
+#include <utility>
+
+#include "agent/log.h"
+#include "agent/running.h"
+
+namespace agent {
+namespace {
+
+constexpr Milliseconds kStopStep{10};          // how often the way down looks whether its next step may begin
+constexpr Milliseconds kReleaseWait{1500};     // for the release of the lease
+constexpr Milliseconds kTransferWait{1000};    // for another leader
+constexpr Milliseconds kLastWordsWait{100};    // for answers already made
+constexpr Milliseconds kDrainWait{2000};       // for requests of clients when stopping
+
+}  // namespace
+
+void Agent::watch_switchover() {
+  const store::kv::Topic topic{store::kv::Topic::Kind::kKey, switchover_key(config_.service->name)};
+  const auto id = store_->watch(topic, store_->core().state().topic_index(topic), [this] { obey_switchover(); });
+  if (id) switchover_watch_ = *id;
+  else log_line(LogLevel::kError, "switchover_unwatched", "too many waits at this agent; switchover orders will not be seen");
+}
+
+void Agent::obey_switchover() {
+  const std::string key = switchover_key(config_.service->name);
+  const store::kv::Entry* entry = store_->core().state().get(key);
+  const auto order = entry != nullptr ? SwitchoverOrder::parse(entry->value) : std::nullopt;
+  watch_switchover();
+  if (!order || !primary_->core().serving() || static_cast<std::uint64_t>(primary_->core().epoch()) != order->epoch) return;
+  HolderId target{};
+  for (const gossip::Member& member : gossip_->core().members()) {
+    if (!order->target.empty() && member.name == order->target) target = HolderId{raft_id_of(member.id).value};
+  }
+  log_line(LogLevel::kInfo, "switchover", order->target.empty() ? "to anyone" : "to " + order->target);
+  primary_->switchover(target);
+  store_->write(store::kv::Delete{key}, io::boottime_now() + config_.raft.write_timeout, [](const store::Result<store::Written>&) {});
+}
+
+void Agent::join(const std::vector<std::string>& addresses, api::Completion<std::size_t> done) {
+  std::vector<io::HostPort> seeds;
+  for (const std::string& text : addresses) {
+    auto seed = io::parse_host_port(text, 7946);
+    if (!seed) return done(tl::make_unexpected(api::Error{api::Errc::kBadRequest, seed.error().detail, {}}));
+    seeds.push_back(std::move(*seed));
+  }
+  gossip_->join(seeds);
+  // Joining goes on for ever; the answer says how many are being asked, members say who answered.
+  const auto later = std::make_shared<std::unique_ptr<io::Deferral>>();
+  *later = std::make_unique<io::Deferral>(*loop_, [later, done = std::move(done), count = seeds.size()] {
+    done(count);
+    later->reset();
+  });
+  (*later)->schedule();
+}
+
+void Agent::drain(bool enable, api::Completion<std::monostate> done) {
+  draining_ = enable;
+  log_line(LogLevel::kInfo, "drain", enable ? "on" : "off");
+  if (primary_) enable ? primary_->drain() : primary_->resume();
+  publish_endpoints();
+  refresh_tags();
+  backend_->on_role_changed();
+  const auto later = std::make_shared<std::unique_ptr<io::Timer>>();
+  const io::TimePoint deadline = io::boottime_now() + kDrainWait;
+  // Done when the role is given up; an undo is done at once.
+  const auto look = std::make_shared<std::function<void()>>();
+  *look = [this, later, look, deadline, enable, done = std::move(done)] {
+    const bool over = !enable || !primary_ || (primary_->role_state().role == Role::kStandby && primary_->core().record().holder != HolderId{raft_id_.value});
+    if (!over && io::boottime_now() < deadline) return (*later)->arm_after(kStopStep);
+    const auto finish = done;
+    if (over) finish(std::monostate{});
+    else finish(tl::make_unexpected(api::Error{api::Errc::kTimeout, "the role could not be given up yet; it will be as soon as the store has a leader", {}}));
+    *look = nullptr;
+    later->reset();
+  };
+  *later = std::make_unique<io::Timer>(*loop_, [look] { (*look)(); });
+  (*later)->arm_after(Milliseconds(1));
+}
+
+// --- stop ----------------------------------------------------------------------------------------------------------
+
+void Agent::begin_stop(bool leave) {
+  leaving_ = leaving_ || leave;
+  if (phase_ != Phase::kRunning) return;
+  log_line(LogLevel::kInfo, "stopping", leave ? "leaving the cluster" : "signal");
+  phase_ = Phase::kReleasing;
+  phase_until_ = io::boottime_now() + kReleaseWait;
+  draining_ = true;
+  if (primary_) primary_->drain();
+  proxy_->drain(io::boottime_now() + kDrainWait, [] {});
+  publish_endpoints();
+  refresh_tags();
+  stop_timer_->arm_after(kStopStep);
+}
+
+/// One look at the way down: each phase ends when its aim is reached or its time is over.
+void Agent::step_down() {
+  const io::TimePoint now = io::boottime_now();
+  const bool late = now >= phase_until_;
+  const auto enter = [&](Phase next, Milliseconds wait) {
+    phase_ = next;
+    phase_until_ = now + wait;
+  };
+  switch (phase_) {
+    case Phase::kRunning:
+    case Phase::kStopped: return;
+    case Phase::kReleasing: {
+      const bool held = primary_ && primary_->core().record().holder == HolderId{raft_id_.value};
+      if (held && !late) break;
+      enter(Phase::kTransferring, kTransferWait);
+      if (store_->core().leader() == raft_id_) {
+        store_->transfer_leadership({}, [](const store::Result<void>& result) {
+          if (!result) log_line(LogLevel::kInfo, "leadership_kept", result.error().detail);
+        });
+      }
+      break;
+    }
+    case Phase::kTransferring: {
+      const bool leads = store_->core().leader() == raft_id_ && store_->core().raft().conf_state().voters.size() > 1;
+      if (leads && !late) break;
+      enter(Phase::kLeaving, Milliseconds(2500));
+      if (leaving_) gossip_->leave();
+      break;
+    }
+    case Phase::kLeaving:
+      if (leaving_ && !left_ && !late) break;
+      enter(Phase::kLastWords, kLastWordsWait);
+      for (auto& done : std::exchange(leave_done_, {})) done(std::monostate{});
+      server_->stop([this] { loop_->stop(); });
+      break;
+    case Phase::kLastWords:
+      if (!late) break;
+      phase_ = Phase::kStopped;
+      loop_->stop();
+      return;
+  }
+  stop_timer_->arm_after(kStopStep);
+}
+
+}  // namespace agent

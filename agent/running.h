@@ -1,0 +1,89 @@
+#pragma once
+/// The running program as one object: every part, and the wires between them. Used by agent.cc alone.
+/// agent.cc builds it, agent_events.cc carries news between the parts, agent_stop.cc takes commands and the way down.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/api/server.h"
+#include "agent/backend.h"
+#include "agent/cluster.h"
+#include "agent/config.h"
+#include "agent/drivers/gossip_driver.h"
+#include "agent/drivers/mesh.h"
+#include "agent/drivers/proxy_driver.h"
+#include "agent/drivers/store_driver.h"
+#include "agent/identity.h"
+#include "agent/io/signal.h"
+#include "agent/primary_driver.h"
+
+namespace agent {
+
+/// One agent. Members are destroyed from the last to the first: what is built later uses what is built earlier.
+class Agent {
+ public:
+  explicit Agent(const Config& config) : config_(config) {}
+  io::Result<void> start();
+  int run();
+
+ private:
+  enum class Phase : std::uint8_t { kRunning, kReleasing, kTransferring, kLeaving, kLastWords, kStopped };
+
+  io::Result<void> start_store();
+  io::Result<void> start_mesh();
+  io::Result<void> start_gossip();
+  io::Result<void> start_proxy();
+  io::Result<void> start_service();
+  io::Result<void> start_api();
+  BackendParts backend_parts();
+
+  void on_store_event(const store::Event& event);
+  void on_gossip_event(const gossip::Event& event);
+  void refresh_members();
+  void refresh_tags();
+  void publish_endpoints();
+  void publish_primary();
+  void on_instance(drivers::InstanceHealth health, const std::string& reason);
+  void on_role_change();
+  void watch_switchover();
+  void obey_switchover();
+  void join(const std::vector<std::string>& addresses, api::Completion<std::size_t> done);
+  void drain(bool enable, api::Completion<std::monostate> done);
+  void begin_stop(bool leave);
+  void step_down();
+  [[nodiscard]] proxy::Endpoint own_endpoint() const;
+  [[nodiscard]] proxy::PrimaryView primary_view() const;
+  [[nodiscard]] const gossip::Member* member_with(store::NodeId id) const;
+
+  Config config_;
+  Identity identity_;
+  store::NodeId raft_id_;
+  std::unique_ptr<io::Loop> loop_;
+  std::shared_ptr<const io::TlsContext> peer_tls_;  // null = a plain mesh
+  std::unique_ptr<drivers::Mesh> mesh_;
+  std::unique_ptr<drivers::StoreDriver> store_;
+  std::unique_ptr<drivers::GossipDriver> gossip_;
+  std::unique_ptr<drivers::ProxyDriver> proxy_;
+  std::unique_ptr<drivers::CheckDriver> checks_;
+  std::unique_ptr<PrimaryDriver> primary_;
+  std::unique_ptr<AgentBackend> backend_;
+  std::unique_ptr<api::Server> server_;
+  std::unique_ptr<io::Timer> stop_timer_;
+  std::unique_ptr<io::Signal> term_, interrupt_;
+
+  std::map<std::string, std::string> tags_;  // as last told to gossip
+  std::optional<proxy::EndpointTable> endpoints_;
+  std::optional<store::kv::WatchId> switchover_watch_;
+  bool draining_ = false;
+  Phase phase_ = Phase::kRunning;
+  io::TimePoint phase_until_{};
+  bool leaving_ = false, left_ = false;
+  std::vector<api::Completion<std::monostate>> leave_done_;
+  int exit_code_ = 0;
+  std::optional<proxy::PrimaryView> view_;  // as last given to the proxy
+};
+
+}  // namespace agent
