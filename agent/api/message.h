@@ -11,14 +11,14 @@ namespace agent::api {
 enum class ExchangeId : std::uint64_t {};  ///< one request and its answer; never used twice while the agent lives
 
 struct Request {
-  std::string method;              ///< as received, "GET"
-  std::string path;                ///< as received, percent-encoded, without query; begins with '/'
-  std::string query;               ///< as received, without '?'
-  std::string body;                ///< whole; the server bounds it
-  std::string host;                ///< Host header, with port if it has one
-  std::string origin;              ///< Origin header; only browsers send it
-  std::string fetch_site;          ///< Sec-Fetch-Site header; only browsers send it
-  std::string accept;              ///< Accept header
+  std::string method{};            ///< as received, "GET"
+  std::string path{};              ///< as received, percent-encoded, without query; begins with '/'
+  std::string query{};             ///< as received, without '?'
+  std::string body{};              ///< whole; the server bounds it
+  std::string host{};              ///< Host header, with port if it has one
+  std::string origin{};            ///< Origin header; only browsers send it
+  std::string fetch_site{};        ///< Sec-Fetch-Site header; only browsers send it
+  std::string accept{};            ///< Accept header
   bool from_this_machine = false;  ///< came over loopback or a unix socket
 };
 
