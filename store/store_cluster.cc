@@ -84,20 +84,23 @@ void Store::Impl::name_members(const raft::ConfState& conf, TimePoint now) {
     const auto in = [id](const std::vector<NodeId>& ids) { return std::find(ids.begin(), ids.end(), id) != ids.end(); };
     return in(conf.voters) || in(conf.learners) || in(conf.voters_outgoing);
   };
-  const auto name = [this, now](NodeId id, const std::string& text) {
+  const auto propose = [this, now](const kv::CommandBody& command) {
+    static_cast<void>(propose_internal(command, now));
+    name_at = now + kNameEvery;  // it is decided by then: not proposed twice meanwhile
+  };
+  const auto name = [&](NodeId id, const std::string& text) {
     const auto known = machine.members().find(kv::NodeId{id.value});
     const bool fits = !text.empty() && text.size() <= kv::kNameBytesMax;
     if (fits && (known == machine.members().end() || known->second != text))
-      static_cast<void>(propose_internal(kv::MemberSet{kv::NodeId{id.value}, text}, now));
+      propose(kv::MemberSet{kv::NodeId{id.value}, text});
   };
   if (now < name_at) return;
-  name_at = now + kNameEvery;  // a proposal under way is decided by then
   name(config.id, config.name);
   for (const MemberInfo& member : members) {
     if (member.id != config.id && holds(member.id)) name(member.id, member.name);
   }
   for (const auto& [id, known] : machine.members()) {
-    if (!holds(NodeId{kv::value(id)})) static_cast<void>(propose_internal(kv::MemberRemove{id}, now));
+    if (!holds(NodeId{kv::value(id)})) propose(kv::MemberRemove{id});
   }
 }
 

@@ -33,6 +33,20 @@ using Result = tl::expected<T, Error>;
 }
 
 /// Name of the enumerator without its k, e.g. "DiskFull".
-[[nodiscard]] const char* to_string(Errc code);
+/// Inline, since the core of the store names these errors but does not link the disk.
+[[nodiscard]] inline const char* to_string(Errc code) {
+  switch (code) {
+    case Errc::kLocked: return "Locked";
+    case Errc::kOtherCluster: return "OtherCluster";
+    case Errc::kOtherNode: return "OtherNode";
+    case Errc::kNewerFormat: return "NewerFormat";
+    case Errc::kCorrupt: return "Corrupt";
+    case Errc::kDiskFull: return "DiskFull";
+    case Errc::kPermission: return "Permission";
+    case Errc::kIo: return "Io";
+    case Errc::kStopped: return "Stopped";
+  }
+  return "?";
+}
 
 }  // namespace store::disk
