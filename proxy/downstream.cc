@@ -184,10 +184,12 @@ void Downstream::close() {
 void Downstream::start_tunnel() {
   phase_ = Phase::kTunnel;
   core_.wheel.disarm(timer_);
-  if (pending_.empty()) return;
-  work_.swap(pending_);
-  pending_.clear();
-  exchange_->tunnel_from_client(http1::bytes_of(work_));
+  if (!pending_.empty()) {
+    work_.swap(pending_);
+    pending_.clear();
+    exchange_->tunnel_from_client(http1::bytes_of(work_));
+  }
+  update_reading();
 }
 
 void Downstream::drain() {

@@ -60,7 +60,7 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
 
 /// Our own answer to the client.
 struct LocalReply {
-  int status = 503;
+  int status = 0;               ///< 0 = no reply
   std::string_view code;        ///< snake_case, stable: "no_primary"
   std::string_view message;     ///< what happened
   std::string_view hint;        ///< what to do

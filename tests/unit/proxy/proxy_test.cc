@@ -504,7 +504,7 @@ TEST_F(Plain, SpoofedFieldsAreReplaced) {
   std::string request = up(0).take();
   EXPECT_FALSE(has(request, "6.6.6.6")) << request;
   EXPECT_FALSE(has(request, "evil")) << request;
-  EXPECT_FALSE(has(request, "99")) << request;
+  EXPECT_FALSE(has(request, "Epoch: 99")) << request;
   for (const char* there : {"X-Forwarded-For: 192.0.2.9\r\n", "X-Forwarded-Proto: http\r\n", "X-Forwarded-Host: real:1\r\n",
                             "X-Real-IP: 192.0.2.9\r\n", "X-Outrigger-Node: node1\r\n", "X-Outrigger-Role: standby\r\n",
                             "X-Outrigger-Epoch: 0\r\n"}) {
@@ -529,7 +529,7 @@ TEST_F(Plain, RequestIdsAreKeptIfTheyAreOne) {
   up(0).connect();
   EXPECT_TRUE(has(up(0).take(), "X-Request-Id: abc-1.2:3\r\n"));
   EXPECT_EQ((up(0).send(ok("")), host.accesses.at(0).request_id), "abc-1.2:3");
-  for (const std::string bad : {std::string("a b"), std::string(200, 'x'), std::string("<x>"), std::string()}) {
+  for (const std::string& bad : {std::string("a b"), std::string(200, 'x'), std::string("<x>"), std::string()}) {
     c->send("GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: " + bad + "\r\n\r\n");
     up(0).take();
     up(0).send(ok(""));
@@ -575,6 +575,8 @@ TEST_F(Plain, ASlowHeadIs408AndAnIdleConnectionIsClosedQuietly) {
 }
 
 TEST_F(Plain, ASlowBodyIs408) {
+  timeouts.idle = Milliseconds{5000};
+  set_routes();
   auto c = client();
   c->send("POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nab");
   up(0).connect();
