@@ -81,10 +81,12 @@ class Process:
 
     def __init__(self, name, command, log, environment=None, outlives=False):
         self.name, self.log = name, Path(log)
+        # Settings of the agent that this shell may carry are not ours; an unknown one would even be refused.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OUTRIGGER_")}
         whole = [str(part) for part in ([] if outlives else [*WITH_PARENT]) + list(command)]
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen(whole, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                          env={**os.environ, **(environment or {})}, start_new_session=True)
+                                          env={**inherited, **(environment or {})}, start_new_session=True)
 
     @property
     def pid(self):

@@ -1,12 +1,13 @@
 """Bad settings, bad files, bad neighbours: each a message that says what, where, and what to do; nothing lost, no crash."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import unittest
 
-from harness import RealProcesses, free_ports, get_json, patience, request, wait_until
+from harness import REPO, RealProcesses, free_ports, get_json, patience, request, wait_until
 
 
 class Settings(RealProcesses):
@@ -37,7 +38,7 @@ class Settings(RealProcesses):
         self.refused('[raft]\nvoters = "x"\n[node]\nnmae = "a"\n', "raft.voters", "node.nmae")
 
     def test_unknown_environment_variable(self):
-        self.refused("", "OUTRIGGER_RAFT_VOTRES", "raft.voters", environment={"OUTRIGGER_RAFT_VOTRES": "3"})
+        self.refused("", "OUTRIGGER_RAFT_VOTRES", "OUTRIGGER_RAFT_VOTERS", environment={"OUTRIGGER_RAFT_VOTRES": "3"})
 
     def test_missing_file(self):
         process = self.start_agent("bad", "--config", self.folder / "nowhere.toml")
@@ -54,9 +55,22 @@ class Settings(RealProcesses):
         code, out, err = self.run_cli("validate", file)
         self.assertEqual(code, 1)
         self.assert_says(out + err, f"{file}:3:1", "lease")
-        file.write_text('[node]\nname = "a"\n')
-        code, out, err = self.run_cli("validate", file)
+
+    def test_the_sample_settings_are_valid(self):
+        code, out, err = self.run_cli("validate", REPO / "deploy" / "outrigger.toml")
         self.assertEqual(code, 0, out + err)
+
+    def test_every_key_of_the_sample_exists(self):
+        """What stands there as a comment must be right as well: uncommented, only files may be missing."""
+        lines = (REPO / "deploy" / "outrigger.toml").read_text().splitlines()
+        keys = [re.sub(r"^# (?=[a-z_]+ = |\[service\.hooks\]$)", "", line) for line in lines]
+        file = self.folder / "whole.toml"
+        file.write_text("\n".join(keys) + "\n")
+        code, out, err = self.run_cli("validate", file)
+        problems = [line for line in (out + err).splitlines() if "whole.toml:" in line]
+        self.assertEqual(len(problems), 4, problems)
+        for problem in problems:
+            self.assertIn("No such file", problem)
 
 
 class CommandLine(RealProcesses):
