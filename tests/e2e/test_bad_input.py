@@ -150,7 +150,8 @@ class Keys(RealProcesses):
         (self.secrets / "garbage.pem").write_text("this is no PEM\n")
         for key in ("ca", "cert", "key", "gossip_key_file"):
             with self.subTest(key):
-                self.refused("garbage.pem", **{key: "garbage.pem"})
+                # the gossip key is named by its setting, the PEM files by themselves
+                self.refused("mesh.gossip_key_file" if key == "gossip_key_file" else "garbage.pem", **{key: "garbage.pem"})
 
     def test_key_of_another_certificate(self):
         self.refused("n2/key.pem", key="n2/key.pem")
