@@ -178,9 +178,8 @@ class DataFolder(RealProcesses):
         self.assertEqual(request(api, "PUT", "/v1/kv/own", b"kept")[0], 200)
         stranger.stop()
         joined = self.join_with_old_data(ours)
-        wait_until(lambda: not joined.alive() or "cluster" in joined.log.read_text(), 15 * patience(), "the refusal")
-        said = joined.log.read_text()
-        self.assert_says(said, "n4-data")
+        wait_until(lambda: "foreign_cluster" in joined.log.read_text(), 20 * patience(), "the refusal")
+        self.assert_says(joined.log.read_text(), "belongs to cluster", "data directory")
         for node in ours.nodes:
             self.assertNotIn("n4", str(get_json(node.api, "/outrigger/v1/raft")))
         joined.stop()

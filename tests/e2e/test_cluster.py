@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import threading
 import time
 import unittest
@@ -273,15 +274,8 @@ class Alone(RealProcesses):
             "OUTRIGGER_MESH_GOSSIP_PORT": "0", "OUTRIGGER_MESH_PORT": "0"})
 
         def api():
-            for line in process.log.read_text().splitlines():
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue
-                for key in ("api", "api_address", "address"):
-                    if isinstance(event.get(key), str) and event[key].startswith("127.0.0.1:") and "api" in json.dumps(event):
-                        return event[key]
-            return None
+            found = re.search(r'"event":"started".*?api (127\.0\.0\.1:\d+)', process.log.read_text())
+            return found and found.group(1)
         address = wait_until(api, 15 * patience(), "the address of the API in the log")
         self.wait_status(address, "/outrigger/v1/health/ready", 200)
         self.assertEqual(request(address, "PUT", "/v1/kv/a", b"1")[2].strip(), b"true")
