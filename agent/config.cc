@@ -154,7 +154,8 @@ void read_mesh(Reading& reading, ConfigReader reader) {
   read_mesh_secrets(reading, reader, mesh, has_key);
   if (reader.text("cluster", mesh.cluster) && !mesh.cluster.empty()) check_name(reader, "cluster", mesh.cluster);
   reader.boolean("insecure", mesh.insecure);
-  if (!HostPort{mesh.bind, 0, {}}.is_local() && !mesh.insecure && (!mesh.has_tls() || !has_key))
+  if (config_is_ip(mesh.bind) && !HostPort{mesh.bind, 0, {}}.is_local() && !mesh.insecure &&
+      (!mesh.has_tls() || !has_key))
     reader.problem("bind",
                    mesh.bind + " can be reached from other machines, but there is no " +
                        (mesh.has_tls() ? "gossip_key"

@@ -1,0 +1,50 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <iostream>
+
+#include "agent/agent.h"
+#include "agent/cli/cli.h"
+#include "agent/drivers/json_assert.h"
+
+extern char** environ;
+
+namespace {
+
+/// Settings of the agent, and addresses for the command line; everything else is of no interest here.
+std::map<std::string, std::string> environment() {
+  std::map<std::string, std::string> out;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const auto equals = text.find('=');
+    if (equals != std::string_view::npos) out.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return out;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0' ? name.data() : "localhost";
+}
+
+std::optional<std::string> check_assert(std::string_view text) {
+  const auto parsed = agent::drivers::JsonAssert::parse(text);
+  return parsed ? std::nullopt : std::optional(parsed.error().detail);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  agent::cli::Host host{.out = std::cout,
+                        .err = std::cerr,
+                        .in = std::cin,
+                        .environment = environment(),
+                        .host_name = host_name(),
+                        .check_assert = check_assert,
+                        .run_agent = agent::run_agent};
+  const int code = agent::cli::run({argv + 1, argv + std::max(argc, 1)}, host);
+  // A full disk or a closed pipe behind our output is a failure of what was asked.
+  std::cout.flush();
+  return code == agent::cli::kExitOk && !std::cout ? agent::cli::kExitFailed : code;
+}
