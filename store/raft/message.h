@@ -40,7 +40,8 @@ struct Entry {
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
-/// What must survive a restart besides the log (thesis figure 3.1). `commit` may be lost without harm.
+/// What must survive a restart besides the log (thesis figure 3.1). It is written together with the entries of its
+/// batch: `commit` may be older than what was known, but never older than the newest entry on disk knew it.
 struct HardState {
   Term term;
   NodeId vote;  ///< who got this node's vote in `term`
@@ -123,7 +124,7 @@ enum class MessageKind : std::uint8_t {
 ///   kAppendResponse      index = last entry that matches; or reject with index = the refused one, reject_hint and
 ///                        log_term = where the leader should look next (thesis 3.5, conflict hint by term)
 ///   kVote, kPreVote      index, log_term = last entry of the candidate; forced
-///   their responses      reject
+///   their responses      reject, then index and log_term = the voter's commit position
 ///   kHeartbeat           commit, round;  response: round
 ///   kSnapshot            snapshot
 ///   kReadIndex           read_context;  response: read_context, index, or reject if the leader cannot answer

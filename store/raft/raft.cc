@@ -268,6 +268,9 @@ Result<void> Raft::dispatch(Message& message) {
              number(message.from.value));
     return {};
   }
+  const bool vote_answer =
+      message.kind == MessageKind::kVoteResponse || message.kind == MessageKind::kPreVoteResponse;
+  if (vote_answer && role_ != Role::kLeader) learn_commit(message);
   switch (role_) {
     case Role::kLeader: return step_leader(message);
     case Role::kPreCandidate:
@@ -276,7 +279,7 @@ Result<void> Raft::dispatch(Message& message) {
         become_follower(term_, message.from);
         return step_follower(message);
       }
-      if (message.kind == MessageKind::kVoteResponse || message.kind == MessageKind::kPreVoteResponse) {
+      if (vote_answer) {
         handle_vote_response(message);
         return {};
       }

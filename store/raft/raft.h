@@ -50,6 +50,9 @@ struct Config {
   bool quiet_start = true;    ///< give no vote in the first election_timeout_min: a restart keeps no promise to a lease
   bool step_down_on_removal = true;  ///< a leader that is removed or demoted stops leading when the change is applied
   bool hand_over_on_removal = true;  ///< and asks the voter with the longest log to stand at once
+  /// A refused vote names the voter's commit position, so that a candidate can learn that an entry of its own log is
+  /// committed: without it {1,2} -> {2} can get stuck when 1, removed and with a longer log, is asked by 2.
+  bool commit_in_refusals = true;
   bool apply_before_persist = false;  ///< hand out committed entries that are not yet on the own disk
   ConfChangeGuard conf_change_guard = ConfChangeGuard::kOwnTermCommitted;
   SendPolicy send_policy = SendPolicy::kOnOutput;
@@ -164,14 +167,16 @@ struct Fatal {
 ///  3. if `seq` is set: hand {hard_state, snapshot, entries} to the disk as one batch, batches in the order of seq;
 ///     when that batch is durable, step Persisted{seq, last, last_term}. Acks may be folded: the newest covers all.
 ///     `entries` replace everything on disk from entries.front().index on. A snapshot replaces the whole log.
-///     If hard_state is set without `seq`, only its commit moved: remember it for the next batch.
+///     Every batch has a hard_state, and it must be written in the same batch as the entries: a node that has the
+///     second of two membership changes on disk must know there that the first is committed, or it could be elected by
+///     a configuration that is long gone. Set without `seq`, only its commit moved: nothing needs to be written.
 ///  4. install `snapshot` into the state machine, then apply `committed` in order; the core takes them as applied.
 ///  5. keep `messages_after` until batch `after_seq` is durable, then send them (votes and append answers).
 ///  6. serve reads, snapshot_requests and soft_state as they fit.
 struct Output {
   std::optional<Fatal> fatal;
   std::optional<SoftState> soft_state;      ///< changed since the last output
-  std::optional<HardState> hard_state;      ///< changed since the last output; always the full current value
+  std::optional<HardState> hard_state;      ///< full current value; set if it changed, and with every batch
   std::optional<SnapshotMeta> snapshot;     ///< received snapshot to install, payload held by the host
   std::vector<Entry> entries;               ///< to append, contiguous
   std::optional<PersistSeq> seq;            ///< set = something here must be durable
@@ -293,6 +298,7 @@ class Raft {
   void become_leader();
   void handle_vote_request(const Message& message);
   void handle_vote_response(const Message& message);
+  void learn_commit(const Message& refusal);
   void poll(NodeId from, bool granted);
   [[nodiscard]] bool promotable() const;
   [[nodiscard]] bool conf_change_unapplied() const;

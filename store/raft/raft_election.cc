@@ -122,7 +122,17 @@ void Raft::handle_vote_request(const Message& message) {
   }
   answer.term = term_;
   answer.reject = true;
+  if (config_.commit_in_refusals) {
+    answer.index = log_.commit();
+    answer.log_term = log_.term(log_.commit()).value_or(Term{});
+  }
   send(std::move(answer));
+}
+
+/// Committed is committed, whoever says so: if the own log has that very entry, all before it is the same (3.5).
+void Raft::learn_commit(const Message& refusal) {
+  const bool own = refusal.index > log_.commit() && log_.matches(refusal.index, refusal.log_term);
+  if (refusal.reject && config_.commit_in_refusals && own) commit_to(refusal.index);
 }
 
 void Raft::handle_vote_response(const Message& message) {

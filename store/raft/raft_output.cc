@@ -66,6 +66,9 @@ void Raft::collect_persist(Output& output) {
       log_.handed_to(log_.last_index());
     }
     output.snapshot = std::exchange(restored_, std::nullopt);
+    // Always along: an entry that changes the members may only be durable together with the commit index that was known
+    // when it came, or a restart could stand for election two configurations ago (4.1).
+    output.hard_state = reported_hard_ = hard_state();
     output.last = log_.last_index();
     output.last_term = log_.last_term();
     output.seq = persists_.begin(output.last, output.last_term);

@@ -66,6 +66,7 @@ struct Node {
   std::unique_ptr<Raft> raft;
   Disk disk;
   TimePoint now{};
+  HardState shown;                    // last hard state in the trace: shown again when it changes
   std::vector<Envelope> proposals;    // for the leader, not sent yet
   std::deque<Batch> batches;          // disk=manual: handed out, not written
   std::deque<std::pair<PersistSeq, Message>> waiting;  // messages that wait for a batch
@@ -160,6 +161,7 @@ class Cluster {
       config.check_quorum = command.truth("checkquorum");
       config.quiet_start = false;
       config.hand_over_on_removal = false;
+      config.commit_in_refusals = false;
       config.step_down_on_removal = command.truth("step-down-on-removal");
       config.apply_before_persist = true;
       config.send_policy = SendPolicy::kAtOnce;
@@ -190,6 +192,7 @@ class Cluster {
       return;
     }
     node.raft = std::move(*raft);
+    node.shown = {node.raft->term(), node.raft->vote(), node.raft->commit()};
   }
 
   void add_nodes(const Command& command) {
@@ -403,6 +406,8 @@ class Cluster {
     const Term before = n.disk.hard.term;
     const NodeId vote = n.disk.hard.vote;
     Output output = n.raft->take_output();
+    const bool changed = output.hard_state && *output.hard_state != n.shown;
+    if (changed) n.shown = *output.hard_state;
     std::vector<Envelope> sent;
     for (Message& message : output.messages) sent.push_back({std::move(message), {}});
     for (const SnapshotRequest& request : output.snapshot_requests) sent.push_back({snapshot_message(n, request), {}});
@@ -412,18 +417,19 @@ class Cluster {
     for (Envelope& proposal : std::exchange(n.proposals, {})) sent.push_back(std::move(proposal));
     const bool must_sync = !output.entries.empty() ||
                            (output.hard_state && (output.hard_state->term != before || output.hard_state->vote != vote));
-    const std::string body = ready_body(n, output, sent);
+    const std::string body = ready_body(n, output, sent, changed);
     write_out(n, output);
     messages_.insert(messages_.end(), sent.begin(), sent.end());
     if (body.empty()) return "<empty Ready>\n";
     return std::string("Ready MustSync=") + (must_sync ? "true" : "false") + ":\n" + body;
   }
 
-  static std::string ready_body(const Node& n, const Output& output, const std::vector<Envelope>& sent) {
+  static std::string ready_body(const Node& n, const Output& output, const std::vector<Envelope>& sent,
+                                bool hard_state_changed) {
     std::string body;
     if (output.fatal) body += "FATAL " + output.fatal->invariant + ": " + output.fatal->detail + "\n";
     if (output.soft_state) body += describe(*output.soft_state) + "\n";
-    if (output.hard_state) body += "HardState " + describe(*output.hard_state) + "\n";
+    if (hard_state_changed) body += "HardState " + describe(*output.hard_state) + "\n";
     for (const ReadState& read : output.reads) {
       body += "Read " + std::to_string(read.context) + ": " +
               (read.index ? "index " + std::to_string(read.index->value) : "dropped") + "\n";

@@ -182,6 +182,28 @@ TEST(RaftMembers, RemovedServerDoesNotDisturb) {
   EXPECT_EQ(net.raft(1).term(), term);
 }
 
+// Found by the random runs: {1,2} -> {2}, leader 1 removes itself and dies before 2 hears that this is committed. Node 2
+// must ask node 1, whose log is longer; the refusal tells it that its own change is committed.
+TEST(RaftMembers, RemovalOfTheLeaderOfTwoIsLearnedFromARefusal) {
+  Network net(2);
+  net.run(milliseconds(300));
+  ASSERT_TRUE(change(net, 1, {drop(1)}));
+  net.collect(1);
+  ASSERT_TRUE(net.propose(1, "behind the change"));
+  std::vector<Message> first = std::exchange(net.messages, {});
+  for (Message& message : first) net.deliver(std::move(message));
+  net.collect(2);
+  net.cut(1, 2);  // 2's answer arrives, nothing comes back
+  net.settle();
+  ASSERT_FALSE(net.raft(1).voter());
+  ASSERT_TRUE(net.raft(2).voter());
+  ASSERT_GT(net.raft(1).log().last_index(), net.raft(2).log().last_index());
+  net.heal();
+  net.run(milliseconds(1500));
+  EXPECT_EQ(net.leader(), NodeId{2});
+  EXPECT_EQ(members(net, 2), "voters=(2)");
+}
+
 // A change is taken up again after a restart, whether it was applied on disk or not.
 TEST(RaftMembers, SurvivesARestart) {
   Network net(3, plain);
