@@ -200,11 +200,13 @@ void Connection::on_drained() {
 }
 
 void Connection::on_end() {
-  if (state_ == State::kAnswering && !host_.on_client_end(exchange_)) {
-    wants_close_ = true;
-    return;
+  if (state_ == State::kAnswering || state_ == State::kStreaming) {
+    if (!host_.on_client_end(exchange_)) {
+      wants_close_ = true;  // the answer is on its way
+      return;
+    }
+    exchange_ = {};
   }
-  if (state_ == State::kAnswering || state_ == State::kStreaming) exchange_ = {};
   closed();
 }
 
