@@ -25,6 +25,7 @@ const char* validate_times(const Config& c) {
   if (c.probe_timeout_min < 1ms || c.probe_timeout_min > c.probe_timeout_max) return "probe_timeout_min: 1 ms to probe_timeout_max";
   if (c.probe_timeout_max > c.probe_interval) return "probe_timeout_max: at most probe_interval";
   if (c.probe_verdict_min < 1ms || c.probe_verdict_min > c.probe_interval) return "probe_verdict_min: 1 ms to probe_interval";
+  if (c.stalled_patience < 1ms || c.stalled_patience > c.stream_probe_deadline) return "stalled_patience: 1 ms to stream_probe_deadline";
   if (c.refused_min < 1ms || c.silent_min < 1ms || c.stalled_min < 1ms) return "refused_min, silent_min, stalled_min: at least 1 ms";
   if (c.silent_per_decade < 0ms || c.stalled_per_decade < 0ms) return "silent_per_decade, stalled_per_decade: not negative";
   if (c.gossip_interval < 1ms || c.gossip_interval > 60s) return "gossip_interval: 1 ms to 60 s";

@@ -26,6 +26,7 @@ struct Config {
   Milliseconds probe_timeout_min{50};     ///< floor of srtt + 4 * rttvar
   Milliseconds probe_timeout_max{500};    ///< ceiling, and the value before the first measurement
   Milliseconds probe_verdict_min{200};    ///< least time the second stage (helpers, stream) gets
+  Milliseconds stalled_patience{1000};    ///< from the first ping until a process whose host answers counts as stalled
   std::uint32_t indirect_probes = 3;      ///< helpers asked after the direct time-out, 0..8
   std::uint32_t probes_outstanding_max = 4;  ///< slots that may wait for a verdict at once
   std::uint32_t health_score_max = 8;     ///< ceiling of the local health multiplier, 1 = never slow down

@@ -16,10 +16,11 @@ class ProbeSchedule {
  public:
   void add(const MemberId& id, const Rng& rng);
   void remove(const MemberId& id);
-  /// Next id for which `wanted(id)` holds, or none after one full round without one.
+  /// Next id for which `wanted(id)` holds, or none if there is none.
   template <class Wanted>
   std::optional<MemberId> next(const Rng& rng, Wanted wanted) {
-    for (std::size_t tried = 0; tried < order_.size(); ++tried) {
+    // Two rounds, since the one that is running may have passed the only wanted id already.
+    for (std::size_t tried = 0; tried < 2 * order_.size(); ++tried) {
       if (place_ >= order_.size()) shuffle(rng);
       const MemberId id = order_[place_++];
       if (wanted(id)) return id;

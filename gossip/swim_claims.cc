@@ -113,7 +113,7 @@ void Swim::Core::take_alive_of_self(TimePoint now, const Alive& alive) {
 void Swim::Core::raise_own_rank(const Rank& above) {
   Member& me = *table_.find(config_.id);
   const auto incarnation = static_cast<std::uint32_t>(above.incarnation);
-  if (above.generation > me.generation || incarnation + 1 >= kIncarnationMax) {
+  if (above.generation > me.generation || incarnation >= kIncarnationMax - 1) {
     const auto generation = std::max(static_cast<std::uint64_t>(above.generation), static_cast<std::uint64_t>(me.generation));
     me.generation = Generation{generation + 1};
     me.incarnation = Incarnation{0};

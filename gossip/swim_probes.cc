@@ -93,6 +93,9 @@ void Swim::Core::advance_probes(TimePoint now) {
   for (std::size_t i = 0; i < probes_.size();) {
     Probe& probe = probes_[i];
     if (!probe.second_stage && now >= probe.direct_deadline) enter_second_stage(now, probe);
+    // The host answers, the process not yet: on a busy machine it may just be waiting for its turn.
+    const TimePoint patience = probe.sent + config_.stalled_patience;
+    if (now >= probe.verdict_deadline && probe.stream_opened) probe.verdict_deadline = std::max(probe.verdict_deadline, patience);
     const bool over = now >= probe.verdict_deadline || (probe.second_stage && probe.stream_refused);
     if (!over) {
       ++i;
@@ -123,7 +126,7 @@ void Swim::Core::enter_second_stage(TimePoint now, Probe& probe) {
   stream.role = Stream::Role::kProbe;
   stream.peer = probe.address;
   stream.probe_sequence = probe.sequence;
-  probe.stream = open_stream(now, std::move(stream), std::min<Duration>(config_.stream_probe_deadline, probe.verdict_deadline - now));
+  probe.stream = open_stream(now, std::move(stream), config_.stream_probe_deadline);
 }
 
 void Swim::Core::on_datagram_error(TimePoint now, const Address& to, Failure failure) {

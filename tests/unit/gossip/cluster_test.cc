@@ -35,7 +35,7 @@ TEST(Cluster, OneMoreJoinsFifty) {
   EXPECT_LE(took, 500ms);
 }
 
-// Medians are the bars of gossip.md section 6. The worst of 20 is the tail of the wait for the first probe, which is
+// Medians are the bars of gossip.md section 6. The worst of 24 is the tail of the wait for the first probe, which is
 // close to exponential with one period as its mean; its bound here is looser than the p99 of the table.
 struct Crash {
   std::size_t members;
@@ -45,13 +45,18 @@ struct Crash {
 };
 void check_crash(const Crash& crash) {
   std::vector<Duration> times;
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
     Cluster c(seed, crash.loss);
     c.form(crash.members);
-    c.run(20s + std::chrono::milliseconds(97 * seed));
-    EXPECT_EQ(c.false_deaths(), 0u);
-    c.set_power(2, crash.power);
-    times.push_back(c.run_until([&] { return c.all_see(2, MemberState::kDead); }, 60s));
+    c.run(10s);
+    for (std::size_t round = 0; round < 12; ++round) {
+      const std::size_t victim = 1 + round % (crash.members - 1);
+      c.run(3s + std::chrono::milliseconds(197 * round));
+      c.set_power(victim, crash.power);
+      times.push_back(c.run_until([&] { return c.all_see(victim, MemberState::kDead); }, 60s));
+      c.start(victim, {0}, true);
+      EXPECT_LE(c.run_until([&] { return c.converged(); }, 60s), 10s);
+    }
     EXPECT_EQ(c.false_deaths(), 0u);
   }
   std::sort(times.begin(), times.end());
@@ -65,6 +70,41 @@ TEST(Crash, FiftyBlackHoleWithLoss) { check_crash({50, 10, Cluster::Power::kCras
 TEST(Crash, ThreeKilledProcess) { check_crash({3, 0, Cluster::Power::kKilled, 1500ms, 2500ms}); }
 TEST(Crash, FiftyKilledProcess) { check_crash({50, 0, Cluster::Power::kKilled, 2s, 6s}); }
 
+
+TEST(Crash, TenPercentOfFiftyAtOnce) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    Cluster c(seed);
+    c.form(50);
+    c.run(10s);
+    for (std::size_t i = 10; i < 15; ++i) c.set_power(i, Cluster::Power::kCrashed);
+    const auto took = c.run_until([&] {
+      for (std::size_t i = 10; i < 15; ++i) {
+        if (!c.all_see(i, MemberState::kDead)) return false;
+      }
+      return true;
+    }, 60s);
+    std::printf("5 of 50 at once: %.2f\n", seconds(took));
+    EXPECT_LE(took, 12s);
+    EXPECT_EQ(c.false_deaths(), 0u);
+  }
+}
+
+TEST(Crash, TwoOfThreeAreSeenByTheThird) {
+  Cluster c(7);
+  c.form(3);
+  c.run(10s);
+  c.set_power(1, Cluster::Power::kKilled);
+  c.set_power(2, Cluster::Power::kKilled);
+  EXPECT_LE(c.run_until([&] { return c.all_see(1, MemberState::kDead) && c.all_see(2, MemberState::kDead); }, 60s), 6s);
+}
+
+TEST(Crash, TheOtherOfTwo) {
+  Cluster c(8);
+  c.form(2);
+  c.run(10s);
+  c.set_power(1, Cluster::Power::kKilled);
+  EXPECT_LE(c.run_until([&] { return c.all_see(1, MemberState::kDead); }, 60s), 2s);
+}
 
 // --- Life of a member ---
 
@@ -84,7 +124,7 @@ void set_tag(Cluster& c, std::size_t node, const std::string& key, std::optional
 
 void check_urgent(std::size_t members, double loss, Duration median, Duration worst) {
   std::vector<Duration> times;
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 1; seed <= (members > 10 ? 6u : 20u); ++seed) {
     Cluster c(seed, loss);
     c.form(members);
     c.run(10s);
@@ -92,8 +132,8 @@ void check_urgent(std::size_t members, double loss, Duration median, Duration wo
     times.push_back(c.run_until([&] { return all_have_tag(c, 4, "role", "primary"); }, 60s));
   }
   std::sort(times.begin(), times.end());
-  std::printf("urgent tag N=%zu loss %.0f: median %.3f worst %.3f\n", members, loss, seconds(times[10]), seconds(times.back()));
-  EXPECT_LE(times[10], median);
+  std::printf("urgent tag N=%zu loss %.0f: median %.3f worst %.3f\n", members, loss, seconds(times[times.size() / 2]), seconds(times.back()));
+  EXPECT_LE(times[times.size() / 2], median);
   EXPECT_LE(times.back(), worst);
 }
 TEST(Life, UrgentTagFive) { check_urgent(5, 0, 10ms, 250ms); }
@@ -302,6 +342,33 @@ TEST(Freeze, FourSecondsAreBorneAndToldAtOnce) {
   }
 }
 
+TEST(Freeze, APauseOfHalfASecondIsNoSuspicion) {  // a busy machine, not a sick process
+  Cluster c(22);
+  c.form(3);
+  c.run(20s);
+  for (int i = 0; i < 20; ++i) {
+    c.set_power(1, Cluster::Power::kFrozen);
+    c.run(500ms);
+    c.set_power(1, Cluster::Power::kOn);
+    c.run(2700ms);
+  }
+  EXPECT_EQ(c.count_events(EventKind::kSuspect, [&](std::size_t, const Event& e) { return e.subject == c.id(1); }), 0u);
+}
+
+TEST(Freeze, SevenSecondsOfOneInFiftyAreBorne) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    Cluster c(seed);
+    c.form(50);
+    c.run(10s);
+    c.set_power(1, Cluster::Power::kFrozen);
+    c.run(7s);
+    c.set_power(1, Cluster::Power::kOn);
+    c.run(5s);
+    EXPECT_TRUE(c.converged());
+    EXPECT_EQ(c.count_events(EventKind::kDead), 0u) << "seed " << seed;
+  }
+}
+
 TEST(Freeze, FifteenSecondsEndInDeathAndARevival) {
   Cluster c(20);
   c.form(10);
@@ -342,7 +409,7 @@ void check_partition(std::size_t members, Duration cut, std::size_t minority, st
 }
 TEST(Partition, HalvesHealAfterTenSeconds) { check_partition(20, 10s, 10, 1); }
 TEST(Partition, HalvesHealAfterLongCuts) {
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
     check_partition(20, 30s, 10, seed);
     check_partition(20, 120s, 10, seed);
     check_partition(50, 120s, 25, seed);
