@@ -193,6 +193,8 @@ Result<void> Raft::step(Message message, TimePoint now) {
     return fail(Errc::kUnknownPeer, number(message.from.value));
   }
   if (role_ == Role::kLeader && progress != nullptr) progress->last_contact = now_;
+  learn_commit(message);
+  if (stopped_) return {};
   return step_checked(message);
 }
 
@@ -270,7 +272,6 @@ Result<void> Raft::dispatch(Message& message) {
   }
   const bool vote_answer =
       message.kind == MessageKind::kVoteResponse || message.kind == MessageKind::kPreVoteResponse;
-  if (vote_answer && role_ != Role::kLeader) learn_commit(message);
   switch (role_) {
     case Role::kLeader: return step_leader(message);
     case Role::kPreCandidate:

@@ -298,7 +298,7 @@ class Raft {
   void become_leader();
   void handle_vote_request(const Message& message);
   void handle_vote_response(const Message& message);
-  void learn_commit(const Message& refusal);
+  void learn_commit(const Message& answer);
   void poll(NodeId from, bool granted);
   [[nodiscard]] bool promotable() const;
   [[nodiscard]] bool conf_change_unapplied() const;

@@ -129,10 +129,13 @@ void Raft::handle_vote_request(const Message& message) {
   send(std::move(answer));
 }
 
-/// Committed is committed, whoever says so: if the own log has that very entry, all before it is the same (3.5).
-void Raft::learn_commit(const Message& refusal) {
-  const bool own = refusal.index > log_.commit() && log_.matches(refusal.index, refusal.log_term);
-  if (refusal.reject && config_.commit_in_refusals && own) commit_to(refusal.index);
+/// Committed is committed, whoever says so and in whatever term: if the own log has that very entry, all before it is
+/// the same (3.5).
+void Raft::learn_commit(const Message& answer) {
+  const bool refusal = answer.reject && (answer.kind == MessageKind::kVoteResponse ||
+                                         answer.kind == MessageKind::kPreVoteResponse);
+  if (!refusal || !config_.commit_in_refusals || role_ == Role::kLeader) return;
+  if (answer.index > log_.commit() && log_.matches(answer.index, answer.log_term)) commit_to(answer.index);
 }
 
 void Raft::handle_vote_response(const Message& message) {

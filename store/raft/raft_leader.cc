@@ -316,7 +316,7 @@ Result<void> Raft::step(const ReportUnreachable& event, TimePoint now) {
   if (auto ok = enter(now); !ok) return ok;
   if (role_ != Role::kLeader) return fail(Errc::kNotLeader, std::to_string(leader_.value));
   Progress* progress = tracker_.find(event.peer);
-  if (progress == nullptr) return fail(Errc::kUnknownPeer, std::to_string(event.peer.value));
+  if (progress == nullptr || event.peer == config_.id) return fail(Errc::kUnknownPeer, std::to_string(event.peer.value));
   if (progress->state() == ProgressState::kReplicate) progress->become_probe();
   return {};
 }

@@ -625,6 +625,7 @@ TEST(RaftSnapshot, ReportsAboutStrangers) {
   EXPECT_EQ(net.raft(1).step(ReportSnapshot{NodeId{7}, SnapshotOutcome::kFailed}, net.now).error().code,
             Errc::kUnknownPeer);
   EXPECT_EQ(net.raft(1).step(ReportUnreachable{NodeId{7}}, net.now).error().code, Errc::kUnknownPeer);
+  EXPECT_EQ(net.raft(1).step(ReportUnreachable{NodeId{1}}, net.now).error().code, Errc::kUnknownPeer);
 }
 
 TEST(RaftErrors, EveryCodeHasAName) {
