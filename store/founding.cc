@@ -52,6 +52,13 @@ void Founding::on_members(const std::vector<MemberInfo>& members, const Chance& 
 void Founding::consider(const Chance& chance, TimePoint now) {
   if (founded_ || persisting_) return;
   const std::vector<NodeId> ids = candidates();
+  // Where a cluster is already, none is to be founded beside it: its leader will add us.
+  const bool cluster_near = std::any_of(members_.begin(), members_.end(), [this](const MemberInfo& member) {
+    return member.liveness == Liveness::kAlive && !member.cluster_id.is_none() &&
+           !(grant_ && member.cluster_id == grant_->id);
+  });
+  if (cluster_near && own()) return give_up();
+  if (cluster_near && !grant_) return;
   if (own()) {
     const bool undercut = expect_ >= 2 && ids.size() >= expect_ && ids.front() < self_;
     const bool incomplete = std::any_of(grant_->voters.begin(), grant_->voters.end(), [&](NodeId voter) {
