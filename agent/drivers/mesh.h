@@ -27,6 +27,9 @@
 
 namespace agent::drivers {
 
+class MeshDialer;
+class MeshInbound;
+
 /// The three sides of mesh TLS, from one set of files; all null = a plain mesh.
 struct MeshTls {
   std::shared_ptr<const io::TlsContext> listener;   ///< offers both protocols, asks for a certificate
@@ -125,25 +128,26 @@ class Mesh {
  private:
   friend class MeshDialer;
   friend class MeshInbound;
-  class Peer;
+  struct Peer;
   Mesh(io::Loop& loop, MeshSettings settings, MeshCallbacks callbacks);
   void on_accept(std::unique_ptr<io::TcpStream> stream);
-  void bury(std::unique_ptr<class MeshInbound> inbound);
-  void inbound_ready(MeshInbound& inbound);
-  void inbound_http(MeshInbound& inbound);
-  void inbound_over(MeshInbound& inbound);
-  void note(const std::string& detail);
+  void on_inbound_hello(MeshInbound& inbound);
+  void close_inbound(MeshInbound& inbound);
+  void bury(std::unique_ptr<MeshInbound> inbound);
+  [[nodiscard]] bool name_fits(const io::ByteStream& stream, const Hello& hello) const;
+  [[nodiscard]] Hello own_hello(std::optional<Lane> lane) const;
+  void note_inbound(const std::string& detail);
 
   io::Loop& loop_;
   MeshSettings settings_;
   MeshCallbacks callbacks_;
   MeshCounters counters_;
   io::TlsOffload offload_;
-  io::TimePoint next_note_{};                    // inbound trouble is logged at most once a second
-  std::map<store::NodeId, std::unique_ptr<Peer>> peers_;   // bounded by the host's member table
-  std::map<MeshInbound*, std::unique_ptr<MeshInbound>> unproved_;
+  io::TimePoint next_note_{};  // inbound trouble is logged at most once a second
+  std::map<store::NodeId, std::unique_ptr<Peer>> peers_;  // bounded by the host's member table
+  std::map<const MeshInbound*, std::unique_ptr<MeshInbound>> unproved_;
   std::map<std::pair<store::NodeId, Lane>, std::unique_ptr<MeshInbound>> inbound_;
-  std::vector<std::unique_ptr<MeshInbound>> graveyard_;    // closed inside their own callbacks
+  std::vector<std::unique_ptr<MeshInbound>> graveyard_;  // closed inside their own callbacks, freed by sweep_
   io::Deferral sweep_;
   std::unique_ptr<io::TcpListener> listener_;
 };

@@ -431,6 +431,18 @@ void TcpStream::run_deferred() {
   }
 }
 
+void TcpStream::set_unanswered_max(Milliseconds limit) {
+  const int on = 1;
+  const int probes = 3;
+  const int limit_ms = static_cast<int>(limit.count());
+  const int seconds = static_cast<int>(std::max<std::int64_t>(1, (limit.count() + 999) / 1000));
+  ::setsockopt(fd_, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms);
+  ::setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(fd_, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+  ::setsockopt(fd_, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+  ::setsockopt(fd_, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
 void TcpStream::unread(std::span<const std::byte> bytes) {
   unread_.insert(unread_.begin(), bytes.begin(), bytes.end());
   if (reading_ && !unread_.empty()) deferred_.schedule();

@@ -42,6 +42,9 @@ class TcpStream final : public ByteStream {
   void set_write_queue_bytes_max(std::size_t bytes) override { queue_bytes_max_ = bytes; }
   void shutdown() override;
   void reset() override;
+  /// Dead peers: bytes without an acknowledgement for so long end the connection with kTimedOut (TCP_USER_TIMEOUT),
+  /// and an idle connection is probed as often (keep-alive). Without it a vanished host is noticed after minutes.
+  void set_unanswered_max(Milliseconds limit);
   void set_write_gate(const WriteGate* gate) override { gate_ = gate; }
   void unread(std::span<const std::byte> bytes) override;
   Result<DetachedStream> detach() override;
