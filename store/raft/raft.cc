@@ -128,6 +128,7 @@ void Raft::reset(Term term) {
     vote_ = kNobody;
   }
   drop_reads();
+  snapshot_requests_.clear();
   leader_ = kNobody;
   transferee_ = kNobody;
   lease_given_away_ = false;

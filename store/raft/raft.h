@@ -153,6 +153,8 @@ struct ReadState {
 struct SnapshotRequest {
   NodeId to;
   SnapshotMeta meta;  ///< configuration and position when the need arose
+  Term term;          ///< of the leadership that asks: the kSnapshot message must carry exactly this one, also if this
+                      ///< node has gone on to a later term meanwhile, in which it would speak for another leader
 };
 
 /// A rule of Raft was found broken: data loss below us or a bug. The core does nothing any more.

@@ -225,7 +225,7 @@ bool Raft::request_snapshot(NodeId to, Progress& progress) {
   if (!progress.recent_active) return false;
   SnapshotMeta meta = snapshot_meta();
   progress.become_snapshot(meta.index);
-  snapshot_requests_.push_back({to, std::move(meta)});
+  snapshot_requests_.push_back({to, std::move(meta), term_});
   return false;
 }
 

@@ -388,7 +388,7 @@ class Cluster {
     message.kind = MessageKind::kSnapshot;
     message.from = n.config.id;
     message.to = request.to;
-    message.term = n.raft->term();
+    message.term = request.term;
     message.snapshot = request.meta;
     return message;
   }

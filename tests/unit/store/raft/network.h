@@ -226,7 +226,7 @@ class Network {
     message.kind = MessageKind::kSnapshot;
     message.from = NodeId{from};
     message.to = request.to;
-    message.term = raft(from).term();
+    message.term = request.term;
     message.snapshot = raft(from).snapshot_meta();
     post(std::move(message));
   }
