@@ -47,9 +47,9 @@ struct CloseStream {
 };
 
 enum class EventKind : std::uint8_t {
-  kJoined,        ///< a member seen for the first time (or again after it was reaped), alive
+  kJoined,        ///< a member seen for the first time (or again after it was reaped), alive; its tags are there
   kRestarted,     ///< a known member with a new generation; address and tags may be new. No leave event before it
-  kAlive,         ///< back from suspect, dead or left
+  kAlive,         ///< back from suspect, dead or left; maybe in a new life, with new address and tags
   kSuspect,       ///< accused; `evidence` says how. Not a verdict
   kStalled,       ///< a suspect's process answers nothing though its host does: route around it now
   kDead,          ///< verdict of the cluster as seen here

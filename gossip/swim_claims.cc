@@ -69,8 +69,8 @@ void Swim::Core::adopt_alive(TimePoint now, const Source& source, const Alive& a
   const Merge merge = outcome.merge;
   if (merge == Merge::kRestarted || outcome.address_changed) links_.erase(id);
   clear_case(now, id);
-  if (merge == Merge::kJoined || (merge == Merge::kRevived && schedule_.size() + 1 < table_.live_count())) {
-    schedule_.remove(id);
+  if (merge == Merge::kJoined || merge == Merge::kRevived) {
+    schedule_.remove(id);  // a suspect is still there, a dead or left one is not
     schedule_.add(id, rng_);
   }
   if (merge == Merge::kJoined) report(EventKind::kJoined, id);

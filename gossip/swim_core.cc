@@ -225,7 +225,7 @@ void Swim::Core::reply(const Source& source, std::span<const Message> lead) {
 
 /// End of every input: urgent news leave with the event that caused them.
 void Swim::Core::finish_input(TimePoint now) {
-  flush_urgent();
+  flush_urgent(now);
   envelope_.members_now(table_.members().size());
   if (armed_ >= now) armed_ = std::max(now, next_deadline());
 }

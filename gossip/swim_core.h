@@ -192,7 +192,7 @@ class Swim::Core {
   // swim_spread.cc
   void spread(TimePoint now, const BroadcastQueue::Key& key, Priority priority, const Message& message, bool urgent);
   void spread_alive(TimePoint now, const Member& member, Priority priority, bool urgent);
-  void flush_urgent();
+  void flush_urgent(TimePoint now);
   void gossip_round(TimePoint now);
   void leave_round(TimePoint now);
   void take_leave_ack(const Source& source);

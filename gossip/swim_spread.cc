@@ -60,7 +60,7 @@ std::vector<MemberId> Swim::Core::pick_peers(std::size_t count, const MemberId& 
 
 /// Infect and die (gossip.md 5.7): every member passes urgent news on once, to ln n + 2 others; the few it misses
 /// get it by ordinary gossip.
-void Swim::Core::flush_urgent() {
+void Swim::Core::flush_urgent(TimePoint now) {
   if (urgent_.empty()) return;
   const auto news = std::exchange(urgent_, {});
   const auto live = static_cast<double>(std::max<std::size_t>(table_.live_count(), 2));
@@ -81,7 +81,7 @@ void Swim::Core::flush_urgent() {
       outputs_.emplace_back(SendDatagram{to, std::move(bytes)});
     }
     // UDP may not get through although streams do: say it there as well (gossip.md 5.12).
-    if (table_.find(id)->udp_blocked) start_sync(next_sync_, to);
+    if (table_.find(id)->udp_blocked) start_sync(now, to);
   }
 }
 
