@@ -33,7 +33,7 @@ inline constexpr const char* kService = "trader";
 /// How every agent of a run is set up; chosen from the seed (scenario.h).
 struct AgentSettings {
   int machines = 3;
-  std::uint32_t bootstrap_expect = 3;
+  std::uint32_t bootstrap_expect = 3;  ///< machines 0 .. this - 1 found the cluster; the others join it
   store::Config store;        ///< id and name are filled in per machine
   agent::PrimaryConfig primary;  ///< self is filled in per machine
   std::uint32_t margin_ms = 500;
@@ -107,6 +107,10 @@ class Machine : public Endpoint {
   [[nodiscard]] const DriftingClock& clock() const { return clock_; }
   std::vector<std::byte>& gossip_file() { return gossip_file_; }
   [[nodiscard]] std::uint64_t wall_ms() const;
+  [[nodiscard]] std::uint32_t bootstrap_expect() const {
+    const std::uint32_t expect = world_->settings.bootstrap_expect;
+    return static_cast<std::uint32_t>(index_) < expect ? expect : 0;
+  }
 
   // --- From the network. ---
   void on_datagram(int from, Bytes bytes) override;

@@ -54,7 +54,7 @@ void Process::begin_store() {
   store::Config config = world_->settings.store;
   config.id = store::NodeId{machine_->id()};
   config.name = "n" + std::to_string(machine_->index());
-  config.bootstrap_expect = world_->settings.bootstrap_expect;
+  config.bootstrap_expect = machine_->bootstrap_expect();
   auto created = store::Store::create(config, machine_->disk().open(), machine_->random().chance(), now());
   if (!created) {
     machine_->die("store does not start: " + created.error().detail, false);

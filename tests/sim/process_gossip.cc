@@ -56,7 +56,7 @@ void Process::begin_gossip() {
   if (!machine_->gossip_file().empty()) {
     (void)swim_->restore(now(), machine_->gossip_file());
   }
-  const gossip::TagChange expect[] = {{kTagExpect, std::to_string(world_->settings.bootstrap_expect)}};
+  const gossip::TagChange expect[] = {{kTagExpect, std::to_string(machine_->bootstrap_expect())}};
   (void)swim_->set_tags(now(), expect, gossip::Urgency::kOrdinary);
   announce_cluster();
   std::vector<gossip::Address> seeds;
