@@ -311,6 +311,9 @@ void Core::end_drain() {
   for (std::size_t i = 0; i < exchanges_.size(); ++i) {
     if (!exchanges_[i]->over()) exchanges_[i]->drain_deadline();
   }
+  std::vector<Downstream*> all;
+  for (const auto& [down, owner] : downstreams) all.push_back(down);
+  for (Downstream* down : all) down->drain_deadline();
 }
 
 }  // namespace proxy

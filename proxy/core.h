@@ -97,6 +97,8 @@ class Core {
   EndpointState* local_of(const PoolState& pool);
   [[nodiscard]] bool has_room(const EndpointState& state) const { return !state.idle.empty() || state.open < settings.upstream_open_max; }
 
+  /// The deadline of a drain has passed: no client is waited for any longer.
+  [[nodiscard]] bool drained_long_enough() const { return draining && drain_deadline == TimePoint::max(); }
   template <class Visit>
   void for_each_pool_member(Visit visit) const {
     for (const auto& [name, state] : pools_) {

@@ -172,7 +172,7 @@ void Downstream::linger() {
   if (!reading_) stream_->resume_reading();
   reading_ = true;
   // A slow reader gets the time of an idle one to take its answer; then a moment to see the end.
-  core_.wheel.arm(timer_, core_.now + (outlet_.empty() ? kLinger : core_.settings.keep_alive_timeout));
+  core_.wheel.arm(timer_, core_.now + (outlet_.empty() || core_.drained_long_enough() ? kLinger : core_.settings.keep_alive_timeout));
 }
 
 void Downstream::close() {
@@ -194,6 +194,14 @@ void Downstream::start_tunnel() {
 
 void Downstream::drain() {
   if (phase_ == Phase::kServing && exchange_ == nullptr && !parser_.in_message() && outlet_.empty()) close();
+}
+
+void Downstream::drain_deadline() {
+  if (phase_ == Phase::kServing && exchange_ == nullptr) {
+    linger();
+  } else if (phase_ == Phase::kLingering) {
+    core_.wheel.arm(timer_, core_.now + kLinger);
+  }
 }
 
 void Downstream::abort() {

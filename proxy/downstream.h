@@ -43,6 +43,8 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
   // For the core.
   /// No new requests: closes now if idle, else after the present one.
   void drain();
+  /// Drained long enough: half a head or an answer that nobody takes is waited for no longer.
+  void drain_deadline();
   /// The end, whatever is under way.
   void abort();
 

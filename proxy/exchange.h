@@ -58,7 +58,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void endpoint_unfit();            ///< its endpoint has turned critical, was ejected or has gone
   void dispatch_held();             ///< a primary is there, or may be
   void on_deadline(Timer& timer, TimePoint now) override;
-  void drain_deadline();            ///< held and tunnelled ones end now
+  void drain_deadline();            ///< it ends now
   /// Marks the endpoints that this exchange may still look at.
   template <class Set>
   void collect_endpoints(Set& set) const {

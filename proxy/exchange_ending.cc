@@ -104,7 +104,7 @@ void Exchange::give_up(AttemptEnd end, std::string_view code, std::string_view m
     finish(Downstream::Next::kReset);
     return;
   }
-  const bool late = code.ends_with("timeout");
+  const bool late = code.ends_with("timeout") || code == "draining";
   const Outcome outcome = may_have_arrived(end) ? Outcome::kUnknown : Outcome::kNotSent;
   reply(late ? 504 : 502, code, message,
         outcome == Outcome::kUnknown ? "find out whether the request took effect before sending it again"
@@ -173,6 +173,8 @@ void Exchange::drain_deadline() {
     outcome_ = Outcome::kTunnelled;
     drop_attempt(false);
     finish(Downstream::Next::kClose);
+  } else {
+    give_up(end_now(), "draining", "this agent is shutting down and could not wait for the answer any longer");
   }
 }
 

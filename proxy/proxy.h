@@ -107,8 +107,8 @@ class Proxy {
 
   /// Takes over a connection. Over `connections_max` or while draining it is closed.
   void accept(std::unique_ptr<Stream> stream, Accepted accepted);
-  /// Accept nothing new, end keep-alive connections after their present request, fail held requests at `deadline`.
-  /// Tunnels are closed at `deadline`. @see idle
+  /// Accept nothing new, end keep-alive connections after their present request. What still runs at `deadline` is ended
+  /// there: held requests get 503, others 504, tunnels are closed; a second later idle() is true. Drains once.
   void drain(TimePoint deadline);
   [[nodiscard]] bool idle() const;  ///< no downstream connection left
 

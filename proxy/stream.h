@@ -39,7 +39,8 @@ class StreamSink {
   virtual void on_eof() = 0;
   /// There is room again after a `write` that took less than it was offered.
   virtual void on_writable() = 0;
-  /// Over in both directions, also for a connect that failed. The last event; the stream may be destroyed.
+  /// Over in both directions, also for a connect that failed. The last event; every later call to the stream is allowed
+  /// and does nothing.
   virtual void on_closed(StreamEnd end) = 0;
 };
 

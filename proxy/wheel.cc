@@ -1,6 +1,7 @@
 #include "proxy/wheel.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace proxy {
 
@@ -26,6 +27,7 @@ void Wheel::link(Timer& timer, std::uint64_t tick) {
   timer.back_ = &head;
   if (head != nullptr) head->back_ = &timer.next_;
   head = &timer;
+  filled_[tick % kSlots / 64] |= std::uint64_t{1} << (tick % 64);
 }
 
 void Wheel::arm(Timer& timer, TimePoint deadline) {
@@ -67,8 +69,18 @@ void Wheel::tick(TimePoint now) {
 }
 
 TimePoint Wheel::next_deadline() const {
-  for (std::uint64_t tick = done_tick_ + 1; tick <= done_tick_ + kSlots; ++tick) {
+  std::uint64_t tick = done_tick_ + 1;
+  const std::uint64_t end = tick + kSlots;
+  while (tick < end) {
+    const std::uint64_t ahead = filled_[tick % kSlots / 64] >> (tick % 64);
+    if (ahead == 0) {
+      tick += 64 - tick % 64;  // the rest of this word is empty
+      continue;
+    }
+    tick += static_cast<std::uint64_t>(std::countr_zero(ahead));
+    if (tick >= end) break;
     if (slots_[tick % kSlots] != nullptr) return start_ + kGrain * static_cast<std::int64_t>(tick);
+    filled_[tick % kSlots / 64] &= ~(std::uint64_t{1} << (tick % 64));
   }
   return TimePoint::max();
 }

@@ -59,6 +59,8 @@ class Wheel {
   TimePoint start_;
   std::uint64_t done_tick_ = 0;   ///< all slots up to here have been looked at
   std::array<Timer*, kSlots> slots_{};
+  /// A bit per slot: 0 = surely empty. Bits of slots that have become empty are cleared when they are met.
+  mutable std::array<std::uint64_t, kSlots / 64> filled_{};
 };
 
 }  // namespace proxy
