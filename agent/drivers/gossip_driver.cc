@@ -1,5 +1,6 @@
 #include "agent/drivers/gossip_driver.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "agent/io/crypto.h"
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::size_t kSnapshotBytesMax = std::size_t{16} << 20;
 constexpr int kPumpRoundsMax = 16;
+constexpr int kFreePortAttempts = 8;
 
 gossip::Failure failure_of(io::Errc code) {
   switch (code) {
@@ -19,9 +21,25 @@ gossip::Failure failure_of(io::Errc code) {
     case io::Errc::kClosed: return gossip::Failure::kClosed;
     case io::Errc::kTooLarge: return gossip::Failure::kTooBig;
     case io::Errc::kWouldBlock:
+    case io::Errc::kQueueFull:
     case io::Errc::kLimit: return gossip::Failure::kNoBuffer;
-    default: return gossip::Failure::kOther;
+    case io::Errc::kInvalidArgument:
+    case io::Errc::kAddressInUse:
+    case io::Errc::kAddressMissing:
+    case io::Errc::kPermission:
+    case io::Errc::kUnreachable:
+    case io::Errc::kGateClosed:
+    case io::Errc::kNotFound:
+    case io::Errc::kExists:
+    case io::Errc::kLocked:
+    case io::Errc::kDiskFull:
+    case io::Errc::kCertificate:
+    case io::Errc::kTlsPeer:
+    case io::Errc::kTlsProtocol:
+    case io::Errc::kAuthentication:
+    case io::Errc::kIo: return gossip::Failure::kOther;
   }
+  return gossip::Failure::kOther;
 }
 
 }  // namespace
@@ -42,6 +60,8 @@ class GossipDriver::Stream final : public io::StreamSink {
   Stream(GossipDriver& driver, gossip::StreamId id) : driver_(driver), id_(id) {}
   void attach(std::unique_ptr<io::TcpStream> stream) {
     stream_ = std::move(stream);
+    // Also ends one that the core has closed while its last bytes wait for a peer that reads no more.
+    stream_->set_unanswered_max(kStreamConnectTimeout);
     stream_->set_sink(this);
     stream_->read_start();
   }
@@ -101,14 +121,7 @@ io::Result<std::unique_ptr<GossipDriver>> GossipDriver::start(io::Loop& loop, Go
 }
 
 io::Result<void> GossipDriver::open() {
-  // With port 0 the TCP listener picks one and UDP follows; a port that is free for one is hardly ever taken for the other.
-  auto listener = io::TcpListener::listen(loop_, settings_.bind, {}, [this](std::unique_ptr<io::TcpStream> stream) { on_accept(std::move(stream)); });
-  if (!listener) return tl::make_unexpected(listener.error());
-  listener_ = std::move(*listener);
-  local_ = listener_->local_address();
-  auto udp = io::UdpSocket::bind(loop_, local_, *this);
-  if (!udp) return tl::make_unexpected(udp.error());
-  udp_ = std::move(*udp);
+  if (auto bound = bind_sockets(); !bound) return bound;
   gossip::Config& core = settings_.core;
   if (core.advertise.port() == 0) {
     core.advertise = gossip::Address::from_bytes(core.advertise.bytes(), local_.port()).value_or(core.advertise);
@@ -121,6 +134,24 @@ io::Result<void> GossipDriver::open() {
   restore();
   input();
   return {};
+}
+
+/// With port 0 the TCP listener picks one and UDP follows; where that one is taken for UDP, another is tried.
+io::Result<void> GossipDriver::bind_sockets() {
+  const int attempts = settings_.bind.port() == 0 ? kFreePortAttempts : 1;
+  for (int attempt = 1;; ++attempt) {
+    auto listener = io::TcpListener::listen(
+        loop_, settings_.bind, {},
+        [this](std::unique_ptr<io::TcpStream> stream) { on_accept(std::move(stream)); });
+    if (!listener) return tl::make_unexpected(listener.error());
+    auto udp = io::UdpSocket::bind(loop_, (*listener)->local_address(), *this);
+    if (!udp && udp.error().code == io::Errc::kAddressInUse && attempt < attempts) continue;
+    if (!udp) return tl::make_unexpected(udp.error());
+    listener_ = std::move(*listener);
+    udp_ = std::move(*udp);
+    local_ = listener_->local_address();
+    return {};
+  }
 }
 
 void GossipDriver::restore() {
@@ -210,32 +241,49 @@ void GossipDriver::join(const std::vector<io::HostPort>& seeds) {
   for (const io::HostPort& seed : seeds) {
     const auto address = io::Address::ip(seed.host, seed.port);
     if (address) numeric.push_back(to_gossip(*address));
-    else names_.push_back(seed);
+    else if (!find_lookup(seed)) lookups_.push_back({seed, nullptr});
   }
   if (!numeric.empty()) {
     if (auto joined = swim_->join(io::boottime_now(), numeric); !joined) callbacks_.log("join_refused", joined.error().detail);
   }
-  if (!names_.empty()) look_up_names();
+  look_up_names();
   input();
 }
 
+/// Starts what is not under way. A name stays until it is found: the seed may be started after us.
 void GossipDriver::look_up_names() {
-  lookups_.clear();
-  const std::vector<io::HostPort> names = std::exchange(names_, {});
-  for (const io::HostPort& name : names) {
-    lookups_.push_back(io::resolve(loop_, name.host, name.port, [this, name](io::Result<std::vector<io::Address>> found) {
-      if (!found) {
-        callbacks_.log("seed_name_unknown", name.host + ": " + found.error().detail + "; trying again");
-        names_.push_back(name);
-        lookup_timer_.arm_after(kSeedLookupEvery);
-        return;
-      }
-      std::vector<gossip::Address> addresses;
-      for (const io::Address& address : *found) addresses.push_back(to_gossip(address));
-      static_cast<void>(swim_->join(io::boottime_now(), addresses));
-      input();
-    }));
+  for (Lookup& lookup : lookups_) {
+    if (lookup.running) continue;
+    lookup.running = io::resolve(loop_, lookup.seed.host, lookup.seed.port,
+                                 [this, seed = lookup.seed](io::Result<std::vector<io::Address>> found) {
+                                   on_looked_up(seed, found);
+                                 });
   }
+}
+
+GossipDriver::Lookup* GossipDriver::find_lookup(const io::HostPort& seed) {
+  const auto found = std::find_if(lookups_.begin(), lookups_.end(), [&seed](const Lookup& each) {
+    return each.seed.host == seed.host && each.seed.port == seed.port;
+  });
+  return found == lookups_.end() ? nullptr : &*found;
+}
+
+void GossipDriver::on_looked_up(const io::HostPort& seed, const io::Result<std::vector<io::Address>>& found) {
+  Lookup* const lookup = find_lookup(seed);
+  if (lookup == nullptr) return;
+  if (!found) {
+    lookup->running.reset();
+    lookup_timer_.arm_after(kSeedLookupEvery);
+    callbacks_.log("seed_name_unknown", seed.host + ": " + found.error().detail + "; trying again");
+    return;
+  }
+  lookups_.erase(lookups_.begin() + (lookup - lookups_.data()));
+  std::vector<gossip::Address> addresses;
+  for (const io::Address& address : *found) addresses.push_back(to_gossip(address));
+  if (auto joined = swim_->join(io::boottime_now(), addresses); !joined) {
+    callbacks_.log("join_refused", seed.host + ": " + joined.error().detail);
+  }
+  input();
 }
 
 gossip::Result<void> GossipDriver::set_tags(std::span<const gossip::TagChange> changes, gossip::Urgency urgency) {

@@ -56,8 +56,13 @@ class GossipDriver final : private io::UdpSink {
 
  private:
   class Stream;
+  struct Lookup {
+    io::HostPort seed;
+    std::unique_ptr<io::Resolution> running;  // null between tries
+  };
   GossipDriver(io::Loop& loop, GossipSettings settings, GossipCallbacks callbacks);
   io::Result<void> open();
+  io::Result<void> bind_sockets();
   void restore();
   void on_datagram(const io::Address& from, std::span<const std::byte> bytes) override;
   void on_datagram_error(const io::Address& to, io::Errc code) override;
@@ -69,6 +74,8 @@ class GossipDriver final : private io::UdpSink {
   void carry_out(gossip::Output& output);
   void send_datagram(const gossip::SendDatagram& send);
   void look_up_names();
+  [[nodiscard]] Lookup* find_lookup(const io::HostPort& seed);
+  void on_looked_up(const io::HostPort& seed, const io::Result<std::vector<io::Address>>& found);
 
   io::Loop& loop_;
   GossipSettings settings_;
@@ -79,8 +86,7 @@ class GossipDriver final : private io::UdpSink {
   std::unique_ptr<io::UdpSocket> udp_;
   std::unique_ptr<io::TcpListener> listener_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Stream>> streams_;  // bounded by the core
-  std::vector<io::HostPort> names_;                                     // seeds not looked up yet
-  std::vector<std::unique_ptr<io::Resolution>> lookups_;
+  std::vector<Lookup> lookups_;  // seeds by name that are not found yet; bounded by the settings' 64 seeds
   bool generation_saved_ = false;
   io::Timer timer_, lookup_timer_;
   io::Deferral pump_;
