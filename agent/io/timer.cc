@@ -34,7 +34,8 @@ void Timer::disarm() {
 }
 
 void Timer::start_uv(TimePoint now) {
-  const auto delay = std::max(Milliseconds(0), std::chrono::ceil<Milliseconds>(deadline_ - now));
+  // The earliest of all time points means "at once" to the cores; subtracting from it would overflow.
+  const auto delay = deadline_ <= now ? Milliseconds(0) : std::chrono::ceil<Milliseconds>(deadline_ - now);
   uv_deadline_ = now + delay;
   uv_active_ = true;
   uv_timer_start(
