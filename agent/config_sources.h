@@ -7,11 +7,19 @@
 
 #include "agent/config_document.h"
 
-// The package's shared library is built with exceptions; we want the build without them, hence header-only.
+namespace agent {
+/// Thrown where toml++ asserts: some of its assertions fail on malformed text, and ours stay on in every build.
+struct ConfigTomlConfusion {};
+constexpr void config_toml_assert(bool holds) {
+  if (!holds) throw ConfigTomlConfusion();
+}
+}  // namespace agent
+// Header-only, since the package's shared library was built with other assertions.
 #undef TOML_HEADER_ONLY
 #undef TOML_SHARED_LIB
 #define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
+#define TOML_EXCEPTIONS 1
+#define TOML_ASSERT(expr) ::agent::config_toml_assert(static_cast<bool>(expr))
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wundef"
 #include <toml++/toml.h>
@@ -59,13 +67,34 @@ inline ConfigNode config_node(const toml::node& from, const std::string& source,
   return out;
 }
 
+/// Byte that no TOML text may hold, with its place; nullopt when there is none.
+inline std::optional<ConfigOrigin> config_control_byte(std::string_view text, const std::string& source,
+                                                       std::size_t rank) {
+  ConfigOrigin at{source, 1, 0, {}, rank};
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    at.column += (byte & 0xc0U) == 0x80U ? 0 : 1;  // code points, not bytes
+    const bool ends_line = byte == '\r' && i + 1 < text.size() && text[i + 1] == '\n';
+    if ((byte < 0x20 && byte != '\t' && byte != '\n' && !ends_line) || byte == 0x7f) return at;
+    if (byte == '\n') ++at.line, at.column = 0;
+  }
+  return std::nullopt;
+}
+
 inline std::optional<ConfigNode> config_parse_toml(std::string_view text, const std::string& source, std::size_t rank,
                                                    ConfigFindings& findings) {
-  const toml::parse_result parsed = toml::parse(text, source);
-  if (parsed) return config_node(parsed.table(), source, rank);
-  const auto& fault = parsed.error();
-  findings.add(config_origin(fault.source().begin, source, rank), {}, std::string(fault.description()),
-               "this is not valid TOML; the rest of the file was not read");
+  if (const auto at = config_control_byte(text, source, rank)) {
+    findings.add(*at, {}, "a control character", "remove it; is this a text file?");
+    return std::nullopt;
+  }
+  static constexpr const char* kHint = "this is not valid TOML; the rest of the file was not read";
+  try {
+    return config_node(toml::parse(text, source), source, rank);
+  } catch (const toml::parse_error& fault) {
+    findings.add(config_origin(fault.source().begin, source, rank), {}, std::string(fault.description()), kHint);
+  } catch (const ConfigTomlConfusion&) {
+    findings.add({source, 0, 0, {}, rank}, {}, "the text confuses the parser, perhaps in the header of a table", kHint);
+  }
   return std::nullopt;
 }
 
@@ -126,6 +155,15 @@ inline std::vector<std::filesystem::path> config_files(const std::filesystem::pa
   return out;
 }
 
+/// Gives a value and everything in it one place: text from a variable or flag has no lines.
+inline void config_move_to(ConfigNode& node, const ConfigOrigin& at) {
+  node.at = node.key_at = at;
+  if (auto* table = std::get_if<ConfigNode::Table>(&node.value))
+    for (auto& [key, child] : *table) config_move_to(child, at);
+  if (auto* list = std::get_if<ConfigNode::List>(&node.value))
+    for (auto& child : *list) config_move_to(child, at);
+}
+
 /// Puts `text` at the dotted `key`, creating the tables above it. Text that begins with '[' or '{' is read as TOML.
 inline void config_put_text(ConfigNode& root, std::string_view key, std::string text, const ConfigOrigin& at) {
   ConfigNode* here = &root;
@@ -151,12 +189,13 @@ inline void config_put_text(ConfigNode& root, std::string_view key, std::string 
     here->untyped = false;
     return;
   }
+  ConfigFindings ignored;
   if (is_toml) {
-    const std::string document = "x = " + text;
-    if (const toml::parse_result parsed = toml::parse(document); parsed && parsed.table().size() == 1) {
-      ConfigNode value = config_node(*parsed.table().get("x"), at.source, at.rank);
-      value.at = value.key_at = at;
-      *here = std::move(value);
+    auto document = config_parse_toml("x = " + text, at.source, at.rank, ignored);
+    auto* entries = document ? std::get_if<ConfigNode::Table>(&document->value) : nullptr;
+    if (entries != nullptr && entries->size() == 1) {
+      *here = std::move(entries->begin()->second);
+      config_move_to(*here, at);
       return;
     }
   }

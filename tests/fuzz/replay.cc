@@ -1,4 +1,8 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -12,6 +16,21 @@
 namespace {
 
 constexpr int kMutationsPerInput = 300;
+
+/// The input that is running, for whoever has to look at a crash.
+const std::vector<std::uint8_t>* running = nullptr;
+extern "C" void on_abort(int) {
+  if (running == nullptr) return;
+  const int fd = open("replay-crash", O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  const auto written = write(fd, running->data(), running->size());
+  const char text[] = "the input is in ./replay-crash\n";
+  if (written >= 0) static_cast<void>(!write(STDERR_FILENO, text, sizeof text - 1));
+}
+void test(const std::vector<std::uint8_t>& bytes) {
+  running = &bytes;
+  LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
+  running = nullptr;
+}
 
 /// splitmix64: small, and the same everywhere.
 std::uint64_t next(std::uint64_t& state) {
@@ -51,17 +70,18 @@ void mutate(std::vector<std::uint8_t>& bytes, std::uint64_t& state) {
 void run(const std::filesystem::path& file, std::uint64_t& state) {
   std::ifstream in(file, std::ios::binary);
   const std::vector<std::uint8_t> seed{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  LLVMFuzzerTestOneInput(seed.data(), seed.size());
+  test(seed);
   for (int i = 0; i < kMutationsPerInput; ++i) {
     auto bytes = seed;
     for (auto edits = next(state) % 4 + 1; edits > 0; --edits) mutate(bytes, state);
-    LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
+    test(bytes);
   }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGABRT, on_abort);
   std::size_t count = 0;
   std::uint64_t state = 1;
   for (int i = 1; i < argc; ++i) {

@@ -340,6 +340,20 @@ TEST(Config, SyntaxErrorHasItsPlace) {
   EXPECT_THAT(problems[0], AllOf(HasSubstr("f:2:"), HasSubstr("this is not valid TOML")));
 }
 
+TEST(Config, BytesThatNoTextHoldsAreShown) {
+  EXPECT_THAT(problems_of("a = 1\n\xc3\xa9[\x0code]"),
+              ElementsAre("f:2:3: a control character; remove it; is this a text file?"));
+  EXPECT_THAT(problems_of(std::string("a\0", 2)), ElementsAre(HasSubstr("f:1:2: a control character")));
+  EXPECT_THAT(problems_of("[node]\r\nname = \"a\"\r\n"), testing::IsEmpty());
+  EXPECT_THAT(problems_of("[node]\rname"), ElementsAre(HasSubstr("f:1:7: a control character")));
+}
+
+TEST(Config, TextThatConfusesTheParserIsAProblem) {
+  for (const char* text :
+       {"[ ]", "[\xe2\x80\x83ode]", "[[ ]]", "[a.]", "= 1", "\"", "[\"\n\"]", "x = [", "x = {a", "\xff\xfe"})
+    EXPECT_EQ(problems_of(text).size(), 1U) << text;
+}
+
 TEST(Config, AllProblemsAtOnceInFileOrder) {
   EXPECT_THAT(problems_of("[raft]\nheartbeat = 5\n[node]\nnaem = \"x\"\nname = 7\n[api]\nlisten = 3\n"),
               ElementsAre(HasSubstr("f:2:13:"), HasSubstr("f:4:1:"), HasSubstr("f:5:8:"), HasSubstr("f:7:10:")));
