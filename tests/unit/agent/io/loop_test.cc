@@ -125,6 +125,16 @@ TEST(Timer, PastDeadlineFiresInALaterTurn) {
   EXPECT_TRUE(fired);
 }
 
+TEST(Timer, TheEarliestAndTheLatestTimePointDoNotOverflow) {
+  auto loop = new_loop();
+  bool fired = false;
+  Timer at_once(*loop, [&] { fired = true; });
+  Timer never(*loop, [] { FAIL(); });
+  at_once.arm(TimePoint::min());  // what a core answers that wants a tick now
+  never.arm(TimePoint::max());
+  EXPECT_TRUE(run_until(*loop, [&] { return fired; }, Milliseconds(1000)));
+}
+
 TEST(Timer, LaterDeadlineReplacesEarlierWithoutFiringTwice) {
   auto loop = new_loop();
   int fired = 0;
