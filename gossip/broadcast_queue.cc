@@ -31,7 +31,8 @@ std::size_t BroadcastQueue::push(const Key& key, Priority priority, std::vector<
 }
 
 void BroadcastQueue::drop_if_claims(const MemberId& subject, bool everything) {
-  for (auto it = entries_.lower_bound(Key{subject, Kind{0}, 0}); it != entries_.end() && it->first.subject == subject;) {
+  for (auto it = entries_.lower_bound(Key{subject, Kind{0}, 0});
+       it != entries_.end() && it->first.subject == subject;) {
     const bool is_claim = it->first.kind != Kind::kTags;
     if (!everything && !is_claim) {
       ++it;
@@ -57,8 +58,10 @@ std::size_t BroadcastQueue::fill(BodyWriter& packet, std::uint32_t sends_max, st
   for (const auto& order : sent) {
     order_.erase(order);
     const auto entry = entries_.find(order.key);
-    if (++entry->second.sends >= sends_max) entries_.erase(entry);
-    else order_.insert(order_of(order.key, entry->second));
+    if (++entry->second.sends >= sends_max)
+      entries_.erase(entry);
+    else
+      order_.insert(order_of(order.key, entry->second));
   }
   return added;
 }

@@ -66,10 +66,12 @@ Result<Envelope::Opened> Envelope::open(TimePoint now, const Address& from, std:
   const auto header = decode_header(packet);
   auto opened = [&]() -> Result<Opened> {
     if (!header) return tl::unexpected(header.error());
-    if (packet.size() < kHeaderBytes + kSealTagBytes) return tl::unexpected(Error{Errc::kTruncated, "no room for a seal"});
+    if (packet.size() < kHeaderBytes + kSealTagBytes)
+      return tl::unexpected(Error{Errc::kTruncated, "no room for a seal"});
     if (packet.size() > kFrameBytesMax) return tl::unexpected(Error{Errc::kTooBig, "packet"});
     if (header->sealed != (aead_ != nullptr)) {
-      return tl::unexpected(Error{Errc::kPlaintextMixed, header->sealed ? "sealed packet, we have no key" : "plaintext packet"});
+      return tl::unexpected(
+          Error{Errc::kPlaintextMixed, header->sealed ? "sealed packet, we have no key" : "plaintext packet"});
     }
     return header->sealed ? open_sealed(*header, packet) : open_plain(packet);
   }();
@@ -83,7 +85,8 @@ Result<Envelope::Opened> Envelope::open_plain(std::span<const std::byte> packet)
   std::uint64_t sum = checksum(covered);
   for (std::size_t i = 0; i < kSealTagBytes; ++i, sum >>= 8) {
     const auto expected = i < 8 ? static_cast<std::byte>(sum) : std::byte{0};
-    if (packet[covered.size() + i] != expected) return tl::unexpected(Error{Errc::kNotAuthentic, "checksum or cluster label"});
+    if (packet[covered.size() + i] != expected)
+      return tl::unexpected(Error{Errc::kNotAuthentic, "checksum or cluster label"});
   }
   buffer_.assign(covered.begin() + kHeaderBytes, covered.end());
   return Opened{buffer_, SessionId{}};
@@ -104,8 +107,11 @@ Result<Envelope::Opened> Envelope::open_sealed(const Header& header, std::span<c
     if (derived == nullptr) return tl::unexpected(Error{Errc::kUnknownKey, "key id"});
   }
   SessionCipher& cipher = known != nullptr ? *known->cipher : *derived;
-  buffer_.assign(packet.begin() + kHeaderBytes, packet.end() - kSealTagBytes);
-  if (!cipher.open(header.counter, associated(packet.first(kHeaderBytes)), buffer_, packet.last(kSealTagBytes))) {
+  // Text and tag stay side by side: most ciphers want them so and need no copy then.
+  buffer_.assign(packet.begin() + kHeaderBytes, packet.end());
+  const auto text = std::span(buffer_).first(buffer_.size() - kSealTagBytes);
+  const auto tag = std::span<const std::byte>(buffer_).last(kSealTagBytes);
+  if (!cipher.open(header.counter, associated(packet.first(kHeaderBytes)), text, tag)) {
     return tl::unexpected(Error{Errc::kNotAuthentic, "wrong key, wrong cluster or altered"});
   }
   if (known == nullptr) {
@@ -115,7 +121,7 @@ Result<Envelope::Opened> Envelope::open_sealed(const Header& header, std::span<c
     known->cipher = std::move(derived);
   }
   known->window.mark(header.counter);
-  return Opened{buffer_, header.session};
+  return Opened{text, header.session};
 }
 
 bool Envelope::admit(const Address& from, SessionId session, const Link& link) {
@@ -141,7 +147,8 @@ bool Envelope::admit(const Address& from, SessionId session, const Link& link) {
 }
 
 bool Envelope::hold(SessionId session, Held held) {
-  const auto same = std::count_if(held_.begin(), held_.end(), [&](const auto& entry) { return entry.first == session; });
+  const auto same =
+      std::count_if(held_.begin(), held_.end(), [&](const auto& entry) { return entry.first == session; });
   if (static_cast<std::size_t>(same) >= kHeldPerSessionMax) return false;
   if (held_.size() >= kHeldMax) held_.pop_front();
   held_.emplace_back(session, std::move(held));
@@ -192,12 +199,15 @@ void Envelope::seal(std::vector<std::byte>& out, std::size_t start) {
   const auto packet = std::span(out).subspan(start);
   if (aead_ == nullptr) {
     std::uint64_t sum = checksum(packet);
-    for (std::size_t i = 0; i < kSealTagBytes; ++i, sum >>= 8) out.push_back(i < 8 ? static_cast<std::byte>(sum) : std::byte{0});
+    for (std::size_t i = 0; i < kSealTagBytes; ++i, sum >>= 8)
+      out.push_back(i < 8 ? static_cast<std::byte>(sum) : std::byte{0});
     return;
   }
-  std::array<std::byte, kSealTagBytes> tag{};
-  cipher_->seal(counter_, associated(packet.first(kHeaderBytes)), packet.subspan(kHeaderBytes), tag);
-  out.insert(out.end(), tag.begin(), tag.end());
+  const std::size_t text_bytes = packet.size() - kHeaderBytes;
+  out.resize(out.size() + kSealTagBytes);
+  const auto room = std::span(out).subspan(start);
+  cipher_->seal(counter_, associated(room.first(kHeaderBytes)), room.subspan(kHeaderBytes, text_bytes),
+                room.last(kSealTagBytes));
 }
 
 }  // namespace gossip

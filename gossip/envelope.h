@@ -79,10 +79,10 @@ class Envelope {
     bool confirmed = false;
   };
   struct Peer {
-    std::uint64_t cookie = 0;    // ours, offered, not yet used; 0 = none drawn
-    std::uint64_t echo = 0;      // theirs, to be echoed; 0 = nothing owed
+    std::uint64_t cookie = 0;  // ours, offered, not yet used; 0 = none drawn
+    std::uint64_t echo = 0;    // theirs, to be echoed; 0 = nothing owed
     bool echo_sent = false;
-    SessionId confirmed{};       // the session that answers from there
+    SessionId confirmed{};  // the session that answers from there
   };
   struct Source {
     std::uint64_t host = 0;

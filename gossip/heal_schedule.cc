@@ -17,7 +17,8 @@ void HealSchedule::add(const Target& target, TimePoint now, Duration first) {
   }
   if (entries_.size() >= kMax) {
     const auto weaker = [](const Entry& a, const Entry& b) {
-      if ((a.target.origin == Origin::kSeed) != (b.target.origin == Origin::kSeed)) return a.target.origin == Origin::kSeed;
+      if ((a.target.origin == Origin::kSeed) != (b.target.origin == Origin::kSeed))
+        return a.target.origin == Origin::kSeed;
       return a.backoff < b.backoff;
     };
     const auto victim = std::max_element(entries_.begin(), entries_.end(), weaker);
@@ -40,7 +41,8 @@ std::optional<HealSchedule::Target> HealSchedule::take(TimePoint now, Duration f
   Entry* best = nullptr;
   for (auto& entry : entries_) {
     if (entry.due > now) continue;
-    if (best == nullptr || entry.backoff < best->backoff || (entry.backoff == best->backoff && entry.due < best->due)) best = &entry;
+    if (best == nullptr || entry.backoff < best->backoff || (entry.backoff == best->backoff && entry.due < best->due))
+      best = &entry;
   }
   if (best == nullptr) return std::nullopt;
   best->backoff = std::clamp(best->backoff * 2, first, max);
@@ -57,8 +59,8 @@ void HealSchedule::hurry(TimePoint now, Duration first) {
 }
 
 std::optional<TimePoint> HealSchedule::next() const {
-  const auto soonest = std::min_element(entries_.begin(), entries_.end(),
-                                        [](const Entry& a, const Entry& b) { return a.due < b.due; });
+  const auto soonest =
+      std::min_element(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.due < b.due; });
   return soonest == entries_.end() ? std::nullopt : std::optional(soonest->due);
 }
 
@@ -67,9 +69,8 @@ bool HealSchedule::has_seeds() const {
 }
 
 bool HealSchedule::is_seed(const Address& address) const {
-  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) {
-    return e.target.origin == Origin::kSeed && e.target.address == address;
-  });
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& e) { return e.target.origin == Origin::kSeed && e.target.address == address; });
 }
 
 }  // namespace gossip

@@ -35,19 +35,26 @@ std::size_t MemberIdHash::operator()(const MemberId& id) const noexcept {
 
 std::string_view to_string(MemberState state) noexcept {
   switch (state) {
-    case MemberState::kAlive: return "alive";
-    case MemberState::kSuspect: return "suspect";
-    case MemberState::kDead: return "dead";
-    case MemberState::kLeft: return "left";
+    case MemberState::kAlive:
+      return "alive";
+    case MemberState::kSuspect:
+      return "suspect";
+    case MemberState::kDead:
+      return "dead";
+    case MemberState::kLeft:
+      return "left";
   }
   return "unknown";
 }
 
 std::string_view to_string(Evidence evidence) noexcept {
   switch (evidence) {
-    case Evidence::kRefused: return "refused";
-    case Evidence::kSilent: return "silent";
-    case Evidence::kStalled: return "stalled";
+    case Evidence::kRefused:
+      return "refused";
+    case Evidence::kSilent:
+      return "silent";
+    case Evidence::kStalled:
+      return "stalled";
   }
   return "unknown";
 }

@@ -26,7 +26,7 @@ using Rng = std::function<std::uint64_t(std::uint64_t bound)>;
 struct MemberId {
   std::array<std::uint8_t, 16> bytes{};
   [[nodiscard]] bool is_none() const { return *this == MemberId{}; }
-  [[nodiscard]] std::string to_string() const;  ///< 32 lower-case hex digits
+  [[nodiscard]] std::string to_string() const;          ///< 32 lower-case hex digits
   static Result<MemberId> parse(std::string_view hex);  ///< inverse of to_string(); kInvalidArgument
   friend bool operator==(const MemberId&, const MemberId&) = default;
   friend auto operator<=>(const MemberId&, const MemberId&) = default;
@@ -75,14 +75,14 @@ struct Member {
   TagSet tags;
   std::uint8_t protocol_min = 1;  ///< wire versions it speaks, inclusive
   std::uint8_t protocol_max = 1;
-  TimePoint state_since{};            ///< local time of the last change of `state`
+  TimePoint state_since{};                ///< local time of the last change of `state`
   Evidence evidence = Evidence::kSilent;  ///< while suspect: the class that most accusers saw
-  bool stalled = false;               ///< suspect and some accuser saw a stalled process: route around it
-  bool unreachable = false;           ///< only as seen from here: our probes fail, no second accuser agrees
-  bool udp_blocked = false;           ///< only as seen from here: answers on streams, never on datagrams
-  bool owns_name = true;              ///< false: an older live member has the same name
-  std::uint8_t health_score = 0;      ///< its Lifeguard local health multiplier as it last told us, 0 = well
-  std::chrono::microseconds rtt{0};      ///< smoothed round trip; 0 = not measured
+  bool stalled = false;                   ///< suspect and some accuser saw a stalled process: route around it
+  bool unreachable = false;               ///< only as seen from here: our probes fail, no second accuser agrees
+  bool udp_blocked = false;               ///< only as seen from here: answers on streams, never on datagrams
+  bool owns_name = true;                  ///< false: an older live member has the same name
+  std::uint8_t health_score = 0;          ///< its Lifeguard local health multiplier as it last told us, 0 = well
+  std::chrono::microseconds rtt{0};       ///< smoothed round trip; 0 = not measured
   std::chrono::microseconds rtt_variance{0};
   [[nodiscard]] Rank rank() const { return {generation, incarnation}; }
   [[nodiscard]] bool is_live() const { return state == MemberState::kAlive || state == MemberState::kSuspect; }

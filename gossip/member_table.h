@@ -25,8 +25,8 @@ enum class Merge : std::uint8_t {
   kTagged,     ///< same rank, some tag is newer
   kDied,
   kLeft,
-  kFull,       ///< refused: members_max
-  kInvalid,    ///< refused: tags above their bounds
+  kFull,     ///< refused: members_max
+  kInvalid,  ///< refused: tags above their bounds
 };
 
 /// Who is alive, suspect, dead, left; the merge rule; and the digest over the live view.

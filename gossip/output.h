@@ -62,20 +62,20 @@ enum class EventKind : std::uint8_t {
   kReachable,     ///< the end of kUnreachable
   kUdpBlocked,    ///< answers on streams only
   kUdpUnblocked,
-  kRefuted,       ///< we contradicted a claim that we are suspect or dead
-  kPaused,        ///< we were frozen; `detail` is the gap in ms
-  kSeedsSilent,   ///< no seed has answered for seeds_silent_after; joining goes on
-  kClusterJoined, ///< first answer from another member since the start or since kSeedsSilent
-  kLeaveDone,     ///< enough peers know that we left, or leave_timeout passed: the process may end
+  kRefuted,        ///< we contradicted a claim that we are suspect or dead
+  kPaused,         ///< we were frozen; `detail` is the gap in ms
+  kSeedsSilent,    ///< no seed has answered for seeds_silent_after; joining goes on
+  kClusterJoined,  ///< first answer from another member since the start or since kSeedsSilent
+  kLeaveDone,      ///< enough peers know that we left, or leave_timeout passed: the process may end
 };
 [[nodiscard]] std::string_view to_string(EventKind kind) noexcept;
 
 struct Event {
   EventKind kind{};
-  MemberId subject;   ///< whom it is about; ourselves for kRefuted, kPaused, kSeedsSilent, kLeaveDone, ...
-  MemberId other;     ///< accuser, or second party; may be none
+  MemberId subject;  ///< whom it is about; ourselves for kRefuted, kPaused, kSeedsSilent, kLeaveDone, ...
+  MemberId other;    ///< accuser, or second party; may be none
   Evidence evidence = Evidence::kSilent;
-  std::string name;   ///< of `subject`, for people
+  std::string name;  ///< of `subject`, for people
   std::string detail;
 };
 
@@ -90,21 +90,28 @@ using Output = std::variant<SendDatagram, OpenStream, SendStream, CloseStream, E
 
 /// Why something from outside was thrown away. One counter each.
 enum class Drop : std::uint8_t {
-  kTruncated, kMalformed, kTooBig, kUnknownVersion, kPlaintextMixed, kUnknownKey, kNotAuthentic, kReplayed,
-  kThrottled,          ///< these nine mirror Errc
-  kUnconfirmed,        ///< well sealed, but its session has not echoed our cookie yet
-  kUpdateLimit,        ///< more updates in one datagram than allowed
-  kMemberLimit,        ///< the table is full
-  kMemberRate,         ///< too many new members per second
-  kFutureGeneration,   ///< a generation more than a day ahead
-  kInvalidRecord,      ///< a record whose name, address or tags break their bounds
-  kParkedOverflow,     ///< the oldest parked claim was dropped
-  kQueueOverflow,      ///< the least urgent waiting update was dropped
-  kStreamLimit,        ///< inbound stream refused
-  kStreamOverrun,      ///< a stream sent more than its bound
-  kStrayAnswer,        ///< an ack or nack nobody waits for
-  kUnknownKind,        ///< a kind of a later version, skipped
-  kSelfEcho,           ///< our own packet came back to us
+  kTruncated,
+  kMalformed,
+  kTooBig,
+  kUnknownVersion,
+  kPlaintextMixed,
+  kUnknownKey,
+  kNotAuthentic,
+  kReplayed,
+  kThrottled,         ///< these nine mirror Errc
+  kUnconfirmed,       ///< well sealed, but its session has not echoed our cookie yet
+  kUpdateLimit,       ///< more updates in one datagram than allowed
+  kMemberLimit,       ///< the table is full
+  kMemberRate,        ///< too many new members per second
+  kFutureGeneration,  ///< a generation more than a day ahead
+  kInvalidRecord,     ///< a record whose name, address or tags break their bounds
+  kParkedOverflow,    ///< the oldest parked claim was dropped
+  kQueueOverflow,     ///< the least urgent waiting update was dropped
+  kStreamLimit,       ///< inbound stream refused
+  kStreamOverrun,     ///< a stream sent more than its bound
+  kStrayAnswer,       ///< an ack or nack nobody waits for
+  kUnknownKind,       ///< a kind of a later version, skipped
+  kSelfEcho,          ///< our own packet came back to us
   kCount,
 };
 [[nodiscard]] std::string_view to_string(Drop reason) noexcept;
@@ -124,8 +131,8 @@ struct Counters {
   std::uint64_t stream_saves = 0;    ///< probes saved by the stream
   std::uint64_t suspicions = 0;      ///< members that became suspect here
   std::uint64_t deaths = 0;
-  std::uint64_t refutations = 0;     ///< of ourselves
-  std::uint64_t syncs = 0;           ///< anti-entropy streams finished
+  std::uint64_t refutations = 0;  ///< of ourselves
+  std::uint64_t syncs = 0;        ///< anti-entropy streams finished
   std::uint64_t urgent_pushes = 0;
   std::uint64_t pauses = 0;
   [[nodiscard]] std::uint64_t dropped(Drop reason) const { return drops[static_cast<std::size_t>(reason)]; }

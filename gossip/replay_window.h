@@ -20,7 +20,8 @@ class ReplayWindow {
   /// Call only after the packet has proved authentic, so that a forged counter cannot move the window.
   void mark(std::uint64_t counter) {
     if (counter > highest_) {
-      if (counter - highest_ >= kSize) seen_.reset();
+      if (counter - highest_ >= kSize)
+        seen_.reset();
       else
         for (std::uint64_t i = highest_ + 1; i < counter; ++i) seen_[static_cast<std::size_t>(i % kSize)] = false;
       highest_ = counter;

@@ -39,8 +39,7 @@ class Aead {
   [[nodiscard]] virtual KeyId sending_key() const = 0;
   /// Session key = HKDF-SHA-256(secret = cluster key, salt = none, info = "outrigger-gossip-1" ‖ session as 8
   /// bytes big-endian ‖ label). @param label  Config::cluster. @return null when the key id is not in the keyring.
-  [[nodiscard]] virtual std::unique_ptr<SessionCipher> derive(KeyId key, SessionId session,
-                                                              std::string_view label) = 0;
+  [[nodiscard]] virtual std::unique_ptr<SessionCipher> derive(KeyId key, SessionId session, std::string_view label) = 0;
 };
 
 }  // namespace gossip

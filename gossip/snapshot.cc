@@ -22,7 +22,8 @@ std::uint32_t crc32(std::span<const std::byte> bytes) {
 }
 
 template <std::size_t Size>
-void pack_bytes(msgpack::packer<msgpack::sbuffer>& packer, const std::array<std::uint8_t, Size>& bytes, std::size_t used) {
+void pack_bytes(msgpack::packer<msgpack::sbuffer>& packer, const std::array<std::uint8_t, Size>& bytes,
+                std::size_t used) {
   packer.pack_bin(static_cast<std::uint32_t>(used));
   packer.pack_bin_body(reinterpret_cast<const char*>(bytes.data()), static_cast<std::uint32_t>(used));
 }
@@ -123,13 +124,15 @@ Result<Snapshot> decode_snapshot(std::span<const std::byte> bytes) {
   const auto covered = bytes.first(bytes.size() - kCrcBytes);
   std::uint32_t crc = crc32(covered);
   for (std::size_t i = 0; i < kCrcBytes; ++i, crc >>= 8) {
-    if (bytes[covered.size() + i] != static_cast<std::byte>(crc)) return tl::unexpected(Error{Errc::kChecksum, "snapshot"});
+    if (bytes[covered.size() + i] != static_cast<std::byte>(crc))
+      return tl::unexpected(Error{Errc::kChecksum, "snapshot"});
   }
   static const msgpack::unpack_limit kLimit(kSnapshotMembersMax, 0, kNameBytesMax, 32, 0, 4);
   const auto body = covered.subspan(kMagic.size());
   try {
     std::size_t offset = 0;
-    const auto handle = msgpack::unpack(reinterpret_cast<const char*>(body.data()), body.size(), offset, nullptr, nullptr, kLimit);
+    const auto handle =
+        msgpack::unpack(reinterpret_cast<const char*>(body.data()), body.size(), offset, nullptr, nullptr, kLimit);
     if (offset != body.size()) return tl::unexpected(malformed());
     return read_snapshot(handle.get());
   } catch (const msgpack::size_overflow&) {

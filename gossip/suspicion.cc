@@ -37,9 +37,12 @@ Evidence Suspicion::evidence() const {
 
 Duration Suspicion::floor(bool braked) const {
   switch (evidence()) {
-    case Evidence::kRefused: return floors_.refused;
-    case Evidence::kSilent: return braked ? std::max(floors_.silent, floors_.silent_braked) : floors_.silent;
-    case Evidence::kStalled: return floors_.stalled;
+    case Evidence::kRefused:
+      return floors_.refused;
+    case Evidence::kSilent:
+      return braked ? std::max(floors_.silent, floors_.silent_braked) : floors_.silent;
+    case Evidence::kStalled:
+      return floors_.stalled;
   }
   return floors_.stalled;
 }

@@ -96,9 +96,9 @@ class Swim {
   [[nodiscard]] std::span<const Member> members() const;
   [[nodiscard]] const Member* find(const MemberId& id) const;  ///< null if unknown; same validity
   [[nodiscard]] const Member& self() const;
-  [[nodiscard]] std::size_t live_count() const;  ///< alive and suspect, with ourselves; >= 1 before leave
+  [[nodiscard]] std::size_t live_count() const;      ///< alive and suspect, with ourselves; >= 1 before leave
   [[nodiscard]] std::uint32_t health_score() const;  ///< our own local health multiplier, 0 = well
-  [[nodiscard]] std::uint64_t digest() const;  ///< 64-bit sum over the live view; equal views have equal sums
+  [[nodiscard]] std::uint64_t digest() const;        ///< 64-bit sum over the live view; equal views have equal sums
   [[nodiscard]] const Counters& counters() const;
 
  private:

@@ -5,12 +5,18 @@
 namespace gossip {
 
 void Swim::Core::take_update(TimePoint now, const Source& source, const Message& update) {
-  if (const auto* alive = std::get_if<Alive>(&update)) take_alive(now, source, *alive);
-  else if (const auto* suspect = std::get_if<Suspect>(&update)) take_suspect(now, source, *suspect);
-  else if (const auto* dead = std::get_if<Dead>(&update)) take_dead(now, source, *dead);
-  else if (const auto* left = std::get_if<Left>(&update)) take_left(now, source, *left);
-  else if (const auto* tags = std::get_if<Tags>(&update)) take_tags(now, source, *tags);
-  else if (const auto* stone = std::get_if<Tombstone>(&update)) take_tombstone(now, source, *stone);
+  if (const auto* alive = std::get_if<Alive>(&update))
+    take_alive(now, source, *alive);
+  else if (const auto* suspect = std::get_if<Suspect>(&update))
+    take_suspect(now, source, *suspect);
+  else if (const auto* dead = std::get_if<Dead>(&update))
+    take_dead(now, source, *dead);
+  else if (const auto* left = std::get_if<Left>(&update))
+    take_left(now, source, *left);
+  else if (const auto* tags = std::get_if<Tags>(&update))
+    take_tags(now, source, *tags);
+  else if (const auto* stone = std::get_if<Tombstone>(&update))
+    take_tombstone(now, source, *stone);
 }
 
 // --- Alive records ---
@@ -41,8 +47,10 @@ void Swim::Core::take_alive(TimePoint now, const Source& source, const Alive& al
   if (known == nullptr && !may_insert(now, source)) return count_drop(Drop::kMemberRate);
   const auto outcome = table_.apply(alive, now);
   switch (outcome.merge) {
-    case Merge::kFull: return count_drop(Drop::kMemberLimit);
-    case Merge::kInvalid: return count_drop(Drop::kInvalidRecord);
+    case Merge::kFull:
+      return count_drop(Drop::kMemberLimit);
+    case Merge::kInvalid:
+      return count_drop(Drop::kInvalidRecord);
     case Merge::kBuried: {
       // Whoever repeats an old life hears of its end; the member itself then refutes by a higher rank.
       if (alive.id == source.sender || !take_token(now, alive.id)) return;
@@ -55,11 +63,13 @@ void Swim::Core::take_alive(TimePoint now, const Source& source, const Alive& al
     case Merge::kJoined:
     case Merge::kRestarted:
     case Merge::kRevived:
-    case Merge::kRaised: return adopt_alive(now, source, alive, outcome);
+    case Merge::kRaised:
+      return adopt_alive(now, source, alive, outcome);
     case Merge::kStale:
     case Merge::kAhead:
     case Merge::kDied:
-    case Merge::kLeft: return;
+    case Merge::kLeft:
+      return;
   }
 }
 
@@ -90,7 +100,8 @@ void Swim::Core::adopt_alive(TimePoint now, const Source& source, const Alive& a
   const auto stream = streams_.find(source.stream);
   const bool bulk = stream != streams_.end() && stream->second.role == Stream::Role::kSyncOut;
   const bool refuted = merge == Merge::kRevived || merge == Merge::kRaised;
-  if (!bulk || first_sync_done_) spread_alive(now, *table_.find(id), refuted ? Priority::kRefute : Priority::kAlive, !bulk);
+  if (!bulk || first_sync_done_)
+    spread_alive(now, *table_.find(id), refuted ? Priority::kRefute : Priority::kAlive, !bulk);
   unpark(now, id);
 }
 
@@ -114,7 +125,8 @@ void Swim::Core::raise_own_rank(const Rank& above) {
   Member& me = *table_.find(config_.id);
   const auto incarnation = static_cast<std::uint32_t>(above.incarnation);
   if (above.generation > me.generation || incarnation >= kIncarnationMax - 1) {
-    const auto generation = std::max(static_cast<std::uint64_t>(above.generation), static_cast<std::uint64_t>(me.generation));
+    const auto generation =
+        std::max(static_cast<std::uint64_t>(above.generation), static_cast<std::uint64_t>(me.generation));
     me.generation = Generation{generation + 1};
     me.incarnation = Incarnation{0};
     persist_wanted_ = true;
@@ -132,8 +144,10 @@ void Swim::Core::settle_name(const std::string& name, const MemberId& newcomer) 
     const auto older = [](const Member& a, const Member& b) {
       return a.generation != b.generation ? a.generation < b.generation : a.id < b.id;
     };
-    if (owner == nullptr || older(member, *owner)) second = owner, owner = &member;
-    else if (second == nullptr || member.id == newcomer) second = &member;
+    if (owner == nullptr || older(member, *owner))
+      second = owner, owner = &member;
+    else if (second == nullptr || member.id == newcomer)
+      second = &member;
   }
   if (owner == nullptr) return;
   for (const auto& member : table_.members()) {
@@ -254,7 +268,8 @@ void Swim::Core::take_tags(TimePoint now, const Source& source, const Tags& tags
   for (const auto& tag : tags.tags) {
     const Message news = Tags{tags.id, tags.generation, tags.urgent, {tag}};
     const std::uint64_t detail = BroadcastQueue::detail_of(tag.key);
-    spread(now, {tags.id, Kind::kTags, detail}, tags.urgent ? Priority::kUrgentTags : Priority::kTags, news, tags.urgent);
+    spread(now, {tags.id, Kind::kTags, detail}, tags.urgent ? Priority::kUrgentTags : Priority::kTags, news,
+           tags.urgent);
   }
 }
 
@@ -270,8 +285,10 @@ void Swim::Core::take_tombstone(TimePoint now, const Source& source, const Tombs
     }
     return;
   }
-  if (stone.state == MemberState::kLeft) take_left(now, source, {stone.id, stone.rank});
-  else take_dead(now, source, {stone.id, stone.rank, Evidence::kSilent, {source.sender}});
+  if (stone.state == MemberState::kLeft)
+    take_left(now, source, {stone.id, stone.rank});
+  else
+    take_dead(now, source, {stone.id, stone.rank, Evidence::kSilent, {source.sender}});
 }
 
 // --- Records we lack ---
@@ -320,8 +337,10 @@ void Swim::Core::take_pull(const Source& source, const Pull& wanted) {
     records = make_records(now, *member);
   } else if (wanted.has_record) {
     records.push_back(make_alive(*member, false));
-    if (member->state == MemberState::kLeft) records.push_back(Left{member->id, member->rank()});
-    else records.push_back(Dead{member->id, member->rank(), member->evidence, {config_.id}});
+    if (member->state == MemberState::kLeft)
+      records.push_back(Left{member->id, member->rank()});
+    else
+      records.push_back(Dead{member->id, member->rank(), member->evidence, {config_.id}});
   } else {
     records = make_records(now, *member);
   }

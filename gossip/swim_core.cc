@@ -10,17 +10,27 @@ constexpr std::size_t kInputsPerFrameMax = kMessagesMax;
 
 Drop drop_of(Errc code) {
   switch (code) {
-    case Errc::kTruncated: return Drop::kTruncated;
-    case Errc::kMalformed: return Drop::kMalformed;
-    case Errc::kTooBig: return Drop::kTooBig;
-    case Errc::kUnknownVersion: return Drop::kUnknownVersion;
-    case Errc::kPlaintextMixed: return Drop::kPlaintextMixed;
-    case Errc::kUnknownKey: return Drop::kUnknownKey;
-    case Errc::kNotAuthentic: return Drop::kNotAuthentic;
-    case Errc::kReplayed: return Drop::kReplayed;
-    case Errc::kThrottled: return Drop::kThrottled;
+    case Errc::kTruncated:
+      return Drop::kTruncated;
+    case Errc::kMalformed:
+      return Drop::kMalformed;
+    case Errc::kTooBig:
+      return Drop::kTooBig;
+    case Errc::kUnknownVersion:
+      return Drop::kUnknownVersion;
+    case Errc::kPlaintextMixed:
+      return Drop::kPlaintextMixed;
+    case Errc::kUnknownKey:
+      return Drop::kUnknownKey;
+    case Errc::kNotAuthentic:
+      return Drop::kNotAuthentic;
+    case Errc::kReplayed:
+      return Drop::kReplayed;
+    case Errc::kThrottled:
+      return Drop::kThrottled;
     case Errc::kChecksum:
-    case Errc::kInvalidArgument: break;
+    case Errc::kInvalidArgument:
+      break;
   }
   return Drop::kMalformed;
 }
@@ -127,8 +137,10 @@ void Swim::Core::process(TimePoint now, const Source& source, const Packet& pack
   const std::size_t updates_max = source.stream == StreamId{} ? config_.updates_per_datagram_max : kInputsPerFrameMax;
   for (const auto& message : packet.messages) {
     if (!is_update(message)) continue;
-    if (++updates > updates_max) count_drop(Drop::kUpdateLimit);
-    else take_update(now, source, message);
+    if (++updates > updates_max)
+      count_drop(Drop::kUpdateLimit);
+    else
+      take_update(now, source, message);
   }
   on_sender(now, source);
   for (const auto& message : packet.messages) {
@@ -219,8 +231,10 @@ void Swim::Core::send(const Address& to, std::span<const Message> lead, bool pig
 }
 
 void Swim::Core::reply(const Source& source, std::span<const Message> lead) {
-  if (source.stream == StreamId{}) send(source.from, lead, true);
-  else send_frame(source.stream, source.from, lead);
+  if (source.stream == StreamId{})
+    send(source.from, lead, true);
+  else
+    send_frame(source.stream, source.from, lead);
 }
 
 /// End of every input: urgent news leave with the event that caused them.

@@ -236,8 +236,8 @@ class Swim::Core {
   std::vector<Output> outputs_;
 
   std::uint32_t sequence_ = 0;
-  std::vector<Probe> probes_;    ///< <= 4 slots + 16 verifying + 64 knocks
-  std::vector<Relay> relays_;    ///< <= 256
+  std::vector<Probe> probes_;  ///< <= 4 slots + 16 verifying + 64 knocks
+  std::vector<Relay> relays_;  ///< <= 256
   std::map<MemberId, Case> cases_;
   std::map<MemberId, LinkState> links_;  ///< live members only
   std::map<StreamId, Stream> streams_;

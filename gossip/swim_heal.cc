@@ -8,11 +8,11 @@ namespace {
 
 constexpr std::size_t kSeedsMax = 64;
 constexpr std::size_t kKnocksMax = 64;
-constexpr Milliseconds kJoinFirst{250};      // back-off of seeds until somebody has answered
-constexpr Milliseconds kJoinSpacing{20};     // between two knocks then
+constexpr Milliseconds kJoinFirst{250};   // back-off of seeds until somebody has answered
+constexpr Milliseconds kJoinSpacing{20};  // between two knocks then
 constexpr Milliseconds kJoinBackoffMax{5000};
 constexpr Milliseconds kKnockPatience{2000};
-constexpr Milliseconds kKnockShare{3000};    // back-off per live member: all of us together
+constexpr Milliseconds kKnockShare{3000};  // back-off per live member: all of us together
 
 }  // namespace
 
@@ -77,8 +77,8 @@ void Swim::Core::knock(TimePoint now) {
   next_knock_ = now + (joined_ ? Duration(config_.heal_interval) : Duration(kJoinSpacing));
   if (joined_ && target->origin == HealSchedule::Origin::kSnapshot) heal_.remove(target->address);
   if (table_.find_live_at(target->address) != nullptr) return;
-  const auto waiting = std::count_if(probes_.begin(), probes_.end(),
-                                     [](const Probe& p) { return p.purpose == Probe::Purpose::kKnock; });
+  const auto waiting =
+      std::count_if(probes_.begin(), probes_.end(), [](const Probe& p) { return p.purpose == Probe::Purpose::kKnock; });
   if (static_cast<std::size_t>(waiting) >= kKnocksMax) return;
   Probe probe;
   probe.sequence = next_sequence();

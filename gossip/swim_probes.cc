@@ -8,9 +8,9 @@ namespace {
 
 constexpr std::size_t kVerifyProbesMax = 16;
 constexpr std::size_t kRelaysMax = 256;
-constexpr std::uint32_t kMissesToReport = 3;    // probes in a row that only a detour saved
-constexpr std::uint32_t kRefutedToReport = 2;   // accusations in a row that were contradicted
-constexpr std::uint32_t kOwnClaimRounds = 4;    // an accuser alone probes again after so many rounds of verifiers
+constexpr std::uint32_t kMissesToReport = 3;   // probes in a row that only a detour saved
+constexpr std::uint32_t kRefutedToReport = 2;  // accusations in a row that were contradicted
+constexpr std::uint32_t kOwnClaimRounds = 4;   // an accuser alone probes again after so many rounds of verifiers
 constexpr std::uint32_t kRelayBudgetMaxMs = 10000;
 
 std::uint64_t rendezvous(const MemberId& candidate, const MemberId& subject, const Rank& rank) {
@@ -29,8 +29,8 @@ std::uint64_t rendezvous(const MemberId& candidate, const MemberId& subject, con
 /// SWIM 4.3: one target per period, round robin. Lifeguard: the period stretches while we are the slow one.
 void Swim::Core::run_slot(TimePoint now) {
   next_slot_ = now + config_.probe_interval * (config_.lha_probe ? health_.multiplier() : 1);
-  const auto waiting = std::count_if(probes_.begin(), probes_.end(),
-                                     [](const Probe& p) { return p.purpose == Probe::Purpose::kSlot; });
+  const auto waiting =
+      std::count_if(probes_.begin(), probes_.end(), [](const Probe& p) { return p.purpose == Probe::Purpose::kSlot; });
   if (static_cast<std::size_t>(waiting) >= config_.probes_outstanding_max) return;
   const auto target = schedule_.next(rng_, [this](const MemberId& id) {
     const Member* member = table_.find(id);
@@ -40,9 +40,8 @@ void Swim::Core::run_slot(TimePoint now) {
 }
 
 bool Swim::Core::is_probing(const MemberId& id) const {
-  return std::any_of(probes_.begin(), probes_.end(), [&](const Probe& probe) {
-    return probe.target == id && probe.purpose != Probe::Purpose::kKnock;
-  });
+  return std::any_of(probes_.begin(), probes_.end(),
+                     [&](const Probe& probe) { return probe.target == id && probe.purpose != Probe::Purpose::kKnock; });
 }
 
 /// srtt + 4 * rttvar as in RFC 6298. A member not measured yet gets twice the worst of those that are: in a large
@@ -95,7 +94,8 @@ void Swim::Core::advance_probes(TimePoint now) {
     if (!probe.second_stage && now >= probe.direct_deadline) enter_second_stage(now, probe);
     // The host answers, the process not yet: on a busy machine it may just be waiting for its turn.
     const TimePoint patience = probe.sent + config_.stalled_patience;
-    if (now >= probe.verdict_deadline && probe.stream_opened) probe.verdict_deadline = std::max(probe.verdict_deadline, patience);
+    if (now >= probe.verdict_deadline && probe.stream_opened)
+      probe.verdict_deadline = std::max(probe.verdict_deadline, patience);
     const bool over = now >= probe.verdict_deadline || (probe.second_stage && probe.stream_refused);
     if (!over) {
       ++i;
@@ -117,7 +117,8 @@ void Swim::Core::enter_second_stage(TimePoint now, Probe& probe) {
   probe.again_sent = now;
   send(probe.address, make_ping(probe.again_sequence, table_.find(probe.target)), true);
   const auto left = std::chrono::duration_cast<Milliseconds>(probe.verdict_deadline - now);
-  const PingReq request{probe.sequence, probe.target, probe.address, static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 1))};
+  const PingReq request{probe.sequence, probe.target, probe.address,
+                        static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 1))};
   const auto helpers = pick_peers(config_.indirect_probes, probe.target, MemberState::kAlive);
   probe.nacks_wanted = static_cast<std::uint32_t>(helpers.size());
   const Message message = request;
@@ -134,11 +135,13 @@ void Swim::Core::on_datagram_error(TimePoint now, const Address& to, Failure fai
   if (failure != Failure::kRefused || left_) return;
   // Not authenticated, so no evidence by itself: only a reason to look closer at once.
   const Member* member = table_.find_live_at(to);
-  if (member != nullptr && member->state == MemberState::kAlive && !is_probing(member->id) && take_token(now, member->id)) {
+  if (member != nullptr && member->state == MemberState::kAlive && !is_probing(member->id) &&
+      take_token(now, member->id)) {
     start_probe(now, *member, Probe::Purpose::kVerify);
   }
   for (auto& probe : probes_) {
-    if (probe.address == to && !probe.second_stage && probe.purpose != Probe::Purpose::kKnock) enter_second_stage(now, probe);
+    if (probe.address == to && !probe.second_stage && probe.purpose != Probe::Purpose::kKnock)
+      enter_second_stage(now, probe);
   }
   finish_input(now);
 }
@@ -180,14 +183,16 @@ void Swim::Core::take_nack(const Nack& nack) {
 
 void Swim::Core::take_relay_ack(TimePoint now, const RelayAck& ack) {
   for (std::size_t i = 0; i < probes_.size(); ++i) {
-    if (probes_[i].sequence == ack.sequence && probes_[i].target == ack.target) return succeed_probe(now, i, Saved::kHelper);
+    if (probes_[i].sequence == ack.sequence && probes_[i].target == ack.target)
+      return succeed_probe(now, i, Saved::kHelper);
   }
   count_drop(Drop::kStrayAnswer);
 }
 
 /// RFC 6298 smoothing: srtt by 1/8, variance by 1/4 of the error.
 void Swim::Core::measure(Member& member, Duration round_trip) {
-  const auto sample = std::max(std::chrono::duration_cast<std::chrono::microseconds>(round_trip), std::chrono::microseconds(1));
+  const auto sample =
+      std::max(std::chrono::duration_cast<std::chrono::microseconds>(round_trip), std::chrono::microseconds(1));
   if (member.rtt.count() == 0) {
     member.rtt = sample;
     member.rtt_variance = sample / 2;
@@ -239,10 +244,15 @@ void Swim::Core::fail_probe(TimePoint now, const Probe& probe) {
   ++counters_.probes_failed;
   const bool refused = probe.stream_refused;
   if (config_.lha_probe && !refused) {
-    if (probe.nacks_wanted == 0) health_.worsen();
-    else if (probe.nacks < probe.nacks_wanted) health_.worsen(probe.nacks_wanted - probe.nacks);
+    if (probe.nacks_wanted == 0)
+      health_.worsen();
+    else if (probe.nacks < probe.nacks_wanted)
+      health_.worsen(probe.nacks_wanted - probe.nacks);
   }
-  accuse(now, probe.target, refused ? Evidence::kRefused : probe.stream_opened ? Evidence::kStalled : Evidence::kSilent);
+  accuse(now, probe.target,
+         refused               ? Evidence::kRefused
+         : probe.stream_opened ? Evidence::kStalled
+                               : Evidence::kSilent);
 }
 
 // --- Helping ---
@@ -280,7 +290,8 @@ void Swim::Core::accuse(TimePoint now, const MemberId& id, Evidence evidence) {
   LinkState& link = links_[id];
   const bool standing = cases_.contains(id);
   // Contradicted twice in a row: the link between us is broken, not the member. Others decide.
-  if (config_.verify && !standing && link.refuted_claims >= kRefutedToReport) return mark_unreachable(*table_.find(id), true);
+  if (config_.verify && !standing && link.refuted_claims >= kRefutedToReport)
+    return mark_unreachable(*table_.find(id), true);
   link.claim_open = true;
   add_accusation(now, id, {config_.id, evidence});
 }
@@ -292,7 +303,8 @@ void Swim::Core::add_accusation(TimePoint now, const MemberId& id, const Suspici
   const bool fresh = known == cases_.end();
   if (fresh) {
     const std::size_t alive = table_.count(MemberState::kAlive) - (member.state == MemberState::kAlive ? 1 : 0);
-    const auto wanted = static_cast<std::uint32_t>(std::min<std::size_t>(config_.confirmations, alive > 0 ? alive - 1 : 0));
+    const auto wanted =
+        static_cast<std::uint32_t>(std::min<std::size_t>(config_.confirmations, alive > 0 ? alive - 1 : 0));
     const Suspicion suspicion(now, suspicion_floors(config_, table_.live_count()), config_.lha_suspicion ? wanted : 0,
                               config_.suspicion_stretch, accusation);
     known = cases_.emplace(id, Case{suspicion, 0, now + config_.probe_interval}).first;
@@ -338,9 +350,7 @@ void Swim::Core::verify(TimePoint now, const MemberId& id, std::uint32_t round) 
   if (place >= first && place < first + config_.verifiers) start_probe(now, subject, Probe::Purpose::kVerify);
 }
 
-bool Swim::Core::is_braked() const {
-  return cases_.size() > std::max<std::size_t>(2, table_.live_count() * 15 / 100);
-}
+bool Swim::Core::is_braked() const { return cases_.size() > std::max<std::size_t>(2, table_.live_count() * 15 / 100); }
 
 TimePoint Swim::Core::case_due(const MemberId& id, const Case& suspect) const {
   const bool braked = is_braked();

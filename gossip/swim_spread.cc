@@ -19,8 +19,10 @@ void Swim::Core::spread(TimePoint now, const BroadcastQueue::Key& key, Priority 
   // Spread within the interval, or all who heard the same news would gossip in the same instant; sooner after
   // urgent news, since this round is for those whom the push has missed.
   const auto interval = static_cast<std::uint64_t>(config_.gossip_interval.count());
-  if (urgent) next_gossip_ = std::min(std::max(next_gossip_, now), now + Milliseconds(1 + rng_(interval / 2 + 1)));
-  else if (queue_.empty()) next_gossip_ = std::max(next_gossip_, now + Milliseconds(rng_(interval)));
+  if (urgent)
+    next_gossip_ = std::min(std::max(next_gossip_, now), now + Milliseconds(1 + rng_(interval / 2 + 1)));
+  else if (queue_.empty())
+    next_gossip_ = std::max(next_gossip_, now + Milliseconds(rng_(interval)));
   const std::size_t max = std::max(config_.broadcasts_max, 2 * table_.members().size());
   count_drop(Drop::kQueueOverflow, queue_.push(key, priority, std::move(bytes), max));
 }
@@ -34,7 +36,8 @@ void Swim::Core::spread_alive(TimePoint now, const Member& member, Priority prio
   if (fits) return;
   for (const auto& tag : member.tags.entries()) {
     const std::uint64_t detail = BroadcastQueue::detail_of(tag.key);
-    spread(now, {member.id, Kind::kTags, detail}, Priority::kTags, Tags{member.id, member.generation, false, {tag}}, urgent);
+    spread(now, {member.id, Kind::kTags, detail}, Priority::kTags, Tags{member.id, member.generation, false, {tag}},
+           urgent);
   }
 }
 
@@ -112,7 +115,8 @@ Result<void> Swim::Core::set_tags(TimePoint now, std::span<const TagChange> chan
   const bool urgent = urgency == Urgency::kUrgent;
   for (const auto& key : changed) {
     const Message news = Tags{me.id, me.generation, urgent, {*me.tags.find(key)}};
-    spread(now, {me.id, Kind::kTags, BroadcastQueue::detail_of(key)}, urgent ? Priority::kUrgentTags : Priority::kTags, news, urgent);
+    spread(now, {me.id, Kind::kTags, BroadcastQueue::detail_of(key)}, urgent ? Priority::kUrgentTags : Priority::kTags,
+           news, urgent);
   }
   finish_input(now);
   return {};
@@ -152,7 +156,8 @@ void Swim::Core::leave_round(TimePoint now) {
   const Message left = Left{config_.id, self().rank()};
   const auto live = static_cast<double>(std::max<std::size_t>(table_.live_count(), 2));
   const auto fanout = static_cast<std::size_t>(std::ceil(std::log(live))) + 2;
-  for (const auto& id : pick_peers(fanout, {}, MemberState::kSuspect)) send(table_.find(id)->address, {&left, 1}, false);
+  for (const auto& id : pick_peers(fanout, {}, MemberState::kSuspect))
+    send(table_.find(id)->address, {&left, 1}, false);
 }
 
 void Swim::Core::take_leave_ack(const Source& source) {

@@ -186,7 +186,8 @@ std::vector<Message> Swim::Core::make_records(TimePoint now, const Member& membe
 
 /// Sends the records of the stream's buckets, from a random one on so that a bound never starves the same ones.
 /// @param only_unknown  leave out what the other side sent just now in the same form
-void Swim::Core::send_records(TimePoint now, StreamId id, Stream& stream, bool only_unknown, std::vector<Message> lead) {
+void Swim::Core::send_records(TimePoint now, StreamId id, Stream& stream, bool only_unknown,
+                              std::vector<Message> lead) {
   const std::size_t start = static_cast<std::size_t>(rng_(std::max<std::size_t>(table_.members().size(), 1)));
   std::size_t bytes = 0;
   const auto members = table_.members();

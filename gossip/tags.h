@@ -36,7 +36,7 @@ class TagSet {
   Result<bool> merge(Tag tag);
   /// Value of a key that is there and not removed.
   [[nodiscard]] std::optional<std::string_view> get(std::string_view key) const;
-  [[nodiscard]] const Tag* find(std::string_view key) const;           ///< with removed ones; null if never set
+  [[nodiscard]] const Tag* find(std::string_view key) const;            ///< with removed ones; null if never set
   [[nodiscard]] std::span<const Tag> entries() const { return tags_; }  ///< sorted by key, with removed ones
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   [[nodiscard]] std::uint32_t version_max() const;  ///< 0 when empty

@@ -56,16 +56,16 @@ class Encoder {
     array(3 * tags.size());
     for (const auto& tag : tags) {
       text(tag.key);
-      if (tag.removed) nil();
-      else text(tag.value);
+      if (tag.removed)
+        nil();
+      else
+        text(tag.value);
       number(tag.version);
     }
   }
 
   void operator()(const Ping& m) { message(Kind::kPing, 2), number(m.sequence), hash(m.digest); }
-  void operator()(const Ack& m) {
-    message(Kind::kAck, 3), number(m.sequence), hash(m.digest), number(m.health_score);
-  }
+  void operator()(const Ack& m) { message(Kind::kAck, 3), number(m.sequence), hash(m.digest), number(m.health_score); }
   void operator()(const Nack& m) { message(Kind::kNack, 1), number(m.sequence); }
   void operator()(const PingReq& m) {
     message(Kind::kPingReq, 4), number(m.sequence), id(m.target), address(m.address), number(m.budget_ms);
@@ -193,8 +193,10 @@ class Fields {
     for (std::size_t i = 0; i < object->via.array.size / 3; ++i) {
       Tag tag;
       tag.key = inner.text(1, kTagKeyBytesMax);
-      if (inner.peek_nil()) tag.removed = true;
-      else tag.value = inner.text(0, kTagsBytesMax);
+      if (inner.peek_nil())
+        tag.removed = true;
+      else
+        tag.value = inner.text(0, kTagsBytesMax);
       tag.version = inner.number<std::uint32_t>();
       if (tag.version == 0) inner.ok_ = false;
       tags.push_back(std::move(tag));
@@ -290,12 +292,14 @@ std::optional<Message> decode_message(std::uint64_t kind_number, Fields& f) {
     case Kind::kAck:
     case Kind::kNack:
     case Kind::kPingReq:
-    case Kind::kRelayAck: return decode_probe(static_cast<Kind>(kind_number), f);
+    case Kind::kRelayAck:
+      return decode_probe(static_cast<Kind>(kind_number), f);
     case Kind::kPull: {
       const MemberId target = f.id();
       return Pull{target, f.number<std::uint8_t>(1) == 1};
     }
-    case Kind::kLeaveAck: return LeaveAck{};
+    case Kind::kLeaveAck:
+      return LeaveAck{};
     case Kind::kSyncRequest: {
       SyncRequest request;
       std::size_t seen = 0;
@@ -306,18 +310,22 @@ std::optional<Message> decode_message(std::uint64_t kind_number, Fields& f) {
       if (seen != kBuckets) f.next(msgpack::type::EXT);  // never there: marks the message as malformed
       return request;
     }
-    case Kind::kSyncOffer: return SyncOffer{f.number<std::uint64_t>()};
-    case Kind::kSyncDone: return SyncDone{};
+    case Kind::kSyncOffer:
+      return SyncOffer{f.number<std::uint64_t>()};
+    case Kind::kSyncDone:
+      return SyncDone{};
     case Kind::kAlive:
     case Kind::kSuspect:
     case Kind::kDead:
     case Kind::kLeft:
     case Kind::kTags:
-    case Kind::kTombstone: return decode_update(static_cast<Kind>(kind_number), f);
+    case Kind::kTombstone:
+      return decode_update(static_cast<Kind>(kind_number), f);
     case Kind::kVouch:
     case Kind::kUserEvent:
     case Kind::kKeyOp:
-    case Kind::kEncryptedKey: return std::nullopt;
+    case Kind::kEncryptedKey:
+      return std::nullopt;
   }
   return std::nullopt;
 }
@@ -348,8 +356,10 @@ Result<Packet> decode_objects(const msgpack::object& root) {
     if (!fields.ok()) return tl::unexpected(malformed("message without kind"));
     auto message = kind <= 0xff ? decode_message(kind, fields) : std::nullopt;
     if (!fields.ok()) return tl::unexpected(malformed("bad field in a message"));
-    if (message) packet.messages.push_back(std::move(*message));
-    else ++packet.unknown_kinds;
+    if (message)
+      packet.messages.push_back(std::move(*message));
+    else
+      ++packet.unknown_kinds;
   }
   return packet;
 }
@@ -416,9 +426,7 @@ BodyWriter::BodyWriter(std::vector<std::byte>& out, std::size_t budget, const Me
   assert(out_.size() - start_ <= budget_);
 }
 
-std::size_t BodyWriter::room() const {
-  return count_ + 2 >= kMessagesMax ? 0 : budget_ - (out_.size() - start_);
-}
+std::size_t BodyWriter::room() const { return count_ + 2 >= kMessagesMax ? 0 : budget_ - (out_.size() - start_); }
 
 bool BodyWriter::add(std::span<const std::byte> message) {
   if (message.size() > room()) return false;

@@ -26,11 +26,27 @@ inline constexpr std::size_t kAccusersMax = 8;            ///< in one dead claim
 inline constexpr std::size_t kBuckets = 64;               ///< of the anti-entropy digest
 
 enum class Kind : std::uint8_t {
-  kPing = 1, kAck = 2, kNack = 3, kPingReq = 4, kRelayAck = 5, kPull = 6, kLeaveAck = 7,
-  kSyncRequest = 16, kSyncOffer = 17, kSyncDone = 18,
-  kAlive = 32, kSuspect = 33, kDead = 34, kLeft = 35, kTags = 36, kTombstone = 37,
+  kPing = 1,
+  kAck = 2,
+  kNack = 3,
+  kPingReq = 4,
+  kRelayAck = 5,
+  kPull = 6,
+  kLeaveAck = 7,
+  kSyncRequest = 16,
+  kSyncOffer = 17,
+  kSyncDone = 18,
+  kAlive = 32,
+  kSuspect = 33,
+  kDead = 34,
+  kLeft = 35,
+  kTags = 36,
+  kTombstone = 37,
   // Reserved, so that a later version may speak them without a new format:
-  kVouch = 38, kUserEvent = 39, kKeyOp = 40, kEncryptedKey = 41,
+  kVouch = 38,
+  kUserEvent = 39,
+  kKeyOp = 40,
+  kEncryptedKey = 41,
 };
 
 struct Header {

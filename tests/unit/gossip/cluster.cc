@@ -9,7 +9,8 @@ std::size_t Cluster::add(const std::function<void(Config&)>& change) {
   Node node;
   node.config.id.bytes = {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number), 7, 7};
   node.config.name = "n" + std::to_string(number);
-  node.config.advertise = Address::ipv4(10, 0, static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number), 7946);
+  node.config.advertise =
+      Address::ipv4(10, 0, static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number), 7946);
   node.config.cluster = "test";
   if (change) change(node.config);
   node.name = node.config.name;
@@ -32,8 +33,9 @@ void Cluster::start(std::size_t number, const std::vector<std::size_t>& seeds, b
   const auto running = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
   auto rng = std::make_shared<Chance>(seed_ * 1000003 + number * 7919 + node.life);
   Aead* aead = node.config.plaintext ? nullptr : node.aead.get();
-  node.swim = std::make_unique<Swim>(node.config, [rng](std::uint64_t bound) { return (*rng)(bound); }, aead, now,
-                                     wall_ms + static_cast<std::uint64_t>(running));
+  node.swim = std::make_unique<Swim>(
+      node.config, [rng](std::uint64_t bound) { return (*rng)(bound); }, aead, now,
+      wall_ms + static_cast<std::uint64_t>(running));
   if (with_disk && !node.disk.empty()) {
     if (!node.swim->restore(now, node.disk)) std::abort();
   }
@@ -61,7 +63,8 @@ void Cluster::set_power(std::size_t number, Power power) {
     if (power == Power::kCrashed) return;
     for (const auto& [mine, other] : peers) {  // the kernel resets what a killed process had open
       const auto [peer, its] = other;
-      deliver(peer, nodes[peer].life, [its = its, this](Swim& swim) { swim.on_stream_closed(now, its, Failure::kRefused); });
+      deliver(peer, nodes[peer].life,
+              [its = its, this](Swim& swim) { swim.on_stream_closed(now, its, Failure::kRefused); });
     }
     return;
   }
@@ -125,11 +128,16 @@ void Cluster::arm(std::size_t number) {
 
 void Cluster::drain(std::size_t number) {
   for (auto& output : nodes.at(number).swim->take_output()) {
-    if (auto* datagram = std::get_if<SendDatagram>(&output)) send_datagram(number, *datagram);
-    else if (auto* open = std::get_if<OpenStream>(&output)) open_stream(number, *open, 0);
-    else if (auto* send = std::get_if<SendStream>(&output)) send_stream(number, *send);
-    else if (auto* close = std::get_if<CloseStream>(&output)) close_stream(number, close->id);
-    else if (auto* persist = std::get_if<Persist>(&output)) nodes.at(number).disk = std::move(persist->snapshot);
+    if (auto* datagram = std::get_if<SendDatagram>(&output))
+      send_datagram(number, *datagram);
+    else if (auto* open = std::get_if<OpenStream>(&output))
+      open_stream(number, *open, 0);
+    else if (auto* send = std::get_if<SendStream>(&output))
+      send_stream(number, *send);
+    else if (auto* close = std::get_if<CloseStream>(&output))
+      close_stream(number, close->id);
+    else if (auto* persist = std::get_if<Persist>(&output))
+      nodes.at(number).disk = std::move(persist->snapshot);
     else if (auto* event = std::get_if<Event>(&output)) {
       nodes.at(number).events.emplace_back(now, *event);
       if (event->kind != EventKind::kDead) continue;
@@ -184,7 +192,8 @@ void Cluster::open_stream(std::size_t from, const OpenStream& open, int attempt)
 }
 
 void Cluster::accept(std::size_t from, std::size_t to, StreamId id) {
-  const Address ephemeral = *Address::from_bytes(nodes[from].address.bytes(), static_cast<std::uint16_t>(20000 + static_cast<std::uint64_t>(id) % 20000));
+  const Address ephemeral = *Address::from_bytes(
+      nodes[from].address.bytes(), static_cast<std::uint16_t>(20000 + static_cast<std::uint64_t>(id) % 20000));
   deliver(to, nodes[to].life, [this, from, to, id, ephemeral](Swim& swim) {
     if (const auto mine = swim.accept_stream(now, ephemeral)) {
       nodes[to].peers[*mine] = {from, id};
@@ -250,7 +259,8 @@ bool Cluster::all_see(std::size_t subject, MemberState wanted) const {
 std::size_t Cluster::count_events(EventKind kind, const std::function<bool(std::size_t, const Event&)>& match) const {
   std::size_t count = 0;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    for (const auto& [when, event] : nodes[i].events) count += event.kind == kind && (!match || match(i, event)) ? 1 : 0;
+    for (const auto& [when, event] : nodes[i].events)
+      count += event.kind == kind && (!match || match(i, event)) ? 1 : 0;
   }
   return count;
 }

@@ -46,13 +46,13 @@ class Cluster {
     std::unique_ptr<support::ToyAead> aead;
     std::unique_ptr<Swim> swim;
     Power power = Power::kOn;
-    std::uint64_t life = 0;             ///< raised by every start: events of former lives find nobody
-    TimePoint wake{};                   ///< the time of the newest armed timer
+    std::uint64_t life = 0;                      ///< raised by every start: events of former lives find nobody
+    TimePoint wake{};                            ///< the time of the newest armed timer
     std::vector<std::function<void()>> pending;  ///< what a frozen node will find
     std::vector<std::pair<TimePoint, Event>> events;
-    std::vector<std::byte> disk;        ///< last Persist
+    std::vector<std::byte> disk;                                 ///< last Persist
     std::map<StreamId, std::pair<std::size_t, StreamId>> peers;  ///< my stream -> (other node, its stream)
-    std::map<StreamId, TimePoint> stream_clear;  ///< when the last byte sent on it arrives
+    std::map<StreamId, TimePoint> stream_clear;                  ///< when the last byte sent on it arrives
     std::size_t datagrams = 0;
   };
 
@@ -76,12 +76,15 @@ class Cluster {
   MemberId id(std::size_t node) const { return nodes.at(node).config.id; }
   /// How `viewer` sees `subject`; kLeft if it does not know it.
   MemberState state(std::size_t viewer, std::size_t subject) const;
-  bool knows(std::size_t viewer, std::size_t subject) const { return nodes.at(viewer).swim->find(id(subject)) != nullptr; }
+  bool knows(std::size_t viewer, std::size_t subject) const {
+    return nodes.at(viewer).swim->find(id(subject)) != nullptr;
+  }
   /// All running nodes see exactly the running nodes as alive, with equal digests.
   bool converged() const;
   /// All running nodes but the subject hold it in that state.
   bool all_see(std::size_t subject, MemberState state) const;
-  std::size_t count_events(EventKind kind, const std::function<bool(std::size_t viewer, const Event&)>& match = {}) const;
+  std::size_t count_events(EventKind kind,
+                           const std::function<bool(std::size_t viewer, const Event&)>& match = {}) const;
   /// Deaths reported at running nodes about members that were on at that time.
   std::size_t false_deaths() const;
 
@@ -101,9 +104,7 @@ class Cluster {
     TimePoint at;
     std::uint64_t sequence;
     std::function<void()> act;
-    bool operator<(const Event_& other) const {
-      return at != other.at ? at > other.at : sequence > other.sequence;
-    }
+    bool operator<(const Event_& other) const { return at != other.at ? at > other.at : sequence > other.sequence; }
   };
   void at(TimePoint when, std::function<void()> act) { events_.push({when, ++sequence_, std::move(act)}); }
   void deliver(std::size_t node, std::uint64_t life, std::function<void(Swim&)> act);

@@ -60,7 +60,8 @@ void check_crash(const Crash& crash) {
     EXPECT_EQ(c.false_deaths(), 0u);
   }
   std::sort(times.begin(), times.end());
-  std::printf("N=%zu loss=%.0f: median %.2f worst %.2f\n", crash.members, crash.loss, seconds(times[times.size() / 2]), seconds(times.back()));
+  std::printf("N=%zu loss=%.0f: median %.2f worst %.2f\n", crash.members, crash.loss, seconds(times[times.size() / 2]),
+              seconds(times.back()));
   EXPECT_LE(times[times.size() / 2], crash.median);
   EXPECT_LE(times.back(), crash.worst);
 }
@@ -70,19 +71,20 @@ TEST(Crash, FiftyBlackHoleWithLoss) { check_crash({50, 10, Cluster::Power::kCras
 TEST(Crash, ThreeKilledProcess) { check_crash({3, 0, Cluster::Power::kKilled, 1500ms, 2500ms}); }
 TEST(Crash, FiftyKilledProcess) { check_crash({50, 0, Cluster::Power::kKilled, 2s, 6s}); }
 
-
 TEST(Crash, TenPercentOfFiftyAtOnce) {
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     Cluster c(seed);
     c.form(50);
     c.run(10s);
     for (std::size_t i = 10; i < 15; ++i) c.set_power(i, Cluster::Power::kCrashed);
-    const auto took = c.run_until([&] {
-      for (std::size_t i = 10; i < 15; ++i) {
-        if (!c.all_see(i, MemberState::kDead)) return false;
-      }
-      return true;
-    }, 60s);
+    const auto took = c.run_until(
+        [&] {
+          for (std::size_t i = 10; i < 15; ++i) {
+            if (!c.all_see(i, MemberState::kDead)) return false;
+          }
+          return true;
+        },
+        60s);
     std::printf("5 of 50 at once: %.2f\n", seconds(took));
     EXPECT_LE(took, 12s);
     EXPECT_EQ(c.false_deaths(), 0u);
@@ -132,7 +134,8 @@ void check_urgent(std::size_t members, double loss, Duration median, Duration wo
     times.push_back(c.run_until([&] { return all_have_tag(c, 4, "role", "primary"); }, 60s));
   }
   std::sort(times.begin(), times.end());
-  std::printf("urgent tag N=%zu loss %.0f: median %.3f worst %.3f\n", members, loss, seconds(times[times.size() / 2]), seconds(times.back()));
+  std::printf("urgent tag N=%zu loss %.0f: median %.3f worst %.3f\n", members, loss, seconds(times[times.size() / 2]),
+              seconds(times.back()));
   EXPECT_LE(times[times.size() / 2], median);
   EXPECT_LE(times.back(), worst);
 }
@@ -268,7 +271,8 @@ TEST(Quiet, IdleTrafficIsTwoDatagramsASecond) {
   for (auto& node : c.nodes) datagrams -= node.swim->counters().datagrams_out, bytes -= node.swim->counters().bytes_out;
   c.run(100s);
   for (auto& node : c.nodes) datagrams += node.swim->counters().datagrams_out, bytes += node.swim->counters().bytes_out;
-  std::printf("idle: %.2f datagrams/s %.1f B/s\n", static_cast<double>(datagrams) / 2000, static_cast<double>(bytes) / 2000);
+  std::printf("idle: %.2f datagrams/s %.1f B/s\n", static_cast<double>(datagrams) / 2000,
+              static_cast<double>(bytes) / 2000);
   EXPECT_LE(datagrams, 2.2 * 2000);
   EXPECT_LE(bytes, 165u * 2000);
   std::uint64_t drops = 0;
@@ -284,10 +288,13 @@ TEST(Quiet, HealthyMembersStayHealthyAfterATrueDeath) {
   c.run(30s);
   c.set_power(2, Cluster::Power::kCrashed);
   std::uint32_t worst = 0;
-  c.run_until([&] {
-    for (const auto& node : c.nodes) worst = std::max(worst, node.power == Cluster::Power::kOn ? node.swim->health_score() : 0);
-    return c.all_see(2, MemberState::kDead);
-  }, 30s);
+  c.run_until(
+      [&] {
+        for (const auto& node : c.nodes)
+          worst = std::max(worst, node.power == Cluster::Power::kOn ? node.swim->health_score() : 0);
+        return c.all_see(2, MemberState::kDead);
+      },
+      30s);
   EXPECT_EQ(worst, 0u);
 }
 
@@ -296,7 +303,9 @@ TEST(Quiet, OneDeafMemberPoisonsNobody) {
   c.loss_of = [](std::size_t from) { return from == 4 ? 80.0 : 0.0; };
   c.form(30);
   c.run(300s);
-  EXPECT_EQ(c.count_events(EventKind::kDead, [&](std::size_t viewer, const Event& e) { return viewer != 4 && e.subject != c.id(4); }), 0u);
+  EXPECT_EQ(c.count_events(EventKind::kDead,
+                           [&](std::size_t viewer, const Event& e) { return viewer != 4 && e.subject != c.id(4); }),
+            0u);
 }
 
 TEST(Quiet, OneBrokenPairIsALinkAndNoDeath) {

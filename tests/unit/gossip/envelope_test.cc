@@ -14,7 +14,8 @@ const TimePoint kNow{1h};
 
 struct Side {
   explicit Side(std::uint64_t seed, std::uint64_t secret = 1, std::string label = "c")
-      : aead(std::make_unique<support::ToyAead>(secret)), chance(std::make_shared<test::Chance>(seed)),
+      : aead(std::make_unique<support::ToyAead>(secret)),
+        chance(std::make_shared<test::Chance>(seed)),
         envelope([c = chance](std::uint64_t bound) { return (*c)(bound); }, aead.get(), std::move(label)) {}
   std::vector<std::byte> packet(const std::string& text) {
     std::vector<std::byte> bytes;
@@ -58,8 +59,11 @@ TEST(Envelope, WrongKeyLabelKeyIdAndAlteredBytesAreRefused) {
     auto altered = packet;
     altered[i] ^= std::byte{1};
     const auto code = open_error(b, altered, Address::ipv4(10, 1, 0, static_cast<std::uint8_t>(i), 1));
-    const auto expected = i == 0 ? Errc::kUnknownVersion : i == 1 ? Errc::kPlaintextMixed
-                          : i < 4 ? Errc::kUnknownKey : (i >= 12 && i < 16) || i == 19 ? Errc::kMalformed : Errc::kNotAuthentic;
+    const auto expected = i == 0                           ? Errc::kUnknownVersion
+                          : i == 1                         ? Errc::kPlaintextMixed
+                          : i < 4                          ? Errc::kUnknownKey
+                          : (i >= 12 && i < 16) || i == 19 ? Errc::kMalformed
+                                                           : Errc::kNotAuthentic;
     EXPECT_EQ(code, expected) << i;
   }
   for (std::size_t size = 0; size < packet.size(); ++size) {

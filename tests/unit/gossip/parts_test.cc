@@ -27,8 +27,8 @@ TEST(Errors, EveryEnumeratorHasItsOwnName) {
 }
 
 TEST(Address, ReadsWhatItWrites) {
-  for (const char* text : {"127.0.0.1:7946", "0.0.0.0:1", "255.255.255.255:65535", "[::1]:7946", "[::]:80", "[fe80::1:2]:1",
-                           "[1:2:3:4:5:6:7:8]:9", "[2001:db8::1:0:0:1]:443", "[1:0:2::]:5"}) {
+  for (const char* text : {"127.0.0.1:7946", "0.0.0.0:1", "255.255.255.255:65535", "[::1]:7946", "[::]:80",
+                           "[fe80::1:2]:1", "[1:2:3:4:5:6:7:8]:9", "[2001:db8::1:0:0:1]:443", "[1:0:2::]:5"}) {
     const auto address = Address::parse(text);
     ASSERT_TRUE(address) << text;
     EXPECT_EQ(address->to_string(), text);
@@ -38,9 +38,28 @@ TEST(Address, ReadsWhatItWrites) {
 }
 
 TEST(Address, RefusesWhatIsNone) {
-  for (const char* text : {"", ":", "1.2.3.4", "1.2.3:5", "1.2.3.4.5:6", "256.1.1.1:5", "1.2.3.4:65536", "1.2.3.4:", "a.b.c.d:1",
-                           "::1:7946", "[::1]", "[::1:7946", "[1::2::3]:4", "[1:2:3:4:5:6:7]:8", "[1:2:3:4:5:6:7:8:9]:1",
-                           "[12345::]:1", "[::1.2.3]:4", "[1:]:5", "localhost:7946", "1.2.3.4:+5", "[fe80::1%eth0]:1", "-1.2.3.4:5"}) {
+  for (const char* text : {"",
+                           ":",
+                           "1.2.3.4",
+                           "1.2.3:5",
+                           "1.2.3.4.5:6",
+                           "256.1.1.1:5",
+                           "1.2.3.4:65536",
+                           "1.2.3.4:",
+                           "a.b.c.d:1",
+                           "::1:7946",
+                           "[::1]",
+                           "[::1:7946",
+                           "[1::2::3]:4",
+                           "[1:2:3:4:5:6:7]:8",
+                           "[1:2:3:4:5:6:7:8:9]:1",
+                           "[12345::]:1",
+                           "[::1.2.3]:4",
+                           "[1:]:5",
+                           "localhost:7946",
+                           "1.2.3.4:+5",
+                           "[fe80::1%eth0]:1",
+                           "-1.2.3.4:5"}) {
     const auto address = Address::parse(text);
     ASSERT_FALSE(address) << text;
     EXPECT_EQ(address.error().code, Errc::kInvalidArgument);
@@ -61,7 +80,8 @@ TEST(MemberId, ReadsWhatItWrites) {
   const auto id = MemberId::parse("00112233445566778899aabbccddeeff");
   ASSERT_TRUE(id);
   EXPECT_EQ(id->to_string(), "00112233445566778899aabbccddeeff");
-  for (const char* text : {"", "0", "00112233445566778899AABBCCDDEEFF", "00112233445566778899aabbccddeef", "zz112233445566778899aabbccddeeff"}) {
+  for (const char* text : {"", "0", "00112233445566778899AABBCCDDEEFF", "00112233445566778899aabbccddeef",
+                           "zz112233445566778899aabbccddeeff"}) {
     EXPECT_FALSE(MemberId::parse(text)) << text;
   }
 }
@@ -108,20 +128,38 @@ Config good() {
 }
 TEST(Config, EveryFieldIsChecked) {
   EXPECT_TRUE(validate(good()));
-  const std::vector<std::function<void(Config&)>> faults = {
-      [](Config& c) { c.id = {}; }, [](Config& c) { c.name = ""; }, [](Config& c) { c.name = "a b"; },
-      [](Config& c) { c.advertise = {}; }, [](Config& c) { c.cluster = ""; }, [](Config& c) { c.probe_interval = 5ms; },
-      [](Config& c) { c.probe_timeout_min = 600ms; }, [](Config& c) { c.probe_timeout_max = 2s; },
-      [](Config& c) { c.probe_verdict_min = 0ms; }, [](Config& c) { c.refused_min = 0ms; },
-      [](Config& c) { c.silent_per_decade = -1ms; }, [](Config& c) { c.stalled_patience = 3s; }, [](Config& c) { c.gossip_interval = 0ms; },
-      [](Config& c) { c.heal_backoff_max = 1ms; }, [](Config& c) { c.stream_probe_deadline = 0ms; },
-      [](Config& c) { c.leave_timeout = 0ms; }, [](Config& c) { c.tombstone_keep = 0h; },
-      [](Config& c) { c.indirect_probes = 9; }, [](Config& c) { c.probes_outstanding_max = 0; },
-      [](Config& c) { c.health_score_max = 0; }, [](Config& c) { c.verifiers = 17; }, [](Config& c) { c.suspicion_stretch = 0; },
-      [](Config& c) { c.gossip_peers = 0; }, [](Config& c) { c.retransmit_factor = 0; }, [](Config& c) { c.urgent_per_second = 0; },
-      [](Config& c) { c.datagram_bytes_max = 639; }, [](Config& c) { c.datagram_bytes_max = 8901; },
-      [](Config& c) { c.members_max = 16385; }, [](Config& c) { c.new_members_per_second = 0; },
-      [](Config& c) { c.broadcasts_max = 1; }, [](Config& c) { c.inbound_streams_max = 0; }, [](Config& c) { c.sync_bytes_max = 1; }};
+  const std::vector<std::function<void(Config&)>> faults = {[](Config& c) { c.id = {}; },
+                                                            [](Config& c) { c.name = ""; },
+                                                            [](Config& c) { c.name = "a b"; },
+                                                            [](Config& c) { c.advertise = {}; },
+                                                            [](Config& c) { c.cluster = ""; },
+                                                            [](Config& c) { c.probe_interval = 5ms; },
+                                                            [](Config& c) { c.probe_timeout_min = 600ms; },
+                                                            [](Config& c) { c.probe_timeout_max = 2s; },
+                                                            [](Config& c) { c.probe_verdict_min = 0ms; },
+                                                            [](Config& c) { c.refused_min = 0ms; },
+                                                            [](Config& c) { c.silent_per_decade = -1ms; },
+                                                            [](Config& c) { c.stalled_patience = 3s; },
+                                                            [](Config& c) { c.gossip_interval = 0ms; },
+                                                            [](Config& c) { c.heal_backoff_max = 1ms; },
+                                                            [](Config& c) { c.stream_probe_deadline = 0ms; },
+                                                            [](Config& c) { c.leave_timeout = 0ms; },
+                                                            [](Config& c) { c.tombstone_keep = 0h; },
+                                                            [](Config& c) { c.indirect_probes = 9; },
+                                                            [](Config& c) { c.probes_outstanding_max = 0; },
+                                                            [](Config& c) { c.health_score_max = 0; },
+                                                            [](Config& c) { c.verifiers = 17; },
+                                                            [](Config& c) { c.suspicion_stretch = 0; },
+                                                            [](Config& c) { c.gossip_peers = 0; },
+                                                            [](Config& c) { c.retransmit_factor = 0; },
+                                                            [](Config& c) { c.urgent_per_second = 0; },
+                                                            [](Config& c) { c.datagram_bytes_max = 639; },
+                                                            [](Config& c) { c.datagram_bytes_max = 8901; },
+                                                            [](Config& c) { c.members_max = 16385; },
+                                                            [](Config& c) { c.new_members_per_second = 0; },
+                                                            [](Config& c) { c.broadcasts_max = 1; },
+                                                            [](Config& c) { c.inbound_streams_max = 0; },
+                                                            [](Config& c) { c.sync_bytes_max = 1; }};
   for (std::size_t i = 0; i < faults.size(); ++i) {
     Config config = good();
     faults[i](config);

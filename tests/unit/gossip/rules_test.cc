@@ -144,13 +144,15 @@ TEST(ProbeSchedule, TheUnwantedAreSkippedAndNoneIsSaid) {
   for (int i = 0; i < 5; ++i) schedule.add(id_of(i), rng);
   schedule.remove(id_of(3));
   schedule.remove(id_of(77));
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(schedule.next(rng, [](const MemberId& id) { return id == id_of(2) || id == id_of(3); }), id_of(2));
+  for (int i = 0; i < 10; ++i)
+    EXPECT_EQ(schedule.next(rng, [](const MemberId& id) { return id == id_of(2) || id == id_of(3); }), id_of(2));
   EXPECT_EQ(schedule.next(rng, [](const MemberId&) { return false; }), std::nullopt);
 }
 
 // --- Broadcast queue: SWIM 4.1, gossip.md 5.7 ---
 
-std::vector<Message> fill(BroadcastQueue& queue, std::uint32_t sends_max, std::size_t budget = 1000, std::size_t count = 64) {
+std::vector<Message> fill(BroadcastQueue& queue, std::uint32_t sends_max, std::size_t budget = 1000,
+                          std::size_t count = 64) {
   std::vector<std::byte> body;
   BodyWriter writer(body, budget, id_of(99), {});
   queue.fill(writer, sends_max, count);
@@ -160,8 +162,9 @@ std::vector<Message> fill(BroadcastQueue& queue, std::uint32_t sends_max, std::s
 void push(BroadcastQueue& queue, int id, Kind kind, Priority priority, std::uint64_t detail = 0) {
   const Rank rank{Generation{1}, Incarnation{1}};
   const Message message = kind == Kind::kLeft ? Message{Left{id_of(id), rank}}
-                          : kind == Kind::kSuspect ? Message{Suspect{id_of(id), rank, id_of(50), Evidence::kSilent}}
-                                                   : Message{Tags{id_of(id), rank.generation, false, {{"k", "v", 1, false}}}};
+                          : kind == Kind::kSuspect
+                              ? Message{Suspect{id_of(id), rank, id_of(50), Evidence::kSilent}}
+                              : Message{Tags{id_of(id), rank.generation, false, {{"k", "v", 1, false}}}};
   queue.push({id_of(id), kind, detail}, priority, encode(message), 8);
 }
 
@@ -234,10 +237,17 @@ TEST(BroadcastQueue, SendsGrowWithTheLogarithm) {  // SWIM 4.1: lambda * log n
 // --- Member table: SWIM 4.2 (precedence), gossip.md 5.2 ---
 
 Alive alive(int n, std::uint64_t generation, std::uint32_t incarnation, std::vector<Tag> tags = {}) {
-  return {id_of(n), {Generation{generation}, Incarnation{incarnation}}, "n" + std::to_string(n),
-          Address::ipv4(10, 0, 0, static_cast<std::uint8_t>(n), 1), 1, 1, std::move(tags)};
+  return {id_of(n),
+          {Generation{generation}, Incarnation{incarnation}},
+          "n" + std::to_string(n),
+          Address::ipv4(10, 0, 0, static_cast<std::uint8_t>(n), 1),
+          1,
+          1,
+          std::move(tags)};
 }
-Rank rank(std::uint64_t generation, std::uint32_t incarnation) { return {Generation{generation}, Incarnation{incarnation}}; }
+Rank rank(std::uint64_t generation, std::uint32_t incarnation) {
+  return {Generation{generation}, Incarnation{incarnation}};
+}
 
 TEST(MemberTable, AliveBeatsOnlyWhatIsBelowIt) {  // SWIM 4.2: Alive(i) beats Alive(j), Suspect(j) for i > j
   MemberTable table(100);
@@ -284,7 +294,8 @@ TEST(MemberTable, TagsMergePerKeyWithinALife) {
   EXPECT_EQ(outcome.tag_key, "b");
   EXPECT_EQ(table.apply(Tags{id_of(1), Generation{4}, false, {{"a", "old life", 99, false}}}).merge, Merge::kStale);
   EXPECT_EQ(table.apply(Tags{id_of(1), Generation{6}, false, {{"a", "next life", 1, false}}}).merge, Merge::kAhead);
-  EXPECT_EQ(table.apply(Tags{id_of(1), Generation{5}, false, {{"c", std::string(512, 'x'), 1, false}}}).merge, Merge::kInvalid);
+  EXPECT_EQ(table.apply(Tags{id_of(1), Generation{5}, false, {{"c", std::string(512, 'x'), 1, false}}}).merge,
+            Merge::kInvalid);
   EXPECT_EQ(table.apply(alive(1, 5, 1, {{"a", "3", 7, false}}), kNow).merge, Merge::kTagged) << "same rank, newer tags";
   EXPECT_EQ(table.find(id_of(1))->tags.get("a"), "3");
   table.apply(alive(1, 6, 0), kNow);
@@ -322,9 +333,11 @@ TEST(MemberTable, IsBoundedAndForgetsByAge) {
   EXPECT_EQ(table.live_count(), 1u);
   EXPECT_NE(table.find(id_of(3)), nullptr);
   EXPECT_EQ(table.find(id_of(1)), nullptr);
-  EXPECT_TRUE(table.bury_unknown({id_of(9), rank(1, 1), MemberState::kDead, "x", Address::ipv4(1, 1, 1, 1, 1), 60}, kNow + 1h));
+  EXPECT_TRUE(
+      table.bury_unknown({id_of(9), rank(1, 1), MemberState::kDead, "x", Address::ipv4(1, 1, 1, 1, 1), 60}, kNow + 1h));
   EXPECT_EQ(table.find(id_of(9))->state_since, kNow + 1h - 60s);
-  EXPECT_FALSE(table.bury_unknown({id_of(3), rank(9, 9), MemberState::kDead, "x", {}, 0}, kNow)) << "known ones are left alone";
+  EXPECT_FALSE(table.bury_unknown({id_of(3), rank(9, 9), MemberState::kDead, "x", {}, 0}, kNow))
+      << "known ones are left alone";
 }
 
 // --- Heal schedule: gossip.md 5.9 ---

@@ -9,13 +9,18 @@
 namespace gossip::test {
 namespace {
 
-Address address_of(std::size_t n) { return Address::ipv4(10, 0, static_cast<std::uint8_t>(n >> 8), static_cast<std::uint8_t>(n), 7946); }
+Address address_of(std::size_t n) {
+  return Address::ipv4(10, 0, static_cast<std::uint8_t>(n >> 8), static_cast<std::uint8_t>(n), 7946);
+}
 
 /// A peer that holds the right key and says whatever the test wants: a broken or malicious member.
 class Forger {
  public:
   Forger(Cluster& cluster, std::size_t victim, std::uint8_t number, std::uint64_t secret = 4711)
-      : cluster_(cluster), victim_(victim), aead_(secret), chance_(number),
+      : cluster_(cluster),
+        victim_(victim),
+        aead_(secret),
+        chance_(number),
         envelope_([this](std::uint64_t bound) { return chance_(bound); }, &aead_, "test") {
     id.bytes.fill(number);
     address = Address::ipv4(10, 200, 0, number, 7946);
@@ -71,7 +76,13 @@ class Forger {
 Alive record(std::uint8_t n, std::uint64_t generation = 1'700'000'000'000, std::uint32_t incarnation = 0) {
   MemberId id;
   id.bytes.fill(n);
-  return {id, {Generation{generation}, Incarnation{incarnation}}, "f" + std::to_string(n), Address::ipv4(10, 200, 0, n, 7946), 1, 1, {}};
+  return {id,
+          {Generation{generation}, Incarnation{incarnation}},
+          "f" + std::to_string(n),
+          Address::ipv4(10, 200, 0, n, 7946),
+          1,
+          1,
+          {}};
 }
 
 struct Alone : testing::Test {
@@ -117,7 +128,9 @@ TEST_F(Alone, UnconfirmedTalkIsHeldWithinABound) {
 TEST_F(Alone, EveryDropHasItsCounter) {
   Forger wrong(cluster, 0, 8, 1), right(cluster, 0, 9);
   Swim& swim = cluster.swim(0);
-  const auto feed = [&](std::vector<std::byte> bytes, std::uint8_t host) { swim.on_datagram(cluster.now, Address::ipv4(9, 9, 9, host, 1), bytes); };
+  const auto feed = [&](std::vector<std::byte> bytes, std::uint8_t host) {
+    swim.on_datagram(cluster.now, Address::ipv4(9, 9, 9, host, 1), bytes);
+  };
   feed({}, 1);
   feed(std::vector<std::byte>(19), 1);
   EXPECT_EQ(counters().dropped(Drop::kTruncated), 2u);
@@ -240,7 +253,8 @@ TEST_F(Alone, InboundStreamsAreBounded) {
   Swim& swim = cluster.swim(0);
   std::size_t accepted = 0;
   for (std::uint8_t host = 0; host < 20; ++host) {
-    for (std::uint16_t port = 1; port < 20; ++port) accepted += swim.accept_stream(cluster.now, Address::ipv4(1, 1, 1, host, port)) ? 1 : 0;
+    for (std::uint16_t port = 1; port < 20; ++port)
+      accepted += swim.accept_stream(cluster.now, Address::ipv4(1, 1, 1, host, port)) ? 1 : 0;
     if (host == 0) {
       EXPECT_EQ(accepted, 8u);
     }
@@ -346,7 +360,8 @@ TEST_F(Alone, ALoneBareDeadIsNoMoreThanASuspicion) {  // gossip.md 5.4
   MemberId ghost;
   ghost.bytes.fill(200);
   a.say({Dead{subject.id, subject.rank, Evidence::kSilent, {a.id, a.id, ghost, subject.id}}});
-  EXPECT_EQ(cluster.swim(0).find(subject.id)->state, MemberState::kSuspect) << "repeated, unknown and self accusers do not count";
+  EXPECT_EQ(cluster.swim(0).find(subject.id)->state, MemberState::kSuspect)
+      << "repeated, unknown and self accusers do not count";
   a.say({Dead{subject.id, subject.rank, Evidence::kSilent, {a.id, b.id, c.id}}});
   EXPECT_EQ(cluster.swim(0).find(subject.id)->state, MemberState::kDead);
 }
@@ -391,7 +406,8 @@ TEST(Attack, AWholeRecordingPlayedAgainChangesNothing) {  // gossip.md section 6
   const auto events_before = events();
   Chance chance(1);
   for (int round = 0; round < 3; ++round) {
-    for (const auto& [to, from, bytes] : c.recording) c.command(to, [&, from = from, bytes = bytes](Swim& swim) { swim.on_datagram(c.now, from, bytes); });
+    for (const auto& [to, from, bytes] : c.recording)
+      c.command(to, [&, from = from, bytes = bytes](Swim& swim) { swim.on_datagram(c.now, from, bytes); });
     for (std::size_t i = c.recording.size(); i > 1; --i) std::swap(c.recording[i - 1], c.recording[chance(i)]);
   }
   EXPECT_EQ(digests(c), before);
@@ -410,7 +426,8 @@ TEST(Attack, MutatedPacketsOfARunAreAllRefused) {
   for (int round = 0; round < 20000; ++round) {
     auto [to, from, bytes] = c.recording[chance(c.recording.size())];
     bytes[chance(bytes.size())] ^= static_cast<std::byte>(1 + chance(255));
-    const auto source = Address::ipv4(10, 3, static_cast<std::uint8_t>(round >> 8), static_cast<std::uint8_t>(round), 7946);
+    const auto source =
+        Address::ipv4(10, 3, static_cast<std::uint8_t>(round >> 8), static_cast<std::uint8_t>(round), 7946);
     c.command(to, [&](Swim& swim) { swim.on_datagram(c.now, source, bytes); });
   }
   EXPECT_EQ(digests(c), before);
@@ -425,7 +442,10 @@ TEST(Attack, ForgedTopClaimsAboutALiveMemberAreOverInTwoSeconds) {  // bar (a): 
   const auto rank = c.swim(3).self().rank();
   Alive top{c.id(3), {rank.generation, Incarnation{0xffffffff}}, "n3", c.nodes[3].config.advertise, 1, 1, {}};
   forger.say({top, Dead{c.id(3), top.rank, Evidence::kSilent, {forger.id, c.id(1), c.id(2), c.id(4)}},
-              Dead{c.id(3), {Generation{~0ull}, Incarnation{0xffffffff}}, Evidence::kSilent, {forger.id, c.id(1), c.id(2), c.id(4)}}});
+              Dead{c.id(3),
+                   {Generation{~0ull}, Incarnation{0xffffffff}},
+                   Evidence::kSilent,
+                   {forger.id, c.id(1), c.id(2), c.id(4)}}});
   c.command(0, [](Swim&) {});
   EXPECT_EQ(c.state(0, 3), MemberState::kDead);
   c.run(2s);
@@ -445,7 +465,8 @@ TEST(Attack, TheWrongClusterAndTheWrongKeyStayOutside) {
   EXPECT_EQ(c.swim(0).members().size(), 3u);
   for (const auto node : {stranger, thief, plain}) {
     EXPECT_EQ(c.swim(node).members().size(), 1u);
-    EXPECT_EQ(c.count_events(EventKind::kSeedsSilent, [&](std::size_t viewer, const Event&) { return viewer == node; }), 1u);
+    EXPECT_EQ(c.count_events(EventKind::kSeedsSilent, [&](std::size_t viewer, const Event&) { return viewer == node; }),
+              1u);
   }
   EXPECT_GT(c.swim(0).counters().dropped(Drop::kNotAuthentic), 0u);
   EXPECT_GT(c.swim(0).counters().dropped(Drop::kPlaintextMixed), 0u);

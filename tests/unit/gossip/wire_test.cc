@@ -20,12 +20,21 @@ std::vector<Message> one_of_each() {
   const Address v6 = *Address::parse("[fe80::1:2]:65535");
   SyncRequest request;
   for (std::size_t i = 0; i < kBuckets; ++i) request.buckets[i] = i * 0x0101010101010101u;
-  return {Ping{1, 2}, Ack{0xffffffff, ~0ull, 8}, Nack{9}, PingReq{5, id_of(2), v6, 300}, RelayAck{5, id_of(2)},
-          Pull{id_of(3), true}, LeaveAck{}, request, SyncOffer{~0ull}, SyncDone{},
+  return {Ping{1, 2},
+          Ack{0xffffffff, ~0ull, 8},
+          Nack{9},
+          PingReq{5, id_of(2), v6, 300},
+          RelayAck{5, id_of(2)},
+          Pull{id_of(3), true},
+          LeaveAck{},
+          request,
+          SyncOffer{~0ull},
+          SyncDone{},
           Alive{id_of(4), rank, "trader-1", v4, 1, 3, {{"role", "primary", 4, false}, {"zone", "", 2, true}}},
           Suspect{id_of(4), rank, id_of(5), Evidence::kStalled},
           Dead{id_of(4), rank, Evidence::kRefused, {id_of(5), id_of(6), id_of(7)}},
-          Left{id_of(4), rank}, Tags{id_of(4), rank.generation, true, {{"load", "17", 9, false}}},
+          Left{id_of(4), rank},
+          Tags{id_of(4), rank.generation, true, {{"load", "17", 9, false}}},
           Tombstone{id_of(4), rank, MemberState::kLeft, "trader-1", v6, 3600}};
 }
 
@@ -70,10 +79,17 @@ TEST(Wire, GoldenBytes) {
   };
   EXPECT_EQ(hex(encode(Ping{258, 1})), "9301cd0102cf0000000000000001");
   EXPECT_EQ(hex(encode(Suspect{id_of(1), {Generation{1}, Incarnation{2}}, id_of(3), Evidence::kSilent})),
-            "9621c41001010101010101010101010101010101" "0102" "c41003030303030303030303030303030303" "02");
+            "9621c41001010101010101010101010101010101"
+            "0102"
+            "c41003030303030303030303030303030303"
+            "02");
   EXPECT_EQ(hex(encode(Tags{id_of(1), Generation{1}, true, {{"a", "b", 3, false}, {"c", "", 4, true}}})),
-            "9524c41001010101010101010101010101010101" "01" "01" "96a161a16203a163c004");
-  EXPECT_EQ(hex(encode(Left{id_of(2), {Generation{128}, Incarnation{0}}})), "9423c41002020202020202020202020202020202cc8000");
+            "9524c41001010101010101010101010101010101"
+            "01"
+            "01"
+            "96a161a16203a163c004");
+  EXPECT_EQ(hex(encode(Left{id_of(2), {Generation{128}, Incarnation{0}}})),
+            "9423c41002020202020202020202020202020202cc8000");
   std::vector<std::byte> header;
   encode_header({1, true, KeyId{2}, SessionId{0x0102030405060708}, 9}, header);
   EXPECT_EQ(hex(header), "0101000201020304050607080000000000000009");
@@ -112,7 +128,8 @@ TEST(Wire, MutationsNeverCrashAndWhatDecodesEncodesAgain) {
   std::size_t decoded = 0;
   for (int round = 0; round < 20000; ++round) {
     auto body = original;
-    for (std::uint64_t i = 0, n = 1 + chance(4); i < n; ++i) body[chance(body.size())] = static_cast<std::byte>(chance(256));
+    for (std::uint64_t i = 0, n = 1 + chance(4); i < n; ++i)
+      body[chance(body.size())] = static_cast<std::byte>(chance(256));
     const auto packet = decode_body(body);
     if (!packet) continue;
     ++decoded;
@@ -137,7 +154,7 @@ TEST(Wire, UnknownKindsAndFurtherFieldsAreSkipped) {
   ping.push_back(std::byte{0x2a});
   ping.push_back(std::byte{0xc0});
   const std::vector<std::byte> unknown{std::byte{0x92}, std::byte{0x63}, std::byte{0xa1}, std::byte{'x'}};
-  const std::vector<std::byte> reserved{std::byte{0x91}, std::byte{38}};  // vouch
+  const std::vector<std::byte> reserved{std::byte{0x91}, std::byte{38}};                                    // vouch
   const std::vector<std::byte> beyond{std::byte{0x91}, std::byte{0xcd}, std::byte{0x01}, std::byte{0x01}};  // 257
   std::vector<std::byte> body;
   BodyWriter writer(body, 1000, id_of(1), {});
@@ -176,7 +193,8 @@ TEST(Wire, DeepNestingAndHugeCountsAreRefused) {
   std::vector<std::byte> deep(20, std::byte{0x91});
   deep.push_back(std::byte{0xc0});
   EXPECT_EQ(decode_body(deep).error().code, Errc::kTooBig);
-  const std::vector<std::byte> huge{std::byte{0xdd}, std::byte{0xff}, std::byte{0xff}, std::byte{0xff}, std::byte{0xff}};
+  const std::vector<std::byte> huge{std::byte{0xdd}, std::byte{0xff}, std::byte{0xff}, std::byte{0xff},
+                                    std::byte{0xff}};
   EXPECT_EQ(decode_body(huge).error().code, Errc::kTooBig);
   const std::vector<std::byte> map{std::byte{0x81}, std::byte{0xc0}, std::byte{0xc0}};
   EXPECT_EQ(decode_body(map).error().code, Errc::kTooBig);
