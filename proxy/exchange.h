@@ -168,6 +168,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   std::uint64_t response_body_bytes_ = 0;
   bool response_begun_ = false;       ///< a final head is on its way to the client
   bool response_complete_ = false, upstream_keep_alive_ = false, keep_client_ = true, refused_ = false, switched_ = false;
+  AttemptEnd refused_end_ = AttemptEnd::kRefusedByPeer;  // meaningful with refused_: why the peer's answer is not passed on
   bool client_eof_ = false, upstream_eof_ = false;
   std::string_view reason_;           ///< literal: code of our own answer
   Outcome outcome_ = Outcome::kNotSent;

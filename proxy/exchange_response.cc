@@ -47,12 +47,16 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
     return http1::Flow::kContinue;
   }
   first_byte_ = core_.now - started_;
-  if (from_peer && head.status == 421 && head.find(kRefusedField)) {
+  const bool gateway_error = head.status >= 502 && head.status <= 504;
+  const bool refused = from_peer && head.status == 421 && head.find(kRefusedField);
+  // The peer's own word that its instance failed (instances cannot send that field): another place may do better.
+  const bool failed_there = from_peer && gateway_error && head.find(kOutcomeField) && http1::is_safe(method_) && can_go_elsewhere();
+  if (refused || failed_there) {
     refused_ = true;
+    refused_end_ = refused ? AttemptEnd::kRefusedByPeer : AttemptEnd::kClosedEarly;
     upstream_keep_alive_ = head.keep_alive;
     return http1::Flow::kContinue;
   }
-  const bool gateway_error = head.status >= 502 && head.status <= 504;
   core_.report(*endpoint_, gateway_error ? AttemptResult::kFailed : AttemptResult::kGood);
   status_ = head.status;
   count_response(status_);
@@ -164,8 +168,14 @@ void Exchange::peer_refused() {
   response_complete_ = false;
   const bool reuse = upstream_keep_alive_ && request_complete_;
   EndpointState* endpoint = endpoint_;
-  const RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
-                                      core_.settings.attempts_max}, AttemptEnd::kRefusedByPeer);
+  const bool failed_there = refused_end_ != AttemptEnd::kRefusedByPeer;
+  RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
+                                core_.settings.attempts_max}, refused_end_);
+  if (failed_there) core_.report(*endpoint, AttemptResult::kFailed);
+  if (verdict == RetryVerdict::kTryElsewhere && !core_.budget.spend()) {
+    ++core_.counters.retries_denied;
+    verdict = RetryVerdict::kGiveUp;
+  }
   std::unique_ptr<Connection> connection = detach_attempt();
   if (reuse) {
     give_back(core_, std::move(connection));
@@ -177,14 +187,14 @@ void Exchange::peer_refused() {
   if (verdict == RetryVerdict::kHold) {
     hold();
   } else if (verdict == RetryVerdict::kGiveUp) {
-    reply(503, "refused_by_peer", "the agent in charge could not take the request", "try again", Outcome::kNotSent,
-          Milliseconds{1000});
+    reply(failed_there ? 502 : 503, "refused_by_peer", "the agent in charge could not take the request", "try again",
+          failed_there ? Outcome::kUnknown : Outcome::kNotSent, Milliseconds{1000});
   } else {
     ++core_.counters.retries;
     tried_.push_back(endpoint);
     last_code_ = "refused_by_peer";
     last_message_ = "the agent in charge could not take the request";
-    if (!may_have_arrived(last_end_)) last_end_ = AttemptEnd::kRefusedByPeer;
+    if (!may_have_arrived(last_end_)) last_end_ = refused_end_;
     dispatch();
   }
   if (phase_ != Phase::kOver) down_->update_reading();

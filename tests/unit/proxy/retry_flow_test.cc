@@ -53,6 +53,48 @@ TEST_F(Pool, ASafeRequestMovesWhenItsConnectionBreaks) {
   EXPECT_EQ(c->take(), ok("fine"));
 }
 
+constexpr const char* kFailedThere =
+    "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\nX-Outrigger-Outcome: unknown\r\n\r\n{}\n";
+
+TEST_F(Pool, ASafeRequestMovesWhenAPeerSaysThatItsInstanceFailed) {
+  set_pool({endpoint(2, EndpointKind::kPeer), endpoint(3, EndpointKind::kPeer)});
+  auto c = client();
+  c->send(get("/x"));
+  up(0).connect();
+  up(0).send(kFailedThere);
+  EXPECT_EQ(c->out, "") << "the peer's failure is not the client's";
+  EXPECT_FALSE(up(0).over()) << "the mesh connection is in order";
+  ASSERT_EQ(host.upstreams.size(), 2U);
+  up(1).connect();
+  up(1).send(ok("fine"));
+  EXPECT_EQ(c->take(), ok("fine"));
+}
+
+TEST_F(Pool, APeersFailureIsPassedOnForUnsafeRequestsAndWhereNothingElseIs) {
+  set_pool({endpoint(2, EndpointKind::kPeer), endpoint(3, EndpointKind::kPeer)});
+  auto order = client();
+  order->send(post("/x", "1"));
+  up(0).connect();
+  up(0).send(kFailedThere);
+  EXPECT_TRUE(order->take().starts_with("HTTP/1.1 502 "));
+  EXPECT_EQ(host.upstreams.size(), 1U);
+  set_pool({endpoint(2, EndpointKind::kPeer)});
+  auto read = client();
+  read->send(get("/x"));
+  up(last()).connect();
+  up(last()).send(kFailedThere);
+  EXPECT_TRUE(read->take().starts_with("HTTP/1.1 502 "));
+}
+
+TEST_F(Pool, AnInstancesOwn502IsItsAnswer) {
+  set_pool({endpoint(2, EndpointKind::kPeer), endpoint(3, EndpointKind::kPeer)});
+  auto c = client();
+  c->send(get("/x"));
+  up(0).connect();
+  up(0).send("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_TRUE(c->take().starts_with("HTTP/1.1 502 "));
+}
+
 TEST_F(Pool, AnUnsafeRequestDoesNot) {
   auto c = client();
   c->send(post("/x", "1"));
