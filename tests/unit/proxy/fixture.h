@@ -92,6 +92,7 @@ class TestHost final : public Host, public Connector {
  public:
   TimePoint now() override { return clock + (clock_step += step_per_read); }
   void on_access(const AccessRecord& r) override {
+    if (quiet) return;
     accesses.push_back({std::string(r.method), std::string(r.target), std::string(r.route), std::string(r.request_id),
                         std::string(r.client), std::string(r.endpoint), std::string(r.reason), r.status, r.attempt_count,
                         r.epoch, r.outcome, r.request_body_bytes, r.response_body_bytes, r.held, r.total});
@@ -109,6 +110,7 @@ class TestHost final : public Host, public Connector {
   }
   TimePoint clock{std::chrono::hours(1)};
   std::chrono::nanoseconds clock_step{0}, step_per_read{0};
+  bool quiet = false;   ///< keep no records
   std::vector<SeenAccess> accesses;
   std::vector<std::pair<EndpointId, Trouble>> troubles;
   std::vector<std::pair<std::string, Epoch>> drained;
