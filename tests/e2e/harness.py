@@ -45,8 +45,8 @@ class RealProcesses(unittest.TestCase):
         self.addCleanup(self.clean_up)
 
     def clean_up(self):
-        failed = bool(self._outcome and any(error for _, error in getattr(self._outcome, "errors", []))) or \
-            bool(getattr(self._outcome, "result", None) and not self._outcome.success)
+        result = self._outcome.result
+        failed = any(getattr(test, "test_case", test) is self for test, _ in result.failures + result.errors)
         everything = [p for c in self.clusters for p in c.processes()] + self.loose
         for one in self.clusters:
             one.end()

@@ -112,14 +112,14 @@ class Cluster(RealProcesses):
         holder, epoch = made.agreed_role()
         target = next(node.name for node in made.nodes if node.name != holder)
         other = next(node for node in made.nodes if node.name not in (holder, target))
-        code, out, err = self.run_cli("switchover", "--to", target, api=other.api)
+        code, out, err = self.run_cli("switchover", target, api=other.api)
         self.assertEqual(code, 0, out + err)
         self.assertEqual(self.switch(made, epoch)[0], target)
 
     def test_switchover_to_nobody_is_refused(self):
         made = self.start_cluster()
         role = made.agreed_role()
-        code, out, err = self.run_cli("switchover", "--to", "n9", api=made.nodes[0].api)
+        code, out, err = self.run_cli("switchover", "n9", api=made.nodes[0].api)
         self.assertEqual(code, 1)
         self.assertIn("n9", out + err)
         self.assertEqual(made.agreed_role(), role)
