@@ -57,6 +57,9 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
     upstream_keep_alive_ = head.keep_alive;
     return http1::Flow::kContinue;
   }
+  // Begun before the endpoint is judged: an ejection moves what still waits there, and this request does not any more.
+  phase_ = Phase::kResponding;
+  response_begun_ = true;
   core_.report(*endpoint_, gateway_error ? AttemptResult::kFailed : AttemptResult::kGood);
   status_ = head.status;
   count_response(status_);
@@ -72,8 +75,6 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   facts.keep_alive = keeps_client();
   if (!facts.keep_alive) keep_client_ = false;
   append_response_head(response_, head, facts);
-  response_begun_ = true;
-  phase_ = Phase::kResponding;
   return http1::Flow::kContinue;
 }
 
@@ -171,7 +172,6 @@ void Exchange::peer_refused() {
   const bool failed_there = refused_end_ != AttemptEnd::kRefusedByPeer;
   RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
                                 core_.settings.attempts_max}, refused_end_);
-  if (failed_there) core_.report(*endpoint, AttemptResult::kFailed);
   if (verdict == RetryVerdict::kTryElsewhere && !core_.budget.spend()) {
     ++core_.counters.retries_denied;
     verdict = RetryVerdict::kGiveUp;
@@ -184,6 +184,7 @@ void Exchange::peer_refused() {
     core_.bury(std::move(connection));
   }
   phase_ = Phase::kNew;
+  if (failed_there) core_.report(*endpoint, AttemptResult::kFailed);  // not before this request has left the endpoint
   if (verdict == RetryVerdict::kHold) {
     hold();
   } else if (verdict == RetryVerdict::kGiveUp) {

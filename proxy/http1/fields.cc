@@ -1,16 +1,27 @@
 #include "proxy/http1/fields.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <iterator>
 
 namespace proxy::http1 {
 
-bool is_token_byte(char c) {
-  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         kMarks.find(c) != std::string_view::npos;
-}
+namespace {
+
+// Looked up for every byte of every field name.
+constexpr std::array<bool, 256> kTokenBytes = [] {
+  std::array<bool, 256> table{};
+  for (int c = '0'; c <= '9'; ++c) table[static_cast<std::size_t>(c)] = true;
+  for (int c = 'a'; c <= 'z'; ++c) table[static_cast<std::size_t>(c)] = true;
+  for (int c = 'A'; c <= 'Z'; ++c) table[static_cast<std::size_t>(c)] = true;
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<unsigned char>(c)] = true;
+  return table;
+}();
+
+}  // namespace
+
+bool is_token_byte(char c) { return kTokenBytes[static_cast<unsigned char>(c)]; }
 
 bool is_value_byte(char c) {
   const auto byte = static_cast<unsigned char>(c);

@@ -86,6 +86,35 @@ TEST_F(Pool, APeersFailureIsPassedOnForUnsafeRequestsAndWhereNothingElseIs) {
   EXPECT_TRUE(read->take().starts_with("HTTP/1.1 502 "));
 }
 
+TEST_F(Pool, TheAnswerThatEjectsAnEndpointIsStillPassedOn) {
+  settings.outlier.consecutive = 1;
+  start();
+  set_pool({endpoint(1), endpoint(2)});
+  auto c = client();
+  c->send(get("/x"));
+  up(0).connect();
+  up(0).send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno");
+  EXPECT_EQ(c->take(), "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno");
+  EXPECT_EQ(counters().ejections, 1U);
+  EXPECT_EQ(host.upstreams.size(), 1U);
+}
+
+TEST_F(Pool, ThePeerAnswerThatEjectsAPeerMovesItsRequestOnce) {
+  settings.outlier.consecutive = 1;
+  start();
+  set_pool({endpoint(2, EndpointKind::kPeer), endpoint(3, EndpointKind::kPeer)});
+  auto c = client();
+  c->send(get("/x"));
+  up(0).connect();
+  up(0).send(kFailedThere);
+  ASSERT_EQ(host.upstreams.size(), 2U);
+  EXPECT_EQ(counters().ejections, 1U);
+  up(1).connect();
+  up(1).send(ok("fine"));
+  EXPECT_EQ(c->take(), ok("fine"));
+  EXPECT_EQ(host.accesses.at(0).attempts, 2U);
+}
+
 TEST_F(Pool, AnInstancesOwn502IsItsAnswer) {
   set_pool({endpoint(2, EndpointKind::kPeer), endpoint(3, EndpointKind::kPeer)});
   auto c = client();
@@ -343,6 +372,7 @@ TEST_F(Pool, AChangedAddressIsNotServedByOldConnections) {
 TEST_F(Pool, EveryRequestEndsOnceInAStorm) {
   // Random events on random wires: whatever happens, the books balance.
   settings.connections_max = 50;
+  settings.outlier.consecutive = 2;
   start();
   set_pool({endpoint(1), endpoint(2, EndpointKind::kPeer)});
   become_primary(1);
@@ -370,6 +400,9 @@ TEST_F(Pool, EveryRequestEndsOnceInAStorm) {
         u.out.clear();
         if (pick(8) == 0) u.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
         else if (pick(8) == 0) u.send("HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\nX-Outrigger-Refused: x\r\n\r\n");
+        else if (pick(6) == 0) u.send("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nX-Outrigger-Outcome: unknown\r\n\r\n");
+        else if (pick(12) == 0) u.send("HTTP/1.1 garbage\r\n\r\n");
+        else if (pick(12) == 0) u.eof();
         else u.send(ok("answer"));
         break;
       }
