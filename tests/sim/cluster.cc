@@ -108,12 +108,23 @@ void Cluster::observe_raft(int index, const store::raft::Raft& raft) {
     judge.log_starts_after(index, raft.log().first_index().previous(),
                            raft.log().term(raft.log().first_index().previous()).value_or(Term{}));
   }
+  const Index known = judge.log_end(index);
   observe_log(index, raft.log());
   const bool leads = raft.role() == Role::kLeader;
-  if (leads && seen.leads != raft.term()) {
+  const bool led_before = leads && seen.leads == raft.term();
+  if (leads && !led_before) {
     seen.leads = raft.term();
     seen.conf = raft.conf_state();
     judge.leads(now, index, raft.term());
+  }
+  if (led_before && raft.term() != judge.term_at(index, raft.commit())) {
+    // What came in since is its own; before its first commit no configuration change may be among it (4.1 erratum).
+    for (Index i = known.next(); i <= raft.log().last_index(); i = i.next()) {
+      if (raft.log().at(i).kind == store::raft::EntryKind::kConfChange) {
+        judge.fail(now, "early configuration change", "leader n" + std::to_string(index) + " at index " +
+                                                          std::to_string(i.value));
+      }
+    }
   }
   if (leads && raft.commit() > judge.commit_seen(index)) {
     const auto on_disk = [this](NodeId node, Index at, Term term) { return durable(node, at, term); };
@@ -126,6 +137,9 @@ void Cluster::observe_raft(int index, const store::raft::Raft& raft) {
                                               " committed, which is not on disk at a majority");
     }
     seen.conf = conf;
+    if (led_before) {
+      judge.counted(now, index, raft.commit(), raft.term());
+    }
   }
   judge.committed(now, index, raft.commit());
 }

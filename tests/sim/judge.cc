@@ -140,6 +140,14 @@ bool Judge::durable_majority(int leader, Index commit, const ConfState& conf,
   return true;
 }
 
+void Judge::counted(Nanos now, int leader, Index commit, Term term) {
+  const auto last = term_at(leader, commit);
+  if (last && *last != term) {
+    fail(now, "own-term commit", "leader n" + std::to_string(leader) + " of term " + std::to_string(term.value) +
+                                     " counted copies of " + at(commit.value, last->value));
+  }
+}
+
 Index Judge::commit_seen(int node) const { return Index{logs_[static_cast<std::size_t>(node)].commit_seen}; }
 
 void Judge::log_ends_at(int node, Index last) {

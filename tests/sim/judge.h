@@ -22,6 +22,7 @@ namespace sim {
 ///   state-machine safety  what is committed at an index never changes, on any node, and equal indexes mean equal
 ///                         states                                                         (thesis 3.2)
 ///   durable majority      a leader calls an entry committed only when it is on disk at a majority (store.md)
+///   own-term commit       a leader counts copies only of entries of its own term             (thesis 3.6.2)
 ///   one vote per term     a node never votes for two candidates of one term, across restarts too (thesis 3.4)
 ///   I1                    at most one node passes the lease check at any real time       (design.md 5)
 ///   I4                    every grant of the lease has an epoch above all before it      (design.md 5)
@@ -52,6 +53,8 @@ class Judge {
   [[nodiscard]] bool durable_majority(
       int leader, store::raft::Index commit, const store::raft::ConfState& conf,
       const std::function<bool(store::raft::NodeId, store::raft::Index, store::raft::Term)>& durable) const;
+  /// A leader of `term` moved its commit index to `commit` by counting copies.
+  void counted(Nanos now, int leader, store::raft::Index commit, store::raft::Term term);
   [[nodiscard]] store::raft::Index commit_seen(int node) const;
   void leads(Nanos now, int node, store::raft::Term term);
   void voted(Nanos now, int node, store::raft::Term term, store::raft::NodeId candidate);

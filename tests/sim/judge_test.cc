@@ -146,6 +146,15 @@ TEST(Judge, DurableMajorityOfBothHalvesOfAJointConfiguration) {
   EXPECT_TRUE(judge.durable_majority(0, Index{2}, conf, [](NodeId, Index, Term) { return false; }));  // not known
 }
 
+TEST(Judge, EntriesOfEarlierTermsAreNotCommittedByCounting) {
+  Judge judge(1);
+  judge.appended(0, 0, {entry(1, 1), entry(2, 3)});
+  judge.counted(0, 0, Index{2}, Term{3});
+  EXPECT_FALSE(judge.violation().has_value());
+  judge.counted(0, 0, Index{1}, Term{3});
+  expect_rule(judge, "own-term commit");
+}
+
 TEST(Judge, LogCutWithoutReplacement) {
   Judge judge(1);
   judge.appended(0, 0, {entry(1, 1), entry(2, 1)});
