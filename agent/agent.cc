@@ -223,6 +223,11 @@ int Agent::run() {
   return exit_code_;
 }
 
+std::optional<std::string> check_condition(std::string_view text) {
+  const auto parsed = drivers::JsonAssert::parse(text);
+  return parsed ? std::nullopt : std::optional(parsed.error().detail);
+}
+
 int run_agent(const Config& config) {
   io::ignore_sigpipe();
   open_log(config.node.log_level, config.node.name);

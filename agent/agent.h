@@ -1,6 +1,10 @@
 #pragma once
 /// The program: builds every part from the settings, wires them, runs the control loop, and stops in good order.
 
+#include <optional>
+#include <string>
+#include <string_view>
+
 #include "agent/config.h"
 
 namespace agent {
@@ -10,6 +14,9 @@ namespace agent {
 /// handed over, the rest closed; bounded by kStopSecondsMax, a second signal ends it at once.
 /// @return exit code: 0 stopped as asked, 1 could not start or met a fault (said on stderr and in the log)
 int run_agent(const Config& config);
+
+/// What is wrong with a condition of a health check, for ConfigSource::check_assert; nullopt = nothing.
+[[nodiscard]] std::optional<std::string> check_condition(std::string_view text);
 
 inline constexpr int kStopSecondsMax = 8;
 

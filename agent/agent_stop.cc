@@ -46,12 +46,16 @@ void Agent::join(const std::vector<std::string>& addresses, api::Completion<std:
   }
   gossip_->join(seeds);
   // Joining goes on for ever; the answer says how many are being asked, members say who answered.
-  const auto later = std::make_shared<std::unique_ptr<io::Deferral>>();
-  *later = std::make_unique<io::Deferral>(*loop_, [later, done = std::move(done), count = seeds.size()] {
-    done(count);
-    later->reset();
+  later(io::boottime_now(), [done = std::move(done), count = seeds.size()] { done(count); });
+}
+
+void Agent::later(io::TimePoint at, std::function<void()> what) {
+  const std::uint64_t number = ++wait_count_;
+  auto& timer = waits_[number] = std::make_unique<io::Timer>(*loop_, [this, number, what = std::move(what)] {
+    waits_.erase(number);
+    what();
   });
-  (*later)->schedule();
+  timer->arm(at);
 }
 
 void Agent::drain(bool enable, api::Completion<std::monostate> done) {
@@ -61,21 +65,17 @@ void Agent::drain(bool enable, api::Completion<std::monostate> done) {
   publish_endpoints();
   refresh_tags();
   backend_->on_role_changed();
-  const auto later = std::make_shared<std::unique_ptr<io::Timer>>();
-  const io::TimePoint deadline = io::boottime_now() + kDrainWait;
-  // Done when the role is given up; an undo is done at once.
-  const auto look = std::make_shared<std::function<void()>>();
-  *look = [this, later, look, deadline, enable, done = std::move(done)] {
-    const bool over = !enable || !primary_ || (primary_->role_state().role == Role::kStandby && primary_->core().record().holder != HolderId{raft_id_.value});
-    if (!over && io::boottime_now() < deadline) return (*later)->arm_after(kStopStep);
-    const auto finish = done;
-    if (over) finish(std::monostate{});
-    else finish(tl::make_unexpected(api::Error{api::Errc::kTimeout, "the role could not be given up yet; it will be as soon as the store has a leader", {}}));
-    *look = nullptr;
-    later->reset();
-  };
-  *later = std::make_unique<io::Timer>(*loop_, [look] { (*look)(); });
-  (*later)->arm_after(Milliseconds(1));
+  if (!enable || !primary_) return later(io::boottime_now(), [done = std::move(done)] { done(std::monostate{}); });
+  await_role_given_up(io::boottime_now() + kDrainWait, done);
+}
+
+void Agent::await_role_given_up(io::TimePoint deadline, const api::Completion<std::monostate>& done) {
+  later(io::boottime_now() + kStopStep, [this, deadline, done] {
+    const bool holds = primary_->role_state().role == Role::kPrimary || primary_->core().record().holder == HolderId{raft_id_.value};
+    if (!holds || !draining_) return done(std::monostate{});
+    if (io::boottime_now() < deadline) return await_role_given_up(deadline, done);
+    done(tl::make_unexpected(api::Error{api::Errc::kTimeout, "the role could not be given up yet; it will be as soon as the store has a leader", {}}));
+  });
 }
 
 // --- stop ----------------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ void Agent::begin_stop(bool leave) {
   phase_until_ = io::boottime_now() + kReleaseWait;
   draining_ = true;
   if (primary_) primary_->drain();
-  proxy_->drain(io::boottime_now() + kDrainWait, [] {});
+  proxy_->drain(io::boottime_now() + kDrainWait, [this] { clients_gone_ = true; });
   publish_endpoints();
   refresh_tags();
   stop_timer_->arm_after(kStopStep);
@@ -124,7 +124,7 @@ void Agent::step_down() {
       break;
     }
     case Phase::kLeaving:
-      if (leaving_ && !left_ && !late) break;
+      if (((leaving_ && !left_) || !clients_gone_) && !late) break;
       enter(Phase::kLastWords, kLastWordsWait);
       for (auto& done : std::exchange(leave_done_, {})) done(std::monostate{});
       server_->stop([this] { loop_->stop(); });

@@ -6,7 +6,6 @@
 
 #include "agent/agent.h"
 #include "agent/cli/cli.h"
-#include "agent/drivers/json_assert.h"
 
 extern char** environ;
 
@@ -28,11 +27,6 @@ std::string host_name() {
   return gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0' ? name.data() : "localhost";
 }
 
-std::optional<std::string> check_assert(std::string_view text) {
-  const auto parsed = agent::drivers::JsonAssert::parse(text);
-  return parsed ? std::nullopt : std::optional(parsed.error().detail);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -41,7 +35,7 @@ int main(int argc, char** argv) {
                         .in = std::cin,
                         .environment = environment(),
                         .host_name = host_name(),
-                        .check_assert = check_assert,
+                        .check_assert = agent::check_condition,
                         .run_agent = agent::run_agent};
   const int code = agent::cli::run({argv + 1, argv + std::max(argc, 1)}, host);
   // A full disk or a closed pipe behind our output is a failure of what was asked.

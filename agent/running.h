@@ -2,6 +2,7 @@
 /// The running program as one object: every part, and the wires between them. Used by agent.cc alone.
 /// agent.cc builds it, agent_events.cc carries news between the parts, agent_stop.cc takes commands and the way down.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,6 +33,7 @@ class Agent {
  private:
   enum class Phase : std::uint8_t { kRunning, kReleasing, kTransferring, kLeaving, kLastWords, kStopped };
 
+  // In this order: the port of the mesh and the tags that name it, gossip, then what needs both.
   io::Result<void> start_store();
   io::Result<void> start_mesh();
   io::Result<void> start_gossip();
@@ -40,6 +42,7 @@ class Agent {
   io::Result<void> start_api();
   BackendParts backend_parts();
 
+  // News: each ends in calls that ignore what has not changed, so it may be called too often, never too seldom.
   void on_store_event(const store::Event& event);
   void on_gossip_event(const gossip::Event& event);
   void refresh_members();
@@ -48,10 +51,15 @@ class Agent {
   void publish_primary();
   void on_instance(drivers::InstanceHealth health, const std::string& reason);
   void on_role_change();
+  /// Orders for the holder of the lease come through a key, from any agent of the cluster.
   void watch_switchover();
   void obey_switchover();
   void join(const std::vector<std::string>& addresses, api::Completion<std::size_t> done);
   void drain(bool enable, api::Completion<std::monostate> done);
+  /// Runs `what` once at `at`, never inside this call; forgotten when the agent stops.
+  void later(io::TimePoint at, std::function<void()> what);
+  void await_role_given_up(io::TimePoint deadline, const api::Completion<std::monostate>& done);
+  /// The way down: release the lease, hand leadership over, let clients finish, say goodbye (when leaving), stop.
   void begin_stop(bool leave);
   void step_down();
   [[nodiscard]] proxy::Endpoint own_endpoint() const;
@@ -77,7 +85,10 @@ class Agent {
   std::map<std::string, std::string> tags_;  // as last told to gossip
   std::optional<proxy::EndpointTable> endpoints_;
   std::optional<store::kv::WatchId> switchover_watch_;
+  std::map<std::uint64_t, std::unique_ptr<io::Timer>> waits_;  // of later(); bounded by the API's requests
+  std::uint64_t wait_count_ = 0;
   bool draining_ = false;
+  bool clients_gone_ = false;  // every worker has finished its drain
   Phase phase_ = Phase::kRunning;
   io::TimePoint phase_until_{};
   bool leaving_ = false, left_ = false;

@@ -40,6 +40,7 @@ class GossipDriver final : private io::UdpSink {
   static constexpr io::Milliseconds kStreamConnectTimeout{10000};  ///< the core's own deadlines are shorter
   static constexpr io::Milliseconds kSeedLookupEvery{5000};        ///< names that did not resolve are tried again
 
+  /// Binds both sockets, reads the snapshot of a former life, starts the core; nobody is contacted before join().
   /// Errors: those of UdpSocket::bind and TcpListener::listen; kInvalidArgument (core settings; names the field).
   static io::Result<std::unique_ptr<GossipDriver>> start(io::Loop& loop, GossipSettings settings, GossipCallbacks callbacks);
   ~GossipDriver() override;

@@ -79,7 +79,7 @@ class TcpStream final : public ByteStream {
   bool ended_ = false;         // FIN seen
   bool shutdown_wanted_ = false;
   bool room_wanted_ = false;   // write_some took less than it was offered
-  int watched_ = 0;            // events the loop watches for now
+  int watched_ = 0;            // events that the loop watches at present
   StreamSink* sink_ = nullptr;
   const WriteGate* gate_ = nullptr;
   Handle<uv_poll_s> poll_;
