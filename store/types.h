@@ -25,20 +25,20 @@ using Milliseconds = std::chrono::milliseconds;
 enum class RequestNo : std::uint64_t {};
 
 struct Config {
-  NodeId id;                           ///< this node; not 0; for ever the same in one data directory
-  std::string name;                    ///< for messages and the member directory, <= kv::kNameBytesMax
+  NodeId id;         ///< this node; not 0; for ever the same in one data directory
+  std::string name;  ///< for messages and the member directory, <= kv::kNameBytesMax
   Duration heartbeat = Milliseconds(50);
   Duration election_min = Milliseconds(250);
   Duration election_max = Milliseconds(500);
-  Duration read_lease_margin = Milliseconds(50);   ///< raft::Config::lease_margin
-  std::uint32_t voters = 5;                        ///< 1..9; even counts are used as one less
-  Duration replace_after = Milliseconds(60'000);   ///< a voter gone for so long is replaced
-  Duration resend_after = Milliseconds(300);       ///< an unanswered forward is sent again (safe: request ids)
-  std::uint64_t log_keep_entries = 16'384;         ///< log kept behind the applied index for slow followers ...
+  Duration read_lease_margin = Milliseconds(50);      ///< raft::Config::lease_margin
+  std::uint32_t voters = 5;                           ///< 1..9; even counts are used as one less
+  Duration replace_after = Milliseconds(60'000);      ///< a voter gone for so long is replaced
+  Duration resend_after = Milliseconds(300);          ///< an unanswered forward is sent again (safe: request ids)
+  std::uint64_t log_keep_entries = 16'384;            ///< log kept behind the applied index for slow followers ...
   std::size_t log_keep_bytes = std::size_t{4} << 20;  ///< ... but no more payload than this
-  std::size_t pending_writes_max = 1'024;          ///< <= kv::kDedupeWindow / 2; more are refused with kBusy
-  std::size_t pending_reads_max = 4'096;           ///< reads and renewals that wait; more are refused with kBusy
-  std::uint32_t bootstrap_expect = 0;              ///< 0 = not used; 2..9: see on_members()
+  std::size_t pending_writes_max = 1'024;             ///< <= kv::kDedupeWindow / 2; more are refused with kBusy
+  std::size_t pending_reads_max = 4'096;              ///< reads and renewals that wait; more are refused with kBusy
+  std::uint32_t bootstrap_expect = 0;                 ///< 0 = not used; 2..9: see on_members()
 };
 
 enum class Liveness : std::uint8_t {
@@ -66,8 +66,8 @@ enum class Consistency : std::uint8_t {
 
 struct Written {
   kv::Outcome outcome = kv::Outcome::kDone;
-  kv::Index index{};   ///< entry that decided it
-  kv::Epoch epoch{};   ///< LeaseAcquire with kDone: the granted epoch
+  kv::Index index{};  ///< entry that decided it
+  kv::Epoch epoch{};  ///< LeaseAcquire with kDone: the granted epoch
 };
 /// state() may be read now, and until the next call into the Store.
 struct Readable {
@@ -89,18 +89,36 @@ struct PeerFrame {
   std::string bytes;   ///< <= kFrameBytesMax
   bool urgent = true;  ///< false: snapshot chunks, on a stream of their own
 };
-inline constexpr std::size_t kFrameBytesMax = (std::size_t{8} << 20) + 1024;
+inline constexpr std::size_t kFrameBytesMax = std::size_t{4} << 20;  ///< an append holds 1 MiB of payload
 
 // --- events, in the order in which they happened ------------------------------------------------------------------
-struct LeaderChanged { NodeId leader; raft::Term term; };       ///< leader 0 = unknown
-struct LeaseChanged { std::string service; kv::Lease lease; };  ///< the row after the change; epoch 0 = forgotten
-struct ConfChanged { raft::ConfState conf; };
-struct ClusterFounded { kv::ClusterId id; };                    ///< now durable: announce it in gossip
+struct LeaderChanged {
+  NodeId leader;
+  raft::Term term;
+};  ///< leader 0 = unknown
+struct LeaseChanged {
+  std::string service;
+  kv::Lease lease;
+};  ///< the row after the change; epoch 0 = forgotten
+struct ConfChanged {
+  raft::ConfState conf;
+};
+struct ClusterFounded {
+  kv::ClusterId id;
+};  ///< now durable: announce it in gossip
 /// A peer of another cluster speaks to us. Its frames are dropped. Once per peer and id.
-struct ForeignPeer { NodeId peer; kv::ClusterId theirs, ours; };
+struct ForeignPeer {
+  NodeId peer;
+  kv::ClusterId theirs, ours;
+};
 /// A founding waits for this agent; `reason` says why it is stuck. Once per reason.
-struct FoundingWaits { NodeId founder; std::string reason; };
-struct SnapshotInstalled { kv::Index index; };                  ///< the whole state was replaced
+struct FoundingWaits {
+  NodeId founder;
+  std::string reason;
+};
+struct SnapshotInstalled {
+  kv::Index index;
+};  ///< the whole state was replaced
 using Event = std::variant<LeaderChanged, LeaseChanged, ConfChanged, ClusterFounded, ForeignPeer, FoundingWaits,
                            SnapshotInstalled>;
 
@@ -125,9 +143,9 @@ struct Output {
 // --- status -------------------------------------------------------------------------------------------------------
 struct ServerStatus {
   NodeId id;
-  std::string name;     ///< from the directory or gossip; may be empty
-  bool voter = false;   ///< else learner
-  bool alive = false;   ///< as gossip or Raft last saw it
+  std::string name;                          ///< from the directory or gossip; may be empty
+  bool voter = false;                        ///< else learner
+  bool alive = false;                        ///< as gossip or Raft last saw it
   std::optional<raft::PeerStatus> progress;  ///< leader only
 };
 struct Status {
@@ -137,8 +155,8 @@ struct Status {
   raft::Term term;
   raft::Index first, last, commit, applied, durable_applied;
   kv::ClusterId cluster_id;
-  std::vector<ServerStatus> servers;   ///< the configuration, this node included, by id
-  std::vector<std::string> missing;    ///< voters that do not answer, by name (id if nameless)
+  std::vector<ServerStatus> servers;  ///< the configuration, this node included, by id
+  std::vector<std::string> missing;   ///< voters that do not answer, by name (id if nameless)
   bool conf_change_pending = false;
 };
 

@@ -8,6 +8,9 @@
 
 namespace agent::drivers {
 
+static_assert(store::kFrameBytesMax <= kFrameBytesMax, "what the store sends must fit into a frame of the mesh");
+
+
 namespace {
 constexpr io::Milliseconds kNoteEvery{1000};
 }
