@@ -1,5 +1,6 @@
 """Bad settings, bad files, bad neighbours: each a message that says what, where, and what to do; nothing lost, no crash."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -246,7 +247,8 @@ seeds = ["127.0.0.1:{node.gossip_port}"]
         if agent.alive():
             for pid in subprocess.run(["ps", "-o", "pid=", "--ppid", str(agent.pid)], stdout=subprocess.PIPE, text=True,
                                       check=False).stdout.split():
-                os.kill(int(pid), 15)
+                with contextlib.suppress(ProcessLookupError):  # it may be on its way out by itself: the disk is full
+                    os.kill(int(pid), 15)
         agent.child.wait(20 * patience())
 
 
