@@ -6,6 +6,10 @@
 
 namespace agent::io {
 
+namespace {
+constexpr Duration kLookAgain = std::chrono::hours(1);
+}
+
 Timer::Timer(Loop& loop, std::function<void()> on_due)
     : on_due_(std::make_shared<std::function<void()>>(std::move(on_due))), handle_(new uv_timer_t) {
   uv_timer_init(loop.raw(), handle_.get());
@@ -34,8 +38,10 @@ void Timer::disarm() {
 }
 
 void Timer::start_uv(TimePoint now) {
-  // The earliest of all time points means "at once" to the cores; subtracting from it would overflow.
-  const auto delay = deadline_ <= now ? Milliseconds(0) : std::chrono::ceil<Milliseconds>(deadline_ - now);
+  // The earliest and the latest of all time points are deadlines too ("at once", "never"): a difference from the one
+  // and a sum with the other would overflow, so a far deadline is looked at again every hour.
+  const auto wait = deadline_ <= now ? Duration::zero() : std::min<Duration>(deadline_ - now, kLookAgain);
+  const auto delay = std::chrono::ceil<Milliseconds>(wait);
   uv_deadline_ = now + delay;
   uv_active_ = true;
   uv_timer_start(
