@@ -1,0 +1,132 @@
+#include "agent/drivers/store_driver.h"
+
+#include <gtest/gtest.h>
+
+#include "agent/io/crypto.h"
+#include "tests/unit/agent/drivers/fake_instance.h"
+#include "tests/unit/agent/drivers/memory_log.h"
+
+namespace agent::drivers {
+namespace {
+
+using namespace std::chrono_literals;
+
+class StoreDriverTest : public ::testing::Test {
+ protected:
+  void begin() {
+    store::Config config;
+    config.id = store::NodeId{7};
+    config.name = "n1";
+    StoreCallbacks callbacks;
+    callbacks.send = [](store::NodeId, std::string, bool) { FAIL() << "a single node has nobody to write to"; };
+    callbacks.on_event = [this](const store::Event& event) {
+      if (const auto* leader = std::get_if<store::LeaderChanged>(&event)) leads = leader->leader == store::NodeId{7};
+      if (std::holds_alternative<store::ClusterFounded>(event)) founded = true;
+    };
+    callbacks.on_fatal = [this](const std::string& reason) { fatal = reason; };
+    auto started = StoreDriver::start(*loop, config, std::make_unique<MemoryLog>(watch), io::random_below, std::move(callbacks));
+    ASSERT_TRUE(started) << started.error().detail;
+    driver = std::move(*started);
+  }
+  void found() {
+    begin();
+    driver->bootstrap([](const store::Result<void>& done) { EXPECT_TRUE(done); });
+    ASSERT_TRUE(run_until(*loop, [&] { return leads && founded; }));
+  }
+  store::Result<store::Written> write(store::kv::CommandBody command) {
+    std::optional<store::Result<store::Written>> got;
+    driver->write(std::move(command), io::boottime_now() + 2s, [&](store::Result<store::Written> written) { got = std::move(written); });
+    EXPECT_FALSE(got) << "no reply inside the call";
+    EXPECT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
+    return got.value_or(store::fail(store::Errc::kStopped));
+  }
+  std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
+  std::shared_ptr<MemoryLog::Watch> watch = std::make_shared<MemoryLog::Watch>();
+  bool leads = false, founded = false;
+  std::string fatal;
+  std::unique_ptr<StoreDriver> driver;
+};
+
+TEST_F(StoreDriverTest, AWriteIsOnDiskBeforeItIsAnswered) {
+  found();
+  const int before = watch->writes;
+  const auto written = write(store::kv::Set{"k", "v", 0});
+  ASSERT_TRUE(written) << written.error().detail;
+  EXPECT_GT(watch->writes, before);
+  ASSERT_NE(driver->core().state().get("k"), nullptr);
+  EXPECT_EQ(driver->disk_times().count, static_cast<std::uint64_t>(watch->writes.load()));
+}
+
+TEST_F(StoreDriverTest, WritesOfOneTurnShareABatch) {
+  found();
+  const int before = watch->writes;
+  int done = 0;
+  for (int i = 0; i < 100; ++i) {
+    driver->write(store::kv::Set{"k" + std::to_string(i), "v", 0}, io::boottime_now() + 2s, [&](const store::Result<store::Written>& written) {
+      EXPECT_TRUE(written);
+      ++done;
+    });
+  }
+  ASSERT_TRUE(run_until(*loop, [&] { return done == 100; }));
+  EXPECT_LE(watch->writes - before, 3);
+}
+
+TEST_F(StoreDriverTest, WatchesWakeOnceAndCanBeTakenBack) {
+  found();
+  int woken = 0;
+  const auto id = driver->watch({store::kv::Topic::Kind::kKey, "k"}, store::kv::Index{1}, [&] { ++woken; });
+  const auto other = driver->watch({store::kv::Topic::Kind::kKey, "k"}, store::kv::Index{1}, [] { FAIL() << "was taken back"; });
+  ASSERT_TRUE(id && other);
+  driver->unwatch(*other);
+  ASSERT_TRUE(write(store::kv::Set{"k", "1", 0}));
+  ASSERT_TRUE(run_until(*loop, [&] { return woken == 1; }));
+  ASSERT_TRUE(write(store::kv::Set{"k", "2", 0}));
+  EXPECT_EQ(woken, 1);
+}
+
+TEST_F(StoreDriverTest, ReadsRenewalsAndRefusalsComeBack) {
+  found();
+  std::optional<bool> read, renewed;
+  driver->read(store::Consistency::kConsistent, io::boottime_now() + 2s, [&](const store::Result<store::Readable>& one) { read = one.has_value(); });
+  ASSERT_TRUE(run_until(*loop, [&] { return read.has_value(); }));
+  EXPECT_TRUE(*read);
+  const auto lease = write(store::kv::LeaseAcquire{"trader", store::kv::NodeId{7}, "n1", 1500, 500});
+  ASSERT_TRUE(lease);
+  driver->renew("trader", lease->epoch, io::boottime_now() + 2s, [&](const store::Result<void>& one) { renewed = one.has_value(); });
+  ASSERT_TRUE(run_until(*loop, [&] { return renewed.has_value(); }));
+  EXPECT_TRUE(*renewed);
+  renewed.reset();
+  const store::kv::Epoch future{store::kv::value(lease->epoch) + 1};
+  driver->renew("trader", future, io::boottime_now() + 2s, [&](const store::Result<void>& one) {
+    renewed = one.has_value();
+    EXPECT_EQ(one.error().code, store::Errc::kStaleEpoch);
+  });
+  ASSERT_TRUE(run_until(*loop, [&] { return renewed.has_value(); }));
+  EXPECT_FALSE(*renewed);
+}
+
+TEST_F(StoreDriverTest, ADiskThatFailsStopsTheCoreAndAcknowledgesNothing) {
+  found();
+  watch->fail_from = watch->writes.load();
+  bool answered = false;
+  driver->write(store::kv::Set{"k", "v", 0}, io::boottime_now() + 2s, [&](const store::Result<store::Written>& written) {
+    answered = true;
+    EXPECT_FALSE(written);
+  });
+  ASSERT_TRUE(run_until(*loop, [&] { return !fatal.empty(); }));
+  EXPECT_NE(fatal.find("no space left"), std::string::npos) << fatal;
+  EXPECT_TRUE(driver->stopped());
+}
+
+TEST_F(StoreDriverTest, WithoutAClusterAWriteSaysSo) {
+  begin();
+  std::optional<store::Errc> code;
+  driver->write(store::kv::Set{"k", "v", 0}, io::boottime_now() + 50ms, [&](const store::Result<store::Written>& written) {
+    code = written ? store::Errc::kBusy : written.error().code;
+  });
+  ASSERT_TRUE(run_until(*loop, [&] { return code.has_value(); }));
+  EXPECT_EQ(*code, store::Errc::kNoLeader);
+}
+
+}  // namespace
+}  // namespace agent::drivers
