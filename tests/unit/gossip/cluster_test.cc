@@ -252,12 +252,12 @@ TEST(Life, WholeClusterRestartsAtOnce) {
 // --- Quiet: nobody is accused without reason ---
 
 TEST(Quiet, TenPercentLossKillsNobody) {
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
     for (const std::size_t members : {5u, 50u}) {
       Cluster c(seed, 10);
       c.form(members);
-      c.run(300s);
-      std::printf("N=%zu 300 s 10 %%: suspicions %zu\n", members, c.count_events(EventKind::kSuspect));
+      c.run(members > 10 ? 100s : 600s);
+      std::printf("N=%zu 10 %%: suspicions %zu\n", members, c.count_events(EventKind::kSuspect));
       EXPECT_EQ(c.count_events(EventKind::kDead), 0u);
     }
   }
