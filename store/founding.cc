@@ -29,9 +29,8 @@ std::vector<NodeId> Founding::candidates() const {
 
 bool Founding::alive(NodeId id) const {
   if (id == self_) return true;
-  return std::any_of(members_.begin(), members_.end(), [id](const MemberInfo& member) {
-    return member.id == id && member.liveness == Liveness::kAlive;
-  });
+  return std::any_of(members_.begin(), members_.end(),
+                     [id](const MemberInfo& member) { return member.id == id && member.liveness == Liveness::kAlive; });
 }
 
 void Founding::on_members(const std::vector<MemberInfo>& members, const Chance& chance, TimePoint now) {
@@ -192,9 +191,7 @@ void Founding::ask(TimePoint now) {
   ask_at_ = now + kAskEvery;
 }
 
-raft::TimePoint Founding::next_deadline() const {
-  return founded_ || persisting_ ? TimePoint::max() : ask_at_;
-}
+raft::TimePoint Founding::next_deadline() const { return founded_ || persisting_ ? TimePoint::max() : ask_at_; }
 
 std::optional<disk::Grant> Founding::founded_by_others(const kv::ClusterId& id) const {
   return grant_ && grant_->id == id ? grant_ : std::nullopt;

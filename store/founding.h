@@ -66,7 +66,7 @@ class Founding {
   std::optional<disk::Grant> grant_;  // promised; durable unless persisting_
   bool persisting_ = false;
   bool founded_ = false;
-  std::map<NodeId, bool> granted_;    // by whom, while own()
+  std::map<NodeId, bool> granted_;                        // by whom, while own()
   std::vector<std::pair<NodeId, kv::ClusterId>> askers_;  // answered once the promise is durable; at most kVotersMax
   std::vector<MemberInfo> members_;
   TimePoint ask_at_ = TimePoint::max();

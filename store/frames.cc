@@ -64,9 +64,7 @@ struct Encoder {
     writer.add(kFrameVersion).add(static_cast<std::uint64_t>(kind)).add(raw(cluster));
     return writer;
   }
-  std::string operator()(const RaftFrame& f) const {
-    return begin(Kind::kRaft, 1).add(raft::encode(f.message)).take();
-  }
+  std::string operator()(const RaftFrame& f) const { return begin(Kind::kRaft, 1).add(raft::encode(f.message)).take(); }
   std::string operator()(const ForwardFrame& f) const {
     ArrayWriter writer = begin(Kind::kForward, 1);
     writer.add_list(f.commands.size());
@@ -217,16 +215,26 @@ FrameBody read_chunk_ack(ArrayReader& r) {
 
 FrameBody read_body(ArrayReader& r, Kind kind) {
   switch (kind) {
-    case Kind::kRaft: return read_raft(r);
-    case Kind::kForward: return read_forward(r);
-    case Kind::kRefuse: return read_refuse(r);
-    case Kind::kRenew: return read_renew(r);
-    case Kind::kRenewAnswer: return read_renew_answer(r);
-    case Kind::kGrantAsk: return read_grant_ask(r);
-    case Kind::kGrantAnswer: return read_grant_answer(r);
-    case Kind::kGrantWithdraw: return GrantWithdrawFrame{read_cluster(r)};
-    case Kind::kChunk: return read_chunk(r);
-    case Kind::kChunkAck: return read_chunk_ack(r);
+    case Kind::kRaft:
+      return read_raft(r);
+    case Kind::kForward:
+      return read_forward(r);
+    case Kind::kRefuse:
+      return read_refuse(r);
+    case Kind::kRenew:
+      return read_renew(r);
+    case Kind::kRenewAnswer:
+      return read_renew_answer(r);
+    case Kind::kGrantAsk:
+      return read_grant_ask(r);
+    case Kind::kGrantAnswer:
+      return read_grant_answer(r);
+    case Kind::kGrantWithdraw:
+      return GrantWithdrawFrame{read_cluster(r)};
+    case Kind::kChunk:
+      return read_chunk(r);
+    case Kind::kChunkAck:
+      return read_chunk_ack(r);
   }
   r.reject(kv::Errc::kUnknownKind, "frame kind " + std::to_string(static_cast<std::uint64_t>(kind)));
   return RefuseFrame{};

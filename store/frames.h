@@ -16,15 +16,19 @@
 namespace store {
 
 inline constexpr std::uint64_t kFrameVersion = 1;
-inline constexpr std::size_t kForwardCommandsMax = 4096;                  ///< commands of one frame
-inline constexpr std::size_t kForwardBytesMax = std::size_t{1} << 20;     ///< their bytes, but at least one command
-inline constexpr std::size_t kChunkBytesMax = std::size_t{256} << 10;     ///< of a snapshot
+inline constexpr std::size_t kForwardCommandsMax = 4096;               ///< commands of one frame
+inline constexpr std::size_t kForwardBytesMax = std::size_t{1} << 20;  ///< their bytes, but at least one command
+inline constexpr std::size_t kChunkBytesMax = std::size_t{256} << 10;  ///< of a snapshot
 
 /// A message of Raft.
-struct RaftFrame { raft::Message message; };
+struct RaftFrame {
+  raft::Message message;
+};
 
 /// Follower to leader: propose these (kv::encode(Command)); the origin sees the outcome when it applies them.
-struct ForwardFrame { std::vector<std::string> commands; };
+struct ForwardFrame {
+  std::vector<std::string> commands;
+};
 
 enum class Refusal : std::uint8_t {
   kNotLeader = 1,  ///< ask whoever leads now
@@ -50,7 +54,9 @@ struct RenewAnswerFrame {
 };
 
 /// Founder to one of the voters it names: promise to be founded by me.
-struct GrantAskFrame { disk::Grant grant; };
+struct GrantAskFrame {
+  disk::Grant grant;
+};
 enum class GrantVerdict : std::uint8_t {
   kGranted = 1,       ///< promised, durably
   kPromised = 2,      ///< to another founder, named in `founder`
@@ -64,7 +70,9 @@ struct GrantAnswerFrame {
   kv::ClusterId cluster;
 };
 /// Founder to those it asked: this founding is off.
-struct GrantWithdrawFrame { kv::ClusterId id; };
+struct GrantWithdrawFrame {
+  kv::ClusterId id;
+};
 
 /// One piece of a snapshot, leader to follower. `hash` is of `bytes`; `term` is the leader's.
 struct ChunkFrame {
@@ -76,9 +84,9 @@ struct ChunkFrame {
   std::string bytes;
 };
 enum class ChunkVerdict : std::uint8_t {
-  kNext = 1,      ///< send from `next` on
-  kDone = 2,      ///< all of it is here and was given to Raft
-  kRefused = 3,   ///< it cannot be used: begin anew
+  kNext = 1,     ///< send from `next` on
+  kDone = 2,     ///< all of it is here and was given to Raft
+  kRefused = 3,  ///< it cannot be used: begin anew
 };
 struct ChunkAckFrame {
   std::uint64_t transfer = 0;

@@ -43,10 +43,10 @@ class LeaseKeeper {
  private:
   struct Watch {
     kv::Epoch epoch{};
-    bool held = false;          // else: vacant and reserved for somebody
-    raft::Duration period{};    // lease + margin while held, lease while reserved
+    bool held = false;        // else: vacant and reserved for somebody
+    raft::Duration period{};  // lease + margin while held, lease while reserved
     TimePoint heard;
-    TimePoint not_before;       // a proposal failed: not again before this
+    TimePoint not_before;  // a proposal failed: not again before this
     bool in_flight = false;
     [[nodiscard]] TimePoint due() const { return std::max(heard + period, not_before); }
   };

@@ -43,8 +43,8 @@ void Membership::observe(const std::vector<raft::PeerStatus>& peers, const std::
     Peer peer = known != peers_.end() ? known->second : Peer{};
     const auto info = std::find_if(members_.begin(), members_.end(),
                                    [&](const MemberInfo& member) { return member.id == status.id; });
-    peer.heard = status.id == settings_.self ||
-                 (status.last_contact && now - *status.last_contact <= settings_.silent_after);
+    peer.heard =
+        status.id == settings_.self || (status.last_contact && now - *status.last_contact <= settings_.silent_after);
     peer.left = info != members_.end() && info->liveness == Liveness::kLeft;
     peer.wants_vote = info == members_.end() || info->wants_vote;
     // Whom Raft hears is there, whatever gossip believes; whom it does not hear is of no use, even if alive.

@@ -56,8 +56,8 @@ class Membership {
   [[nodiscard]] bool gone_for(NodeId id, Duration period, TimePoint now) const;
   [[nodiscard]] bool live_majority(const std::vector<NodeId>& voters) const;
   [[nodiscard]] std::vector<NodeId> ready_learners(const raft::ConfState& conf) const;
-  [[nodiscard]] std::optional<raft::ConfChange> exchange(const raft::ConfState& conf,
-                                                         const std::vector<NodeId>& ready, TimePoint now) const;
+  [[nodiscard]] std::optional<raft::ConfChange> exchange(const raft::ConfState& conf, const std::vector<NodeId>& ready,
+                                                         TimePoint now) const;
   [[nodiscard]] std::optional<raft::ConfChange> promote(const raft::ConfState& conf,
                                                         const std::vector<NodeId>& ready) const;
   [[nodiscard]] std::optional<raft::ConfChange> drop_learner(const raft::ConfState& conf, TimePoint now) const;

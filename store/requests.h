@@ -24,7 +24,7 @@ class Writes {
     TimePoint deadline;
     TimePoint sent_at;
     bool unsent = true;
-    std::uint32_t copies = 0;          // sent and not refused: while > 0 its outcome may be unknown
+    std::uint32_t copies = 0;  // sent and not refused: while > 0 its outcome may be unknown
   };
   Writes(std::uint64_t first_seq, std::size_t count_max) : next_seq_(first_seq), count_max_(count_max) {}
 
@@ -34,14 +34,18 @@ class Writes {
   void add(std::uint64_t seq, Write write);
   [[nodiscard]] std::optional<Write> take(std::uint64_t seq);  ///< none if unknown
   [[nodiscard]] Write* find(std::uint64_t seq);
-  void resend_all() { for (auto& [seq, write] : open_) mark_unsent(seq, write); }
+  void resend_all() {
+    for (auto& [seq, write] : open_) mark_unsent(seq, write);
+  }
   void mark_unsent(std::uint64_t seq, Write& write);
   void mark_sent(std::uint64_t seq, Write& write, TimePoint now);
   /// Those sent before `before` count as lost and become unsent. @return how many.
   std::size_t resend_before(TimePoint before);
   [[nodiscard]] std::vector<std::uint64_t> expired(TimePoint now) const;
   [[nodiscard]] const std::set<std::uint64_t>& unsent() const { return unsent_; }
-  [[nodiscard]] TimePoint next_deadline() const { return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first; }
+  [[nodiscard]] TimePoint next_deadline() const {
+    return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first;
+  }
   [[nodiscard]] TimePoint oldest_sent() const { return sent_.empty() ? TimePoint::max() : sent_.begin()->first; }
   [[nodiscard]] std::size_t size() const { return open_.size(); }
   static constexpr std::size_t kBytesMax = std::size_t{32} << 20;
@@ -68,8 +72,8 @@ struct RenewalCheck {
 class Reads {
  public:
   struct Read {
-    std::optional<RequestNo> request;    // a client's read
-    std::optional<RenewalCheck> renewal; // or a renewal's
+    std::optional<RequestNo> request;     // a client's read
+    std::optional<RenewalCheck> renewal;  // or a renewal's
     raft::ReadMode mode = raft::ReadMode::kQuorum;
     TimePoint deadline;
   };
@@ -85,7 +89,9 @@ class Reads {
   [[nodiscard]] std::vector<Read> take_applied(kv::Index applied);
   [[nodiscard]] std::vector<Read> take_expired(TimePoint now);
   [[nodiscard]] std::vector<Read> take_renewals();  ///< all renewal checks: this node does not lead any more
-  [[nodiscard]] TimePoint next_deadline() const { return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first; }
+  [[nodiscard]] TimePoint next_deadline() const {
+    return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first;
+  }
   [[nodiscard]] TimePoint oldest_asked() const;
   [[nodiscard]] std::size_t size() const { return open_.size(); }
 

@@ -75,7 +75,8 @@ Result<void> Store::Impl::start(disk::LoadedState loaded, TimePoint now) {
   if (!made) return fail(Errc::kBadState, made.error().detail);
   raft = std::move(*made);
   // Alone: nobody else can lead, so there is nothing to wait for.
-  if (loaded.applied.conf.voters == std::vector<NodeId>{config.id}) static_cast<void>(raft->step(raft::Campaign{}, now));
+  if (loaded.applied.conf.voters == std::vector<NodeId>{config.id})
+    static_cast<void>(raft->step(raft::Campaign{}, now));
   return {};
 }
 
@@ -224,8 +225,8 @@ void Store::remove_server(RequestNo request, NodeId server, TimePoint now) {
   raft::ConfChange change;
   change.steps.push_back({raft::ConfChangeKind::kRemove, server});
   if (auto done = impl.raft->step(raft::ProposeConfChange{change}, now); !done)
-    return impl.reply(request, fail(Errc::kConflict, done.error().detail.empty() ? "another change is under way"
-                                                                                 : done.error().detail));
+    return impl.reply(request, fail(Errc::kConflict,
+                                    done.error().detail.empty() ? "another change is under way" : done.error().detail));
   ++impl.counters.conf_changes;
   impl.reply(request, Changed{});
 }
@@ -251,8 +252,8 @@ bool Store::has_output() const {
   if (!impl.output.empty()) return true;
   if (impl.stopped()) return false;
   const bool can_send = impl.raft->leader() && impl.retry_at == TimePoint::max();
-  const bool unsent_renewal = std::any_of(impl.renewals.begin(), impl.renewals.end(),
-                                          [](const auto& item) { return item.second.unsent; });
+  const bool unsent_renewal =
+      std::any_of(impl.renewals.begin(), impl.renewals.end(), [](const auto& item) { return item.second.unsent; });
   const bool wants = (can_send && !impl.writes.unsent().empty()) || impl.machine.has_woken() ||
                      (can_send && (impl.reads.wants(raft::ReadMode::kLease) ||
                                    impl.reads.wants(raft::ReadMode::kQuorum) || unsent_renewal));

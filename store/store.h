@@ -35,7 +35,7 @@ class Store {
   /// A frame of at most kFrameBytesMax bytes; anything malformed or foreign is dropped with a counter.
   void on_peer_frame(NodeId from, std::string_view bytes, TimePoint now);
   void on_peer_connected(NodeId peer, TimePoint now);
-  void on_peer_lost(NodeId peer, TimePoint now);     ///< frames under way may be gone
+  void on_peer_lost(NodeId peer, TimePoint now);  ///< frames under way may be gone
   /// Connection reset AND a new one refused: its process is gone. Never on silence.
   void on_peer_refused(NodeId peer, TimePoint now);
 

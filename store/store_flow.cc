@@ -74,8 +74,8 @@ void Store::Impl::apply(const raft::Entry& entry, TimePoint now) {
   if (entry.kind != raft::EntryKind::kNormal || entry.data.size() == 0) return machine.skip(index);
   auto result = machine.apply(index, entry.data.view());
   if (!result) {
-    return stop("entry " + std::to_string(entry.index.value) + " cannot be applied: " +
-                kv::to_string(result.error().code) + ": " + result.error().detail);
+    return stop("entry " + std::to_string(entry.index.value) +
+                " cannot be applied: " + kv::to_string(result.error().code) + ": " + result.error().detail);
   }
   if (result->repeated) ++counters.writes_repeated;
   if (result->lease_changed) note_lease(*result->lease_changed, now);

@@ -31,8 +31,8 @@ void Store::Impl::propose_own(TimePoint now) {
     auto proposed = raft->step(std::move(proposal), now);
     if (!proposed) {
       // Too much is uncommitted, or leadership is being handed over: what never left may be told so at once.
-      const bool full = proposed.error().code == raft::Errc::kUncommittedFull ||
-                        proposed.error().code == raft::Errc::kLogFull;
+      const bool full =
+          proposed.error().code == raft::Errc::kUncommittedFull || proposed.error().code == raft::Errc::kLogFull;
       for (std::size_t i = from; full && i < seqs.size(); ++i)
         refuse_own(seqs[i], {Errc::kBusy, "the leader's log is ahead of its majority: ask again"});
       retry_at = now + kRetryAfter;
@@ -143,11 +143,14 @@ void Store::Impl::finish_renewal(std::uint64_t token, RenewVerdict verdict) {
   const auto found = renewals.find(token);
   if (found == renewals.end()) return;
   switch (verdict) {
-    case RenewVerdict::kRenewed: reply(found->second.request, Renewed{}); break;
+    case RenewVerdict::kRenewed:
+      reply(found->second.request, Renewed{});
+      break;
     case RenewVerdict::kStaleEpoch:
       reply(found->second.request, fail(Errc::kStaleEpoch, "the epoch is over, or its end is being decided"));
       break;
-    case RenewVerdict::kNotLeader: return;  // sent again when a leader is known, or after resend_after
+    case RenewVerdict::kNotLeader:
+      return;  // sent again when a leader is known, or after resend_after
   }
   renewals.erase(found);
 }
@@ -220,7 +223,7 @@ Error Store::Impl::late_error(bool sent, TimePoint now) const {
 
 raft::TimePoint Store::Impl::next_deadline() const {
   TimePoint due = std::min({raft->next_deadline(), writes.next_deadline(), reads.next_deadline(),
-                             sender.next_deadline(), observe_at, retry_at});
+                            sender.next_deadline(), observe_at, retry_at});
   if (cluster.is_none()) due = std::min(due, founding.next_deadline());
   // Nothing is due before office is confirmed by an entry; applying that entry wakes this core anyway.
   if (leads() && raft->own_term_committed()) due = std::min(due, keeper.next_deadline());

@@ -31,9 +31,9 @@ struct Store::Impl {
   Result<void> check_config() const;
 
   // --- flow (store_flow.cc) ---------------------------------------------------------------------------------------
-  void pump(TimePoint now);                    // carries out everything Raft wants
+  void pump(TimePoint now);  // carries out everything Raft wants
   void carry_out(raft::Output output, TimePoint now);
-  void gather(const raft::Output& output);     // into the next disk batch
+  void gather(const raft::Output& output);  // into the next disk batch
   void apply(const raft::Entry& entry, TimePoint now);
   void finish_write(const kv::Applied& applied);
   void note_lease(const std::string& service, TimePoint now);
@@ -108,11 +108,11 @@ struct Store::Impl {
   /// A batch on its way to the disk, and what its arrival means.
   struct Batch {
     disk::BatchSeq seq{};
-    std::optional<raft::Persisted> ack;      // for Raft
-    std::optional<raft::Index> applied;      // durable from then on
-    std::optional<kv::ClusterId> cluster_id; // durable from then on
-    bool grant = false;                      // a promise of the founding, or its withdrawal
-    bool founding = false;                   // the founding itself
+    std::optional<raft::Persisted> ack;       // for Raft
+    std::optional<raft::Index> applied;       // durable from then on
+    std::optional<kv::ClusterId> cluster_id;  // durable from then on
+    bool grant = false;                       // a promise of the founding, or its withdrawal
+    bool founding = false;                    // the founding itself
   };
   struct Held {
     raft::PersistSeq after;
@@ -131,7 +131,7 @@ struct Store::Impl {
   std::optional<SnapshotReceiver::Complete> arrived;  // handed to Raft; installed when Raft says so
   Writes writes;
   Reads reads;
-  std::map<std::uint64_t, OwnRenewal> renewals;       // by token; at most pending_reads_max
+  std::map<std::uint64_t, OwnRenewal> renewals;  // by token; at most pending_reads_max
   std::uint64_t next_token = 1;
 
   kv::ClusterId cluster;                   // known; frames carry it
@@ -146,8 +146,8 @@ struct Store::Impl {
   bool next_grant = false, next_founding = false;
   std::optional<Batch> in_flight;
   std::uint64_t batch_count = 0;
-  raft::PersistSeq persisted;              // newest that Raft was told
-  std::deque<Held> held;                   // messages that wait for the disk, in order
+  raft::PersistSeq persisted;  // newest that Raft was told
+  std::deque<Held> held;       // messages that wait for the disk, in order
   disk::AppliedMark applied;
   raft::Index durable_applied;
 
@@ -155,9 +155,9 @@ struct Store::Impl {
   raft::Term known_leader_term;
   TimePoint leader_heard_at;
   TimePoint observe_at = TimePoint::max();
-  TimePoint name_at;                       // when the directory may be mended again
-  TimePoint retry_at = TimePoint::max();   // a proposal or a read was refused for a moment
-  std::set<NodeId> foreign_told;           // ForeignPeer events given; at most kForeignMax
+  TimePoint name_at;                      // when the directory may be mended again
+  TimePoint retry_at = TimePoint::max();  // a proposal or a read was refused for a moment
+  std::set<NodeId> foreign_told;          // ForeignPeer events given; at most kForeignMax
   Counters counters;
   Output output;
   bool is_stopped = false;

@@ -103,8 +103,8 @@ void Store::Impl::handle(NodeId from, ForwardFrame& frame, TimePoint now) {
   if (seqs.empty()) return;
   auto proposed = raft->step(std::move(proposal), now);
   if (proposed) return;
-  const bool full = proposed.error().code == raft::Errc::kUncommittedFull ||
-                    proposed.error().code == raft::Errc::kLogFull;
+  const bool full =
+      proposed.error().code == raft::Errc::kUncommittedFull || proposed.error().code == raft::Errc::kLogFull;
   send(from, RefuseFrame{full ? Refusal::kBusy : Refusal::kNotLeader, std::move(seqs)});
 }
 

@@ -8,15 +8,15 @@
 namespace store::disk {
 
 enum class Errc {
-  kLocked,          ///< another process has the directory open
-  kOtherCluster,    ///< the directory belongs to another cluster than the caller expects
-  kOtherNode,       ///< the directory belongs to another node id
-  kNewerFormat,     ///< written by a newer agent; this build cannot read it
-  kCorrupt,         ///< a checksum, record or index does not fit: the node must not vote with this log
-  kDiskFull,        ///< no space (or quota) left
-  kPermission,      ///< may not read or write there
-  kIo,              ///< any other failure of the disk or of RocksDB
-  kStopped,         ///< an earlier write failed; the store takes no more
+  kLocked,        ///< another process has the directory open
+  kOtherCluster,  ///< the directory belongs to another cluster than the caller expects
+  kOtherNode,     ///< the directory belongs to another node id
+  kNewerFormat,   ///< written by a newer agent; this build cannot read it
+  kCorrupt,       ///< a checksum, record or index does not fit: the node must not vote with this log
+  kDiskFull,      ///< no space (or quota) left
+  kPermission,    ///< may not read or write there
+  kIo,            ///< any other failure of the disk or of RocksDB
+  kStopped,       ///< an earlier write failed; the store takes no more
 };
 
 /// @param detail  one sentence for people: which directory, what, what to do. Its wording is no contract.
@@ -36,15 +36,24 @@ using Result = tl::expected<T, Error>;
 /// Inline, since the core of the store names these errors but does not link the disk.
 [[nodiscard]] inline const char* to_string(Errc code) {
   switch (code) {
-    case Errc::kLocked: return "Locked";
-    case Errc::kOtherCluster: return "OtherCluster";
-    case Errc::kOtherNode: return "OtherNode";
-    case Errc::kNewerFormat: return "NewerFormat";
-    case Errc::kCorrupt: return "Corrupt";
-    case Errc::kDiskFull: return "DiskFull";
-    case Errc::kPermission: return "Permission";
-    case Errc::kIo: return "Io";
-    case Errc::kStopped: return "Stopped";
+    case Errc::kLocked:
+      return "Locked";
+    case Errc::kOtherCluster:
+      return "OtherCluster";
+    case Errc::kOtherNode:
+      return "OtherNode";
+    case Errc::kNewerFormat:
+      return "NewerFormat";
+    case Errc::kCorrupt:
+      return "Corrupt";
+    case Errc::kDiskFull:
+      return "DiskFull";
+    case Errc::kPermission:
+      return "Permission";
+    case Errc::kIo:
+      return "Io";
+    case Errc::kStopped:
+      return "Stopped";
   }
   return "?";
 }

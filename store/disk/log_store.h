@@ -42,8 +42,8 @@ struct LogStart {
 /// Everything found on disk. Default = a new, empty node.
 /// Invariant: start.index <= applied.index; entries contiguous from start.index + 1 (may be empty).
 struct LoadedState {
-  std::uint64_t start_count = 1;    ///< how often the directory was opened, this time included; already durable
-  kv::ClusterId cluster_id;         ///< none = belongs to no cluster yet
+  std::uint64_t start_count = 1;  ///< how often the directory was opened, this time included; already durable
+  kv::ClusterId cluster_id;       ///< none = belongs to no cluster yet
   std::optional<Grant> grant;
   raft::HardState hard;
   LogStart start;
@@ -60,12 +60,12 @@ struct PersistBatch {
   /// Replaces all state records and the whole log: afterwards the window is empty and begins after `applied->index`.
   /// Then `records` is the complete state and `applied` is set.
   bool replace_all = false;
-  std::vector<raft::Entry> entries;          ///< contiguous; replace everything from entries.front().index on
-  std::optional<LogStart> trim;              ///< drop the entries up to this one; at most the durable applied index
-  std::vector<kv::Record> records;           ///< changes of the state up to `applied`
+  std::vector<raft::Entry> entries;  ///< contiguous; replace everything from entries.front().index on
+  std::optional<LogStart> trim;      ///< drop the entries up to this one; at most the durable applied index
+  std::vector<kv::Record> records;   ///< changes of the state up to `applied`
   std::optional<AppliedMark> applied;
-  std::optional<kv::ClusterId> cluster_id;   ///< set once in the life of a directory
-  std::optional<std::optional<Grant>> grant; ///< set or (inner nullopt) withdrawn
+  std::optional<kv::ClusterId> cluster_id;    ///< set once in the life of a directory
+  std::optional<std::optional<Grant>> grant;  ///< set or (inner nullopt) withdrawn
 };
 
 /// The disk of one node. Thread: the storage thread after load(). All calls block.

@@ -175,15 +175,16 @@ struct RocksStore::Impl {
 
 Result<void> RocksStore::Impl::open_db() {
   rocksdb::DB* opened = nullptr;
-  const rocksdb::Status status =
-      rocksdb::DB::Open(db_options(options), where(), families(options), &handles, &opened);
+  const rocksdb::Status status = rocksdb::DB::Open(db_options(options), where(), families(options), &handles, &opened);
   if (!status.ok()) return tl::unexpected<Error>(translate(status, where()));
   db.reset(opened);
   return {};
 }
 
 Result<void> RocksStore::Impl::check_identity() {
-  const auto number = [](const char* row) { return [row](std::string_view bytes) { return decode_number(bytes, row); }; };
+  const auto number = [](const char* row) {
+    return [row](std::string_view bytes) { return decode_number(bytes, row); };
+  };
   const auto format = meta_as<std::uint64_t>("format", number("format"));
   if (!format) return tl::unexpected<Error>(format.error());
   if (!*format) return create_identity();

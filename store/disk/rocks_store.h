@@ -15,8 +15,8 @@ class Env;
 namespace store::disk {
 
 struct RocksOptions {
-  std::filesystem::path directory;   ///< made if missing, mode 0700
-  raft::NodeId node;                 ///< owner; written into a new directory, compared with an old one
+  std::filesystem::path directory;       ///< made if missing, mode 0700
+  raft::NodeId node;                     ///< owner; written into a new directory, compared with an old one
   std::optional<kv::ClusterId> cluster;  ///< if set: an old directory must belong to it
   /// Start although the write-ahead log ends in the middle of a batch that may have been acknowledged (site-wide
   /// power cut on a disk that reorders). For the operator alone; never by default.

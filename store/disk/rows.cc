@@ -58,11 +58,7 @@ std::string encode_start(const LogStart& start) {
 }
 
 std::string encode_applied(const AppliedMark& applied) {
-  return ArrayWriter(3)
-      .add(applied.index.value)
-      .add(applied.term.value)
-      .add(raft::encode(applied.conf))
-      .take();
+  return ArrayWriter(3).add(applied.index.value).add(applied.term.value).add(raft::encode(applied.conf)).take();
 }
 
 std::string encode_grant(const Grant& grant) {

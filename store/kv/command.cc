@@ -107,20 +107,28 @@ CommandBody decode_lease_body(ArrayReader& r, Kind kind) {
 
 CommandBody decode_body(ArrayReader& r, Kind kind) {
   switch (kind) {
-    case Kind::kSet: return Set{take_text(r, kKeyBytesMax), take_text(r, kValueBytesMax), r.number()};
+    case Kind::kSet:
+      return Set{take_text(r, kKeyBytesMax), take_text(r, kValueBytesMax), r.number()};
     case Kind::kCas:
       return Cas{take_text(r, kKeyBytesMax), take_text(r, kValueBytesMax), r.number(), take_index(r)};
-    case Kind::kDelete: return Delete{take_text(r, kKeyBytesMax)};
-    case Kind::kDeleteCas: return DeleteCas{take_text(r, kKeyBytesMax), take_index(r)};
-    case Kind::kDeleteTree: return DeleteTree{take_text(r, kKeyBytesMax)};
+    case Kind::kDelete:
+      return Delete{take_text(r, kKeyBytesMax)};
+    case Kind::kDeleteCas:
+      return DeleteCas{take_text(r, kKeyBytesMax), take_index(r)};
+    case Kind::kDeleteTree:
+      return DeleteTree{take_text(r, kKeyBytesMax)};
     case Kind::kLeaseAcquire:
     case Kind::kLeaseRelease:
     case Kind::kLeaseExpire:
     case Kind::kLeaseOpen:
-    case Kind::kLeaseForget: return decode_lease_body(r, kind);
-    case Kind::kMemberSet: return MemberSet{take_node(r), take_text(r, kNameBytesMax)};
-    case Kind::kMemberRemove: return MemberRemove{take_node(r)};
-    case Kind::kClusterSet: return decode_cluster_set(r);
+    case Kind::kLeaseForget:
+      return decode_lease_body(r, kind);
+    case Kind::kMemberSet:
+      return MemberSet{take_node(r), take_text(r, kNameBytesMax)};
+    case Kind::kMemberRemove:
+      return MemberRemove{take_node(r)};
+    case Kind::kClusterSet:
+      return decode_cluster_set(r);
   }
   r.reject(Errc::kUnknownKind, "command kind " + std::to_string(static_cast<std::uint64_t>(kind)));
   return Delete{};
@@ -167,14 +175,14 @@ struct Checker {
     if (c.expected == Index{}) return fail(Errc::kMalformed, "a conditional delete needs an index above 0");
     return check_key(c.key);
   }
-  Result<void> operator()(const DeleteTree& c) const {
-    return c.prefix.empty() ? Result<void>{} : check_key(c.prefix);
-  }
+  Result<void> operator()(const DeleteTree& c) const { return c.prefix.empty() ? Result<void>{} : check_key(c.prefix); }
   Result<void> operator()(const LeaseAcquire& c) const {
     if (c.holder == NodeId{}) return fail(Errc::kMalformed, "the holder is nobody");
     if (c.lease_ms < kLeaseMsMin || c.lease_ms > kLeaseMsMax || c.margin_ms > kLeaseMsMax)
       return fail(Errc::kMalformed, "lease or margin out of bounds");
-    return check_name(c.service, "the service").and_then([&] { return check_name(c.holder_name, "the holder's name"); });
+    return check_name(c.service, "the service").and_then([&] {
+      return check_name(c.holder_name, "the holder's name");
+    });
   }
   Result<void> operator()(const LeaseRelease& c) const { return check_name(c.service, "the service"); }
   Result<void> operator()(const LeaseExpire& c) const { return check_name(c.service, "the service"); }

@@ -27,14 +27,18 @@ struct Cas {
   Index expected{};
 };
 /// Removes the key; also Outcome::kDone if it was missing.
-struct Delete { std::string key; };
+struct Delete {
+  std::string key;
+};
 /// Removes the key if its modify index is `expected` (> 0); a missing key is Outcome::kDone.
 struct DeleteCas {
   std::string key;
   Index expected{};
 };
 /// Removes every key that begins with `prefix` (empty = all).
-struct DeleteTree { std::string prefix; };
+struct DeleteTree {
+  std::string prefix;
+};
 
 /// Takes the lease of `service` for `holder` under a new epoch: if it is vacant and not reserved for somebody else,
 /// or if `holder` has it already (its process began anew, so the old epoch must end).
@@ -63,16 +67,22 @@ struct LeaseOpen {
   Epoch epoch{};
 };
 /// Forgets a vacant lease; its epoch counter stays for ever.
-struct LeaseForget { std::string service; };
+struct LeaseForget {
+  std::string service;
+};
 
 /// Writes down a member's name. Proposed by the leader alone.
 struct MemberSet {
   NodeId id{};
   std::string name;
 };
-struct MemberRemove { NodeId id{}; };
+struct MemberRemove {
+  NodeId id{};
+};
 /// Sets the cluster id if there is none yet.
-struct ClusterSet { ClusterId id; };
+struct ClusterSet {
+  ClusterId id;
+};
 
 using CommandBody = std::variant<Set, Cas, Delete, DeleteCas, DeleteTree, LeaseAcquire, LeaseRelease, LeaseExpire,
                                  LeaseOpen, LeaseForget, MemberSet, MemberRemove, ClusterSet>;

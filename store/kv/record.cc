@@ -74,16 +74,24 @@ Row decode_fields(char kind, std::string_view name, ArrayReader& r) {
       row.entry.value = r.bytes(kValueBytesMax);
       return row;
     }
-    case 't': return TombstoneRow{std::string(name), Index{r.number()}};
-    case 'f': return FloorRow{Index{r.number()}};
-    case 'l': return decode_lease_row(name, r);
-    case 'e': return EpochRow{std::string(name), {Epoch{r.number()}, Index{r.number()}}};
+    case 't':
+      return TombstoneRow{std::string(name), Index{r.number()}};
+    case 'f':
+      return FloorRow{Index{r.number()}};
+    case 'l':
+      return decode_lease_row(name, r);
+    case 'e':
+      return EpochRow{std::string(name), {Epoch{r.number()}, Index{r.number()}}};
     case 'm':
       if (name.size() != 8) r.reject(Errc::kMalformed, "member key is not 8 bytes");
       return MemberRow{NodeId{read_big_endian(name.substr(0, 8))}, std::string(r.bytes(kNameBytesMax))};
-    case 'c': return decode_cluster_row(r);
-    case 'd': return decode_request_row(name, r);
-    default: r.reject(Errc::kUnknownKind, std::string("record kind ") + kind); return FloorRow{};
+    case 'c':
+      return decode_cluster_row(r);
+    case 'd':
+      return decode_request_row(name, r);
+    default:
+      r.reject(Errc::kUnknownKind, std::string("record kind ") + kind);
+      return FloorRow{};
   }
 }
 
@@ -98,15 +106,24 @@ bool name_fits(char kind, std::string_view name) {
 
 const char* to_string(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kDone: return "Done";
-    case Outcome::kUnchanged: return "Unchanged";
-    case Outcome::kConditionFailed: return "ConditionFailed";
-    case Outcome::kHeld: return "Held";
-    case Outcome::kReserved: return "Reserved";
-    case Outcome::kStaleEpoch: return "StaleEpoch";
-    case Outcome::kFull: return "Full";
-    case Outcome::kForgotten: return "Forgotten";
-    case Outcome::kNotFound: return "NotFound";
+    case Outcome::kDone:
+      return "Done";
+    case Outcome::kUnchanged:
+      return "Unchanged";
+    case Outcome::kConditionFailed:
+      return "ConditionFailed";
+    case Outcome::kHeld:
+      return "Held";
+    case Outcome::kReserved:
+      return "Reserved";
+    case Outcome::kStaleEpoch:
+      return "StaleEpoch";
+    case Outcome::kFull:
+      return "Full";
+    case Outcome::kForgotten:
+      return "Forgotten";
+    case Outcome::kNotFound:
+      return "NotFound";
   }
   return "?";
 }

@@ -29,10 +29,10 @@ struct Lease {
   Epoch epoch{};
   NodeId holder{};
   std::string holder_name;
-  NodeId preferred{};           ///< vacant only: who alone may acquire; 0 = anyone
-  std::uint32_t lease_ms = 0;   ///< as the present or last holder asked for
+  NodeId preferred{};          ///< vacant only: who alone may acquire; 0 = anyone
+  std::uint32_t lease_ms = 0;  ///< as the present or last holder asked for
   std::uint32_t margin_ms = 0;
-  Index create{}, modify{};     ///< `modify` moves with every acquire, release, expire, open
+  Index create{}, modify{};  ///< `modify` moves with every acquire, release, expire, open
   friend bool operator==(const Lease&, const Lease&) = default;
 };
 
@@ -45,15 +45,15 @@ struct EpochCounter {
 
 /// How a command was decided.
 enum class Outcome : std::uint8_t {
-  kDone = 0,           ///< it took effect (or there was nothing left to do: a delete of a missing key)
-  kUnchanged = 1,      ///< a Set or Cas whose value and flags were there already
+  kDone = 0,             ///< it took effect (or there was nothing left to do: a delete of a missing key)
+  kUnchanged = 1,        ///< a Set or Cas whose value and flags were there already
   kConditionFailed = 2,  ///< Cas, DeleteCas: the modify index is another one
-  kHeld = 3,           ///< LeaseAcquire: somebody else holds it; LeaseForget: it is held
-  kReserved = 4,       ///< LeaseAcquire: vacant, but kept for another one
-  kStaleEpoch = 5,     ///< LeaseRelease, LeaseExpire, LeaseOpen: that epoch is over
-  kFull = 6,           ///< a bound of types.h is reached (bytes, entries, services, members)
-  kForgotten = 7,      ///< repeated so late that its first outcome is not remembered: this copy had no effect
-  kNotFound = 8,       ///< no such service or member
+  kHeld = 3,             ///< LeaseAcquire: somebody else holds it; LeaseForget: it is held
+  kReserved = 4,         ///< LeaseAcquire: vacant, but kept for another one
+  kStaleEpoch = 5,       ///< LeaseRelease, LeaseExpire, LeaseOpen: that epoch is over
+  kFull = 6,             ///< a bound of types.h is reached (bytes, entries, services, members)
+  kForgotten = 7,        ///< repeated so late that its first outcome is not remembered: this copy had no effect
+  kNotFound = 8,         ///< no such service or member
 };
 [[nodiscard]] const char* to_string(Outcome outcome);  ///< "ConditionFailed", ...
 
@@ -86,14 +86,37 @@ struct Remembered {
 [[nodiscard]] std::string encode_remembered(const Remembered& remembered);
 
 /// A decoded row: the kind is the alternative, the name is inside.
-struct EntryRow { std::string key; Entry entry; };
-struct TombstoneRow { std::string key; Index index; };
-struct FloorRow { Index index; };
-struct LeaseRow { std::string service; Lease lease; };
-struct EpochRow { std::string service; EpochCounter counter; };
-struct MemberRow { NodeId id; std::string name; };
-struct ClusterRow { ClusterId id; };
-struct RequestRow { NodeId origin; std::size_t slot; Remembered remembered; };
+struct EntryRow {
+  std::string key;
+  Entry entry;
+};
+struct TombstoneRow {
+  std::string key;
+  Index index;
+};
+struct FloorRow {
+  Index index;
+};
+struct LeaseRow {
+  std::string service;
+  Lease lease;
+};
+struct EpochRow {
+  std::string service;
+  EpochCounter counter;
+};
+struct MemberRow {
+  NodeId id;
+  std::string name;
+};
+struct ClusterRow {
+  ClusterId id;
+};
+struct RequestRow {
+  NodeId origin;
+  std::size_t slot;
+  Remembered remembered;
+};
 using Row = std::variant<EntryRow, TombstoneRow, FloorRow, LeaseRow, EpochRow, MemberRow, ClusterRow, RequestRow>;
 
 /// Takes any bytes. Errors: kTruncated, kMalformed, kUnknownVersion, kUnknownKind, kTooLarge, kBadKey.

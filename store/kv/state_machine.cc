@@ -6,8 +6,8 @@ namespace store::kv {
 
 Result<Applied> StateMachine::apply(Index index, std::string_view command) {
   if (index <= applied_) {
-    return fail(Errc::kOutOfOrder, "entry " + std::to_string(value(index)) + " after " +
-                                       std::to_string(value(applied_)));
+    return fail(Errc::kOutOfOrder,
+                "entry " + std::to_string(value(index)) + " after " + std::to_string(value(applied_)));
   }
   auto decoded = decode_command(command);
   if (!decoded) return tl::unexpected<Error>(decoded.error());
@@ -59,9 +59,8 @@ void StateMachine::remember(const RequestId& request, const Remembered& remember
 // The proposer that has been silent for longest is forgotten first: equal on every replica, since `last` is an index.
 void StateMachine::bound_origins() {
   if (origins_.size() <= kOriginsMax) return;
-  const auto oldest = std::min_element(origins_.begin(), origins_.end(), [](const auto& a, const auto& b) {
-    return a.second.last < b.second.last;
-  });
+  const auto oldest = std::min_element(origins_.begin(), origins_.end(),
+                                       [](const auto& a, const auto& b) { return a.second.last < b.second.last; });
   for (std::size_t slot = 0; slot < oldest->second.slots.size(); ++slot) {
     if (oldest->second.slots[slot].seq != 0) mark(request_key(oldest->first, slot), std::nullopt);
   }
@@ -203,9 +202,12 @@ Index StateMachine::prefix_index(std::string_view prefix) const {
 
 Index StateMachine::topic_index(const Topic& topic) const {
   switch (topic.kind) {
-    case Topic::Kind::kKey: return key_index(topic.name);
-    case Topic::Kind::kPrefix: return prefix_index(topic.name);
-    case Topic::Kind::kLease: return lease_index(topic.name);
+    case Topic::Kind::kKey:
+      return key_index(topic.name);
+    case Topic::Kind::kPrefix:
+      return prefix_index(topic.name);
+    case Topic::Kind::kLease:
+      return lease_index(topic.name);
   }
   return Index{1};
 }

@@ -25,11 +25,11 @@ namespace store::kv {
 
 /// What apply() decided.
 struct Applied {
-  RequestId request;               ///< of the command; the proposer knows its own by it
+  RequestId request;  ///< of the command; the proposer knows its own by it
   Outcome outcome = Outcome::kDone;
-  Index index{};                   ///< entry that decided it: for a repeated command the first one
-  Epoch epoch{};                   ///< LeaseAcquire: the granted epoch; other lease commands: the current one
-  bool repeated = false;           ///< the command was decided before and had no effect this time
+  Index index{};                             ///< entry that decided it: for a repeated command the first one
+  Epoch epoch{};                             ///< LeaseAcquire: the granted epoch; other lease commands: the current one
+  bool repeated = false;                     ///< the command was decided before and had no effect this time
   std::optional<std::string> lease_changed;  ///< service whose lease row changed
 };
 
@@ -61,7 +61,7 @@ class StateMachine {
   [[nodiscard]] Index applied() const { return applied_; }
 
   // --- KV -------------------------------------------------------------------------------------------------------
-  [[nodiscard]] const Entry* get(std::string_view key) const;  ///< nullptr = missing
+  [[nodiscard]] const Entry* get(std::string_view key) const;            ///< nullptr = missing
   [[nodiscard]] std::vector<Found> list(std::string_view prefix) const;  ///< in byte order
   /// Keys below `prefix`, cut after the first `separator` beyond it (empty = not cut), without repeats.
   [[nodiscard]] std::vector<std::string> keys(std::string_view prefix, std::string_view separator) const;
@@ -76,7 +76,7 @@ class StateMachine {
   // --- leases, members ------------------------------------------------------------------------------------------
   [[nodiscard]] const Lease* lease(std::string_view service) const;  ///< nullptr = never acquired, or forgotten
   [[nodiscard]] const std::map<std::string, Lease, std::less<>>& leases() const { return leases_; }
-  [[nodiscard]] Epoch epoch(std::string_view service) const;  ///< last one granted, 0 = none ever
+  [[nodiscard]] Epoch epoch(std::string_view service) const;        ///< last one granted, 0 = none ever
   [[nodiscard]] Index lease_index(std::string_view service) const;  ///< for waits; at least 1
   [[nodiscard]] const std::map<NodeId, std::string>& members() const { return members_; }
   [[nodiscard]] const ClusterId& cluster_id() const { return cluster_id_; }

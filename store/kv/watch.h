@@ -36,9 +36,9 @@ class WatchTable {
   /// The reader hung up. Unknown or woken ids are ignored.
   void cancel(WatchId id);
 
-  void touch_key(std::string_view key);        ///< wakes its own and all prefix waits above it
+  void touch_key(std::string_view key);  ///< wakes its own and all prefix waits above it
   void touch_lease(std::string_view service);
-  void touch_all();                            ///< the state was replaced
+  void touch_all();  ///< the state was replaced
 
   [[nodiscard]] std::vector<WatchId> take_woken();  ///< in order of waking
   [[nodiscard]] bool has_woken() const { return !woken_.empty(); }

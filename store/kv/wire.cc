@@ -136,9 +136,7 @@ void ArrayReader::end_list() {
   impl_->levels.pop_back();
 }
 
-bool ArrayReader::at_end() const {
-  return error_ || impl_->levels.back().next == impl_->levels.back().array->size;
-}
+bool ArrayReader::at_end() const { return error_ || impl_->levels.back().next == impl_->levels.back().array->size; }
 
 void ArrayReader::reject(Errc code, std::string detail) {
   if (!error_) error_ = Error{code, std::move(detail)};

@@ -39,11 +39,11 @@ class ArrayReader {
   ArrayReader& operator=(const ArrayReader&) = delete;
 
   [[nodiscard]] std::uint64_t number();
-  [[nodiscard]] std::uint32_t number32();   ///< kMalformed above 2^32-1
+  [[nodiscard]] std::uint32_t number32();                       ///< kMalformed above 2^32-1
   [[nodiscard]] std::string_view bytes(std::size_t bytes_max);  ///< kTooLarge above
   [[nodiscard]] std::size_t begin_list(std::size_t count_max);  ///< descends; end_list() comes back
   void end_list();
-  [[nodiscard]] bool at_end() const;  ///< no value left in the array being read
+  [[nodiscard]] bool at_end() const;           ///< no value left in the array being read
   void reject(Errc code, std::string detail);  ///< the caller found a value unusable
   [[nodiscard]] bool ok() const { return !error_; }
   /// Errors: the first one met; kMalformed if values are left over (a format that grows takes a new version).

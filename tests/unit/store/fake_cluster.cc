@@ -151,8 +151,8 @@ void FakeCluster::drain(Node& node) {
       ++frames_sent;
       if (is_cut(node.id, frame.to) || !nodes_.contains(frame.to)) continue;
       if (loses && loses(node.id, frame.to, frame.urgent)) continue;
-      flights_.push_back({now_ + kLatency, node.id, frame.to, node.life, at(frame.to).life, std::move(frame.bytes),
-                          frame.urgent});
+      flights_.push_back(
+          {now_ + kLatency, node.id, frame.to, node.life, at(frame.to).life, std::move(frame.bytes), frame.urgent});
     }
     if (out.persist) node.flushing.emplace(now_ + node.flush_time, std::move(*out.persist));
     for (Reply& reply : out.replies) node.replies.emplace(reply.request, std::move(reply.result));

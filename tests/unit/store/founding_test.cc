@@ -113,7 +113,8 @@ TEST(Founding, APromiseIsDurableBeforeItIsAnsweredAndGivenOnce) {
   ASSERT_EQ(answers.size(), 1U);
   EXPECT_EQ(answers[0].second.verdict, GrantVerdict::kGranted);
   founding.on_ask(NodeId{1}, grant);
-  EXPECT_EQ(frames<GrantAnswerFrame>(founding.take_actions())[0].second.verdict, GrantVerdict::kGranted) << "repeatable";
+  EXPECT_EQ(frames<GrantAnswerFrame>(founding.take_actions())[0].second.verdict, GrantVerdict::kGranted)
+      << "repeatable";
   founding.on_ask(NodeId{3}, grant_of(3, {2, 3, 4}, 8));
   actions = founding.take_actions();
   answers = frames<GrantAnswerFrame>(actions);

@@ -79,7 +79,8 @@ TEST(Frames, RefusalsByKind) {
   EXPECT_EQ(code(ArrayWriter(4).add(2U).add(8U).add("").add("").take()), kv::Errc::kUnknownVersion);
   EXPECT_EQ(code(ArrayWriter(4).add(1U).add(99U).add("").add("").take()), kv::Errc::kUnknownKind);
   EXPECT_EQ(code(ArrayWriter(4).add(1U).add(8U).add("short").add("").take()), kv::Errc::kMalformed);
-  EXPECT_EQ(code(ArrayWriter(5).add(1U).add(5U).add("").add(7U).add(9U).take()), kv::Errc::kMalformed) << "no such verdict";
+  EXPECT_EQ(code(ArrayWriter(5).add(1U).add(5U).add("").add(7U).add(9U).take()), kv::Errc::kMalformed)
+      << "no such verdict";
   EXPECT_EQ(code(std::string(kFrameBytesMax + 1, 'x')), kv::Errc::kTooLarge);
   ChunkFrame chunk = std::get<ChunkFrame>(all_bodies()[8]);
   chunk.hash ^= 1U;

@@ -156,7 +156,9 @@ TEST_F(LeaseCluster, ASilentHolderLosesItAfterLeaseAndMargin) {
 TEST_F(LeaseCluster, ARenewalThatWasLostIsSentAgain) {
   ASSERT_EQ(cluster.acquire(holder), kv::Epoch{1});
   int lost = 0;
-  cluster.loses = [&](NodeId from, NodeId to, bool) { return from.value == holder && to.value == leader && ++lost <= 1; };
+  cluster.loses = [&](NodeId from, NodeId to, bool) {
+    return from.value == holder && to.value == leader && ++lost <= 1;
+  };
   EXPECT_TRUE(renews(holder, 1));
 }
 
@@ -217,7 +219,8 @@ TEST_F(LeaseCluster, AnExpireOfTheOldLeaderIsKnownBeforeARenewalIsAnswered) {
 
 TEST_F(LeaseCluster, ReleaseInFavourOfSomebodyKeepsOthersOutForOneLease) {
   ASSERT_EQ(cluster.acquire(holder), kv::Epoch{1});
-  ASSERT_TRUE(cluster.await(holder, cluster.write(holder, kv::LeaseRelease{"trader", kv::Epoch{1}, kv::NodeId{leader}})));
+  ASSERT_TRUE(
+      cluster.await(holder, cluster.write(holder, kv::LeaseRelease{"trader", kv::Epoch{1}, kv::NodeId{leader}})));
   EXPECT_EQ(cluster.acquire(other), kv::Epoch{});
   cluster.run(1600ms);
   EXPECT_EQ(cluster.acquire(other), kv::Epoch{2});

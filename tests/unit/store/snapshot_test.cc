@@ -61,7 +61,9 @@ class Transfer : public testing::Test {
     records = rows(count, bytes);
     sender.begin(NodeId{2}, std::make_shared<const SnapshotImage>(make_image(meta(7), records)), kStart);
   }
-  std::vector<std::pair<NodeId, ChunkFrame>> chunks(TimePoint now = kStart) { return sender.take_chunks(raft::Term{3}, now); }
+  std::vector<std::pair<NodeId, ChunkFrame>> chunks(TimePoint now = kStart) {
+    return sender.take_chunks(raft::Term{3}, now);
+  }
   SnapshotSender sender{100};
   SnapshotReceiver receiver;
   std::vector<kv::Record> records;
@@ -226,7 +228,9 @@ TEST_F(SnapshotCluster, LostChunksAndABrokenConnectionDoNotStopIt) {
   write(300);
   write(40, 300 << 10);
   int chunks = 0;
-  cluster.loses = [&](NodeId from, NodeId, bool urgent) { return from.value == leader && !urgent && ++chunks % 3 == 0 && chunks < 60; };
+  cluster.loses = [&](NodeId from, NodeId, bool urgent) {
+    return from.value == leader && !urgent && ++chunks % 3 == 0 && chunks < 60;
+  };
   cluster.restart(NodeId{behind});
   cluster.run(200ms);
   cluster.cut({leader}, {behind});

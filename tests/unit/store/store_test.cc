@@ -127,7 +127,8 @@ TEST_F(ThreeNodes, AWriteWhoseForwardWasLostIsSentAgainAndAppliedOnce) {
 TEST_F(ThreeNodes, AnAcquireThatIsSentTwiceGrantsOneEpoch) {
   // Everything from the leader to the follower is lost: it cannot see that its acquire was applied, and repeats it.
   cluster.loses = [&](NodeId from, NodeId to, bool) { return from.value == leader && to.value == follower; };
-  const RequestNo request = cluster.write(follower, kv::LeaseAcquire{"trader", kv::NodeId{follower}, "n", 1500, 500}, 5s);
+  const RequestNo request =
+      cluster.write(follower, kv::LeaseAcquire{"trader", kv::NodeId{follower}, "n", 1500, 500}, 5s);
   cluster.run(100ms);
   EXPECT_EQ(cluster.store(leader).state().epoch("trader"), kv::Epoch{1});
   cluster.run(150ms);
@@ -359,7 +360,8 @@ TEST_F(ThreeNodes, ANodeWhoseDiskIsSlowVotesAndAnswersOnlyAfterItsFlush) {
 
 TEST(StoreStart, RefusesSettingsAndStatesThatMakeNoSense) {
   const auto start = [](Config config, disk::LoadedState state) {
-    return Store::create(config, std::move(state), [](std::uint64_t) { return std::uint64_t{0}; }, TimePoint{} + 1h);
+    return Store::create(
+        config, std::move(state), [](std::uint64_t) { return std::uint64_t{0}; }, TimePoint{} + 1h);
   };
   Config good;
   good.id = NodeId{1};

@@ -144,7 +144,8 @@ TEST_F(RocksStoreTest, EverythingWrittenIsThereAfterAReopen) {
   reopen();
   PersistBatch batch;
   batch.hard = raft::HardState{raft::Term{3}, raft::NodeId{2}, raft::Index{1}};
-  batch.entries = {entry(1, 1), entry(2, 3, std::string("\0x", 2)),
+  batch.entries = {entry(1, 1),
+                   entry(2, 3, std::string("\0x", 2)),
                    {raft::Term{3}, raft::Index{3}, raft::EntryKind::kConfChange, raft::Payload("c")}};
   batch.records = {row("a", "1"), row("b", "2")};
   batch.applied = mark(1);
@@ -302,7 +303,8 @@ class Tampering : public RocksStoreTest {
               const std::string& extra_family = "") {
     store_.reset();
     std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const char* name : {"default", "log", "state", "meta"}) families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+    for (const char* name : {"default", "log", "state", "meta"})
+      families.emplace_back(name, rocksdb::ColumnFamilyOptions());
     std::vector<rocksdb::ColumnFamilyHandle*> handles;
     rocksdb::DB* db = nullptr;
     ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), options_.directory.string(), families, &handles, &db).ok());

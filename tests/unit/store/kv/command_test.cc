@@ -119,9 +119,7 @@ TEST(ClusterIdText, RoundTripAndRefusals) {
   EXPECT_EQ(parse_cluster_id("AB000000000000000000000000000001"), std::nullopt);
 }
 
-TEST(RequestNumbers, EveryStartBeginsAboveTheLast) {
-  EXPECT_GT(first_seq(2), first_seq(1) + 1'000'000);
-}
+TEST(RequestNumbers, EveryStartBeginsAboveTheLast) { EXPECT_GT(first_seq(2), first_seq(1) + 1'000'000); }
 
 }  // namespace
 }  // namespace store::kv

@@ -186,7 +186,8 @@ TEST(StateMachine, RequestZeroIsNeverRemembered) {
 
 TEST(StateMachine, TheProposerSilentForLongestIsForgottenFirst) {
   Machine m;
-  for (std::uint64_t origin = 1; origin <= kOriginsMax; ++origin) m.at(origin, {NodeId{origin}, 1}, Set{"k", "", origin});
+  for (std::uint64_t origin = 1; origin <= kOriginsMax; ++origin)
+    m.at(origin, {NodeId{origin}, 1}, Set{"k", "", origin});
   m.at(kOriginsMax + 1, {NodeId{1}, 2}, Set{"k", "", 0});  // 1 speaks again, 2 is the oldest now
   static_cast<void>(m.state.take_dirty());
   m.at(kOriginsMax + 2, {NodeId{5000}, 1}, Set{"k", "x", 0});
