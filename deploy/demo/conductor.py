@@ -86,6 +86,7 @@ class Scrapes:
 
     def __init__(self, cluster):
         self.cluster, self.seen, self.lock = cluster, {}, threading.Lock()
+        self.rises = []  # [time, node, count]
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -100,6 +101,8 @@ class Scrapes:
             value = node.metric(self.NAME) if pid else None
             if value is not None:
                 with self.lock:
+                    if value > self.seen.get(pid, 0):
+                        self.rises.append([now(), node.name, value])
                     self.seen[pid] = max(value, self.seen.get(pid, 0))
 
     def total(self):
@@ -282,7 +285,8 @@ class Play:
         received = {node.name: read_lines(node.receive_log.read_text()) for node in self.cluster.nodes if node.receive_log.exists()}
         _, _, log = request(self.cluster.exchange_address, "GET", "/log", timeout=20)
         run = {"acts": self.acts, "load": json.loads(out.read_text()), "received": received, "log": read_lines(log.decode()),
-               "outages": self.outages, "late_writes": self.scrapes.total(), "notes": self.notes}
+               "outages": self.outages, "late_writes": self.scrapes.total(), "late_write_rises": self.scrapes.rises,
+               "notes": self.notes}
         (self.folder / "run.json").write_text(json.dumps({**run, "load": None, "received": None, "log": None}))
         return scorecard.evaluate(run)
 

@@ -8,6 +8,7 @@ import statistics
 CRASH_MS_MAX = 300
 LOST_MS_MEDIAN_MAX = 3000
 LOST_MS_WORST_MAX = 6000
+KILL_SECONDS = 0.5  # how long after a kill an error can still be the killed process's own
 NEVER = float("inf")
 
 
@@ -72,18 +73,21 @@ def shared_epochs(received):
     return sorted(epoch for epoch, served in nodes.items() if len(served) > 1)
 
 
-def judge_gets(troubles, outages):
-    """Failed reads, and those that were only in flight at an entry that the run itself had taken down.
-    @param outages  [(entry number, begin, end)]: from the fault until the entry was ready again."""
+def judge_gets(troubles, outages, kills=()):
+    """Failed reads, and those that were only in flight to something that the run itself had taken down.
+    @param outages  [(entry number, begin, end)]: from the fault until the entry was ready again
+    @param kills    moments of kill -9: a read that had begun before one and ended in an error after it was in flight"""
     failed, in_flight = 0, 0
     for trouble in troubles:
-        is_error_reply = trouble["what"].isdigit()
         down = any(entry == trouble["entry"] and trouble["end"] >= begin and trouble["begin"] <= end
                    for entry, begin, end in outages)
-        if trouble["final"] or is_error_reply or not down:
-            failed += 1
+        killed = any(trouble["begin"] <= kill <= trouble["end"] <= kill + KILL_SECONDS for kill in kills)
+        if trouble["what"].isdigit():
+            excused = killed
         else:
-            in_flight += 1
+            excused = (down or killed) and not trouble["final"]
+        in_flight += excused
+        failed += not excused
     return failed, in_flight
 
 
@@ -119,7 +123,8 @@ def evaluate(run):
     @param run  {"acts": [{"name", "kind", "begin", "fault", "end"}], "load", "received", "log", "outages", "late_writes",
                  "notes": [text]}; kind is "crash", "lost", "hang", "rolling" or "steady"."""
     load, acts = run["load"], run["acts"]
-    failed, in_flight = judge_gets(load["get_troubles"], run["outages"])
+    failed, in_flight = judge_gets(load["get_troubles"], run["outages"],
+                                   [act["fault"] for act in acts if act["kind"] in ("crash", "lost")])
     steady = next((act for act in acts if act["kind"] == "steady"), None)
     figures = {"failover_ms": {}, "silence_ms": {}}
     for act in acts:

@@ -79,6 +79,14 @@ class Reads(unittest.TestCase):
     def test_in_flight_at_a_killed_entry(self):
         self.assertEqual(scorecard.judge_gets([self.trouble("reset", 1.9, 2.1)], [(0, 2, 3)]), (0, 1))
 
+    def test_in_flight_to_a_killed_process_behind_another_entry(self):
+        judge = scorecard.judge_gets
+        self.assertEqual(judge([self.trouble("502", 1.9, 2.1, entry=1, final=True)], [(0, 2, 3)], [2.0]), (0, 1))
+        self.assertEqual(judge([self.trouble("reset", 1.9, 2.1, entry=1)], [], [2.0]), (0, 1))
+        for late in (self.trouble("502", 2.01, 2.1, final=True), self.trouble("502", 1.0, 1.9, final=True),
+                     self.trouble("504", 1.9, 2.9, final=True)):
+            self.assertEqual(judge([late], [], [2.0]), (1, 0), "begun after, ended before, or much too late")
+
     def test_anything_else_failed(self):
         for trouble in (self.trouble("503", 2.1, 2.2), self.trouble("reset", 3.1, 3.2), self.trouble("reset", 1.0, 1.5),
                         self.trouble("timeout", 2.1, 2.2, entry=1), self.trouble("refused", 2.1, 2.2, final=True)):
