@@ -270,6 +270,22 @@ TEST_F(PrimaryTest, SwitchoverNamesItsSuccessorAndAbstains) {
   EXPECT_EQ(take<Acquire>().size(), 1u);
 }
 
+TEST_F(PrimaryTest, ASwitchoverToAnyoneLeavesTheOthersTheirChance) {
+  const TimePoint start = now;
+  elect();
+  EXPECT_TRUE(core->switchover(now, HolderId{}));
+  core->on_orders_drained(now);
+  const auto release = take<Release>();
+  ASSERT_EQ(release.size(), 1u);
+  core->on_answer(now, release[0].request, Answer::kGranted, Epoch{});
+  vacant(1);
+  core->tick(start + 1599ms);
+  EXPECT_TRUE(take<Acquire>().empty());
+  EXPECT_EQ(core->next_deadline(), start + 1600ms);
+  core->tick(start + 1600ms);
+  EXPECT_EQ(take<Acquire>().size(), 1u) << "nobody came";
+}
+
 TEST_F(PrimaryTest, TheNamedSuccessorTakesTheLeaseAtOnceAndOthersWait) {
   core->on_instance(now, InstanceState::kPassing);
   core->on_lease(now, {Epoch{1}, HolderId{}, kSelf});
