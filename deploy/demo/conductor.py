@@ -194,7 +194,7 @@ class Play:
         act = self.act("hang", "hang")
         node, epoch = self.primary()
         self.mark(act, "‖")
-        down = act["fault"]
+        down, act["node"] = act["fault"], node.name
         node.agent.send(signal.SIGSTOP)
         node.trader.send(signal.SIGSTOP)
         self.after_fault(act, epoch, f"SIGSTOP of {node.name}'s agent and trader")

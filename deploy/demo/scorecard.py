@@ -113,6 +113,17 @@ def spread(get_nodes, begin, end):
     return {node: round(100 * count / total, 1) for node, count in sorted(counts.items())} if total else {}
 
 
+def frozen_in_a_write(rises, acts, late):
+    """How many late writes are only a frozen agent's last one: its clock, read again after the write, shows the time of
+    the waking. Whether those bytes themselves came late is seen at the instance: then `late` is not 0 and nothing is excused.
+    @param rises  [(time, node, count so far of that process)]
+    @return at most one per frozen agent"""
+    if late:
+        return 0
+    return sum(any(node == act.get("node") and act["fault"] <= when <= act["end"] and count >= 1 for when, node, count in rises)
+               for act in acts if act["kind"] == "hang")
+
+
 def percentile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(share * len(values)))] if values else NEVER
@@ -121,7 +132,7 @@ def percentile(values, share):
 def evaluate(run):
     """All figures of one run.
     @param run  {"acts": [{"name", "kind", "begin", "fault", "end"}], "load", "received", "log", "outages", "late_writes",
-                 "notes": [text]}; kind is "crash", "lost", "hang", "rolling" or "steady"."""
+                 "late_write_rises", "notes": [text]}; kind is "crash", "lost", "hang", "rolling" or "steady"."""
     load, acts = run["load"], run["acts"]
     failed, in_flight = judge_gets(load["get_troubles"], run["outages"],
                                    [act["fault"] for act in acts if act["kind"] in ("crash", "lost")])
@@ -132,14 +143,17 @@ def evaluate(run):
             figures["failover_ms"][act["name"]] = failover_ms(load["acks"], act["fault"], act["end"])
         if act["kind"] != "elect":
             figures["silence_ms"][act["name"]] = longest_silence_ms(load["acks"], act["fault"], act["end"])
+    late = late_orders(run["received"])
+    frozen = frozen_in_a_write(run["late_write_rises"], acts, late)
+    late_writes = run["late_writes"] if run["late_writes"] is None else max(0, run["late_writes"] - frozen)
     first_tries = [ack[0] - ack[4] for ack in load["acks"] if steady and steady["begin"] <= ack[4] <= steady["end"]]
     figures.update(
         kinds={act["name"]: act["kind"] for act in acts}, orders_acked=len(load["acks"]), orders_unacked=len(load["unacked"]),
         steady_order_ms={"p50": percentile(first_tries, 0.5) * 1000, "p99": percentile(first_tries, 0.99) * 1000},
         spread=spread(load["get_nodes"], steady["begin"], steady["end"]) if steady else {},
         gets=load["get_count"], gets_failed=failed, gets_in_flight=in_flight, overlap_ms=overlap_ms(run["received"]),
-        shared_epochs=shared_epochs(run["received"]), late_orders=late_orders(run["received"]),
-        late_writes=run["late_writes"], kv_written=load["kv_written"], kv_lost=len(load["kv_lost"]),
+        shared_epochs=shared_epochs(run["received"]), late_orders=late,
+        late_writes=late_writes, late_writes_frozen=frozen, kv_written=load["kv_written"], kv_lost=len(load["kv_lost"]),
         exchange=exchange_figures(run["log"], len(load["acks"])), ticks=load["ticks"], order_replies=load["order_replies"],
         client_errors=load["client_errors"], notes=run["notes"])
     return figures
@@ -202,6 +216,9 @@ def report(runs):
               f"spread {', '.join(f'{node} {share} %' for node, share in last['spread'].items())}",
               f"  {last['kv_written']} KV writes; ticks {last['ticks']['seen']}, missed {last['ticks']['missed']}, "
               f"repeated {last['ticks']['repeated']}"]
+    frozen = sum(figures["late_writes_frozen"] for figures in runs)
+    if frozen:
+        lines.append(f"  {frozen} time(s) an agent was frozen in the middle of a write; its bytes did not come late")
     for name in rolling:
         lines.append(f"  longest silence of the {name}: {milliseconds(last['silence_ms'][name])}")
     for note in (note for figures in runs for note in figures["notes"] + figures["client_errors"]):

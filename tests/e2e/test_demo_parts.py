@@ -112,7 +112,8 @@ class Gates(unittest.TestCase):
                 {"name": "lost", "kind": "lost", "begin": 8, "fault": 9, "end": 12},
                 {"name": "hang", "kind": "hang", "begin": 12, "fault": 13, "end": 18},
                 {"name": "rolling", "kind": "rolling", "begin": 18, "fault": 18, "end": 20}]
-        run = {"acts": acts, "load": load, "received": {}, "log": [], "outages": [], "late_writes": 0, "notes": []}
+        run = {"acts": acts, "load": load, "received": {}, "log": [], "outages": [], "late_writes": 0,
+               "late_write_rises": [], "notes": []}
         for name, value in changes.items():
             (run["load"] if name in load else run)[name] = value
         return scorecard.evaluate(run)
@@ -151,6 +152,16 @@ class Gates(unittest.TestCase):
         self.assertEqual(self.missed(quick, slow, slow), ["failover, agent and trader killed"])
         slow["failover_ms"]["lost"] = 6001
         self.assertEqual(self.missed(quick, quick, slow), ["failover, agent and trader killed"])
+
+
+    def test_a_write_cut_by_the_freeze_is_excused_unless_its_bytes_came_late(self):
+        rises = [[16.0, "n1", 1]]
+        hang = {"name": "hang", "kind": "hang", "fault": 13, "end": 18, "node": "n1"}
+        self.assertEqual(scorecard.frozen_in_a_write(rises, [hang], late=0), 1)
+        self.assertEqual(scorecard.frozen_in_a_write(rises, [hang], late=1), 0)
+        self.assertEqual(scorecard.frozen_in_a_write([[16.0, "n2", 1]], [hang], late=0), 0, "another agent")
+        self.assertEqual(scorecard.frozen_in_a_write([[12.0, "n1", 1]], [hang], late=0), 0, "before the freeze")
+        self.assertEqual(self.missed(self.run_of(late_writes=2, late_write_rises=rises)), ["writes after the lease was over"])
 
 
 class Frames(unittest.TestCase):
