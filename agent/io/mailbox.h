@@ -37,7 +37,7 @@ template <class T>
 class Mailbox {
   struct Shared {
     explicit Shared(std::size_t limit) : capacity(limit) {}
-    std::mutex mutex;
+    std::mutex mutex;  // held for a push, a swap or a look; never while a callback runs
     std::deque<T> queue;
     MailboxBell* bell = nullptr;  // null after the receiver has gone
     std::size_t capacity;
@@ -75,6 +75,7 @@ class Mailbox {
     assert(capacity >= 1 && turn_max >= 1);
     shared_->bell = &bell_;
   }
+  /// Senders are refused from now on; values not delivered are destroyed here, on the receiver's thread.
   ~Mailbox() {
     const std::lock_guard lock(shared_->mutex);
     shared_->bell = nullptr;
@@ -83,10 +84,13 @@ class Mailbox {
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
+  /// For other threads, and for this one. Cheap to copy.
   [[nodiscard]] Sender sender() const { return Sender(shared_); }
   void unref() { bell_.unref(); }  ///< see MailboxBell::unref
 
  private:
+  /// Takes what waits, at most turn_max_, and hands it over without holding the lock; the bell rings again for the
+  /// rest. A mailbox destroyed by its own callback drops what that batch still held.
   void deliver() {
     std::deque<T> batch;
     {

@@ -24,10 +24,12 @@ struct TlsWork;
 /// Ownership: outlives the streams that use it; one per loop. Thread: the loop's.
 class TlsOffload {
  public:
+  /// @param running_max >= 1; the pool has four threads, shared with name look-ups.
   explicit TlsOffload(Loop& loop, std::size_t running_max = 2, std::size_t waiting_max = 1024);
   ~TlsOffload();
   TlsOffload(const TlsOffload&) = delete;
   TlsOffload& operator=(const TlsOffload&) = delete;
+  /// Steps in the pool now, and streams that wait for their turn: for metrics and tests.
   [[nodiscard]] std::size_t running() const { return running_; }
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
 
@@ -93,14 +95,17 @@ class TlsStream final : public ByteStream {
   static std::unique_ptr<TlsStream> begin(std::shared_ptr<const TlsContext> context, std::unique_ptr<TcpStream> tcp,
                                           const std::string& server_name, TimePoint deadline, TlsOffload* offload,
                                           StreamSink* sink);
+  // What the connection below reports.
   void lower_open();
   void lower_read(std::span<const std::byte> bytes);
   void lower_end();
   void lower_error(const Error& error);
+  // Handshake: one step at a time, here or in the pool; the engine is in the work meanwhile.
   void advance_handshake();
   void handshake_stepped(TlsWork& work);
   void after_step(int step);
   void handshake_done();
+  // Data, then the two ways to die: from an event of the loop, and from inside a call of ours.
   void pump(std::span<const std::byte> cipher);
   bool pump_slab(std::span<const std::byte>& cipher, const LifeMark& life);
   void judge_lower_end();
@@ -115,8 +120,8 @@ class TlsStream final : public ByteStream {
   Loop& loop_;
   State state_;
   bool reading_ = false;
-  bool ended_ = false;
-  bool lower_ended_ = false;
+  bool ended_ = false;        // close_notify seen
+  bool lower_ended_ = false;  // FIN seen
   bool shutdown_wanted_ = false;
   Life life_;
   StreamSink* sink_ = nullptr;
@@ -127,7 +132,7 @@ class TlsStream final : public ByteStream {
   std::vector<std::byte> early_plain_;    // written before the handshake was done
   std::vector<std::byte> pushed_back_;    // plaintext given back by unread()
   std::size_t queue_bytes_max_ = kWriteQueueBytesMax;
-  std::unique_ptr<Error> failure_;
+  std::unique_ptr<Error> failure_;        // found inside a call, told at the end of the turn
   std::unique_ptr<Lower> lower_;
   std::unique_ptr<TcpStream> tcp_;
   std::unique_ptr<Timer> deadline_;
