@@ -109,6 +109,7 @@ GossipDriver::GossipDriver(io::Loop& loop, GossipSettings settings, GossipCallba
       callbacks_(std::move(callbacks)),
       timer_(loop, [this] { on_due(); }),
       lookup_timer_(loop, [this] { look_up_names(); }),
+      closing_(loop),
       pump_(loop, [this] { pump(); }) {}
 
 GossipDriver::~GossipDriver() = default;
@@ -177,7 +178,8 @@ void GossipDriver::on_datagram_error(const io::Address& to, io::Errc code) {
 
 void GossipDriver::on_accept(std::unique_ptr<io::TcpStream> stream) {
   const auto id = swim_->accept_stream(io::boottime_now(), to_gossip(stream->peer_address()));
-  if (!id) return;
+  // A reset would read as "process gone" at the other side.
+  if (!id) return closing_.take(std::move(stream));
   auto made = std::make_unique<Stream>(*this, *id);
   Stream& kept = *made;
   streams_.emplace(static_cast<std::uint64_t>(*id), std::move(made));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/drivers/gossip_seal.h"
+#include "agent/drivers/proxy_stream.h"
 #include "agent/io/address.h"
 #include "agent/io/loop.h"
 #include "agent/io/resolver.h"
@@ -90,6 +91,7 @@ class GossipDriver final : private io::UdpSink {
   std::vector<Lookup> lookups_;  // seeds by name that are not found yet; bounded by the settings' 64 seeds
   bool generation_saved_ = false;
   io::Timer timer_, lookup_timer_;
+  ClosingStreams closing_;  // inbound streams that the core has no room for
   io::Deferral pump_;
 };
 
