@@ -62,9 +62,10 @@ kv::Result<std::vector<kv::Record>> parse_image(const std::string& stream) {
 
 // --- sending ------------------------------------------------------------------------------------------------------
 
-void SnapshotSender::begin(NodeId to, std::shared_ptr<const SnapshotImage> image, TimePoint now) {
+void SnapshotSender::begin(NodeId to, std::shared_ptr<const SnapshotImage> image, raft::Term term, TimePoint now) {
   Transfer transfer;
   transfer.id = next_transfer_++;
+  transfer.term = term;
   transfer.image = std::move(image);
   transfer.sent_at = transfer.heard_at = now;
   transfers_.insert_or_assign(to, std::move(transfer));
@@ -123,14 +124,14 @@ bool SnapshotSender::wants_to_send() const {
   });
 }
 
-std::vector<std::pair<NodeId, ChunkFrame>> SnapshotSender::take_chunks(raft::Term term, TimePoint now) {
+std::vector<std::pair<NodeId, ChunkFrame>> SnapshotSender::take_chunks(TimePoint now) {
   std::vector<std::pair<NodeId, ChunkFrame>> chunks;
   for (auto& [to, transfer] : transfers_) {
     const std::uint64_t count = transfer.image->chunks.size();
     for (; transfer.next < count && transfer.next < transfer.acked + kChunksInFlightMax; ++transfer.next) {
       ChunkFrame chunk;
       chunk.transfer = transfer.id;
-      chunk.term = term;
+      chunk.term = transfer.term;
       chunk.meta = transfer.image->meta;
       chunk.number = transfer.next;
       chunk.count = count;

@@ -36,7 +36,8 @@ class SnapshotSender {
   /// @param transfer_base  transfers are numbered from here; unique per start of the process
   explicit SnapshotSender(std::uint64_t transfer_base) : next_transfer_(transfer_base) {}
 
-  void begin(NodeId to, std::shared_ptr<const SnapshotImage> image, TimePoint now);
+  /// @param term  of the leadership that asked for it: every chunk speaks for that one and no later
+  void begin(NodeId to, std::shared_ptr<const SnapshotImage> image, raft::Term term, TimePoint now);
   void cancel(NodeId to) { transfers_.erase(to); }
   void cancel_all() { transfers_.clear(); }
   void on_connected(NodeId to, TimePoint now);  ///< sends again from the first chunk that was not acknowledged
@@ -45,8 +46,8 @@ class SnapshotSender {
   /// @return followers whose transfer was given up.
   [[nodiscard]] std::vector<NodeId> tick(TimePoint now);
   [[nodiscard]] TimePoint next_deadline() const;
-  /// Chunks that may go now. @param term  the leader's, carried by each
-  [[nodiscard]] std::vector<std::pair<NodeId, ChunkFrame>> take_chunks(raft::Term term, TimePoint now);
+  /// Chunks that may go now.
+  [[nodiscard]] std::vector<std::pair<NodeId, ChunkFrame>> take_chunks(TimePoint now);
 
   /// Lowest index that a running transfer carries: the log behind it is still needed.
   [[nodiscard]] std::optional<raft::Index> needed_index() const;
@@ -59,6 +60,7 @@ class SnapshotSender {
  private:
   struct Transfer {
     std::uint64_t id = 0;
+    raft::Term term;
     std::shared_ptr<const SnapshotImage> image;
     std::uint64_t acked = 0;  // chunks before this one are there
     std::uint64_t next = 0;   // chunk to send next

@@ -112,12 +112,12 @@ void Store::Impl::begin_snapshot(const raft::SnapshotRequest& request, TimePoint
   if (!image || image->meta.index.next() < raft->log().first_index())
     image = std::make_shared<const SnapshotImage>(
         make_image({applied.index, applied.term, applied.conf}, machine.records()));
-  sender.begin(request.to, std::move(image), now);
+  sender.begin(request.to, std::move(image), request.term, now);
 }
 
 void Store::Impl::flush_snapshots(TimePoint now) {
   if (stopped() || !sender.wants_to_send()) return;
-  for (auto& [to, chunk] : sender.take_chunks(raft->term(), now)) send(to, std::move(chunk), false);
+  for (auto& [to, chunk] : sender.take_chunks(now)) send(to, std::move(chunk), false);
 }
 
 void Store::Impl::install_snapshot(const raft::SnapshotMeta& meta) {

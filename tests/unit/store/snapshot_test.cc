@@ -59,11 +59,9 @@ class Transfer : public testing::Test {
  protected:
   void begin(std::size_t count, std::size_t bytes) {
     records = rows(count, bytes);
-    sender.begin(NodeId{2}, std::make_shared<const SnapshotImage>(make_image(meta(7), records)), kStart);
+    sender.begin(NodeId{2}, std::make_shared<const SnapshotImage>(make_image(meta(7), records)), raft::Term{3}, kStart);
   }
-  std::vector<std::pair<NodeId, ChunkFrame>> chunks(TimePoint now = kStart) {
-    return sender.take_chunks(raft::Term{3}, now);
-  }
+  std::vector<std::pair<NodeId, ChunkFrame>> chunks(TimePoint now = kStart) { return sender.take_chunks(now); }
   SnapshotSender sender{100};
   SnapshotReceiver receiver;
   std::vector<kv::Record> records;
