@@ -88,7 +88,8 @@ void Faults::heal() {
   }
   for (const auto& m : *machines_) {
     m->resume();
-    m->disk().temper() = Disk::Temper{};
+    m->disk().temper().sync = world_->settings.disk.sync;
+    m->disk().temper().failure_ppm = 0;
     m->instance().become(Mood::kHealthy);
     m->start();
     m->run([&m] { m->process()->undrain(); });
@@ -234,7 +235,7 @@ bool Faults::inject_disk(FaultKind kind, int target) {
     default: return false;
   }
   lasting(draw_length(), [this, target] {
-    machine(target).disk().temper().sync = Disk::Temper{}.sync;
+    machine(target).disk().temper().sync = world_->settings.disk.sync;
     machine(target).disk().temper().failure_ppm = 0;
   });
   return true;

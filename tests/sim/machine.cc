@@ -29,7 +29,9 @@ Machine::Machine(World* world, int index, std::uint64_t seed)
       index_(index),
       id_(raft_id_of(seed, index)),
       random_(seed, 0x6d616368 + static_cast<std::uint64_t>(index)),
-      disk_(&world->scheduler, seed, static_cast<std::uint64_t>(index)) {}
+      disk_(&world->scheduler, seed, static_cast<std::uint64_t>(index)) {
+  disk_.temper() = world->settings.disk;
+}
 
 Machine::~Machine() {
   if (process_) {

@@ -37,6 +37,7 @@ struct AgentSettings {
   store::Config store;        ///< id and name are filled in per machine
   agent::PrimaryConfig primary;  ///< self is filled in per machine
   std::uint32_t margin_ms = 500;
+  Disk::Temper disk;             ///< of every machine while nothing is wrong with it
   std::uint64_t wall_start_ms = 1'700'000'000'000;  ///< wall clock at virtual time 0
 };
 

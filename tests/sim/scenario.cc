@@ -84,11 +84,17 @@ void draw_agents(support::Random& random, AgentSettings* agents, std::string* la
   const auto [lease, margin] = kLeases[random.below(5)];
   agents->primary.lease = milliseconds(lease);
   agents->margin_ms = margin;
+  // Slow disks and, below, slow links: what is under way stays so for longer, and more can happen to it.
+  constexpr Nanos kSyncs[] = {150 * kMicrosecond, 150 * kMicrosecond, 2 * kMillisecond, 15 * kMillisecond,
+                              40 * kMillisecond};
+  agents->disk.sync = kSyncs[random.below(5)];
+  agents->disk.jitter = agents->disk.sync / 2;
   constexpr std::uint64_t kKeep[] = {16'384, 400, 60};
   agents->store.log_keep_entries = kKeep[random.below(3)];
   *label += std::to_string(agents->machines) + " agents, expect " + std::to_string(agents->bootstrap_expect) +
             ", lease " + std::to_string(lease) + "+" + std::to_string(margin) + ", keep " +
-            std::to_string(agents->store.log_keep_entries) + ", ";
+            std::to_string(agents->store.log_keep_entries) + ", sync " + std::to_string(agents->disk.sync / kMicrosecond) +
+            " us, ";
 }
 
 }  // namespace
@@ -100,10 +106,10 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_agents(random, &scenario.agents, &scenario.label);
   draw_link(random, &scenario.link, &scenario.label);
   draw_faults(random, &scenario.faults, &scenario.label);
-  scenario.clients.clients = static_cast<int>(random.between(2, 5));
+  scenario.clients.clients = static_cast<int>(random.between(2, 6));
   scenario.clients.think = random.between(15, 60) * kMillisecond;
   scenario.clients.large_value_ppm = random.chance_ppm(150'000) ? 50'000 : 0;
-  scenario.trouble = random.between(6, 14) * kSecond;
+  scenario.trouble = random.between(8, 30) * kSecond;
   return scenario;
 }
 

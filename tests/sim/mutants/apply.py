@@ -9,8 +9,9 @@ A mutant is a text file: header lines `key: value`, then one or more blocks
     what the mutant says instead
     --- end
 
-Keys: file (the source that is changed, from the repository root) and rule (what the simulator must notice, for people).
-With --list the keys are printed for CMake. Otherwise the changed copy is written to OUT/<file>. If the text to be
+Keys: file (the source that is changed, from the repository root), rule (what the simulator must notice, for people)
+and, for a header, rebuild (the sources that use what is changed, by spaces). With --list the file and those sources are
+printed for CMake. Otherwise the changed copy is written to OUT/<file>. If the text to be
 found is no longer there exactly once, the unchanged copy is written and OUT/stale says so: the build goes on, and the
 test that runs the mutants fails with that message.
 """
@@ -49,7 +50,7 @@ def mutate(source, blocks):
 def main(argv):
     if argv[1] == "--list":
         keys, _ = parse(pathlib.Path(argv[2]))
-        print(keys["file"], end="")
+        print(";".join([keys["file"], *keys.get("rebuild", "").split()]), end="")
         return 0
     root, mutant, out = (pathlib.Path(arg) for arg in argv[1:4])
     keys, blocks = parse(mutant)
