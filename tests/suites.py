@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,11 +80,11 @@ def tally_vectors(text, status):
 
 
 class Program:
-    """One thing to run: a name, its command, how to read its output, and its environment."""
+    """One thing to run: a name, its command, how to read its output, its environment and where it runs."""
 
-    def __init__(self, suite, name, command, tally, environment=None):
+    def __init__(self, suite, name, command, tally, environment=None, folder=REPO):
         self.suite, self.name, self.command, self.tally = suite, name, command, tally
-        self.environment = environment or {}
+        self.environment, self.folder = environment or {}, folder
 
 
 class Runner:
@@ -119,10 +120,13 @@ class Runner:
             self.finish()
         self.say(f"{name}: done in {time.monotonic() - begun:.0f} s")
 
-    def execute(self, command, log, seconds_max, environment, progress=False):
+    def execute(self, command, log, seconds_max, environment, progress=False, folder=REPO):
         """Runs to the end, output into `log`. @return exit code (124 on time-out) and the output."""
         with open(log, "wb") as out:
-            process = subprocess.Popen(command, cwd=REPO, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            if not shutil.which(command[0]):
+                out.write(f"{command[0]} is not there\n".encode())
+                command = ["false"]
+            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                        env={**os.environ, **environment}, start_new_session=True)
             self.running = process
             stop = threading.Event()
@@ -158,10 +162,12 @@ class Runner:
             suite = next((s for s in ("script", "sim", "fuzz") if name.startswith(s)), "unit")
             if "vector" in name:
                 suite = "vectors"
-            found.append(Program(suite, name, test.get("command", ["false"]), tally_gtest, self.sim_environment(suite)))
-        vectors = self.build / "tests" / "raft_vectors"
-        if vectors.exists() and not any(p.suite == "vectors" for p in found):
-            found.append(Program("vectors", "raft_vectors", [str(vectors)], tally_vectors))
+            places = [p["value"] for p in test.get("properties", []) if p["name"] == "WORKING_DIRECTORY"]
+            # A test that was not built has no command there; it must fail, not vanish.
+            found.append(Program(suite, name, test.get("command") or ["false"], tally_gtest, self.sim_environment(suite),
+                                 places[0] if places else REPO))
+        if not any(p.suite == "vectors" for p in found):
+            found.append(Program("vectors", "raft_vectors", [str(self.build / "tests" / "raft_vectors")], tally_vectors))
         if self.arguments.long:
             found.append(Program("fuzz", "fuzz_live", [str(REPO / "tests/fuzz/run"), str(FUZZ_SECONDS)], tally_vectors))
         binary = {"OUTRIGGER_BIN": str(self.build / "agent" / "outrigger")}
@@ -193,7 +199,7 @@ class Runner:
         environment = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1",
                        **program.environment}
         seconds_max = SECONDS_MAX[program.suite] * (3 if self.preset in ("asan", "tsan") or self.arguments.long else 1)
-        status, text = self.execute(program.command, log, seconds_max, environment)
+        status, text = self.execute(program.command, log, seconds_max, environment, folder=program.folder)
         tally = program.tally(text, status)
         self.total.add(tally)
         self.say(f"{program.suite:8} {program.name:22} {tally}  ({time.monotonic() - begun:.1f} s)")

@@ -1,5 +1,6 @@
 """The files under check and their text, with comments and literals told apart from code."""
 
+import functools
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ class Tree:
 
     def __init__(self, root):
         self.root = Path(root)
+        self.texts = {}
         self.paths = sorted(p for p in self._listed() if (self.root / p).is_file())
 
     def _listed(self):
@@ -26,6 +28,11 @@ class Tree:
         return {n for n in names if not n.startswith(("build/", ".git/")) and "__pycache__" not in n}
 
     def text(self, path):
+        if path not in self.texts:
+            self.texts[path] = self._read(path)
+        return self.texts[path]
+
+    def _read(self, path):
         return (self.root / path).read_text(encoding="utf-8", errors="replace")
 
     def cpp(self, *folders):
@@ -46,6 +53,7 @@ def _blank(text):
     return re.sub(r"[^\n]", " ", text)
 
 
+@functools.lru_cache(maxsize=2000)
 def code_only(text):
     """C++ with comments and the inside of literals replaced by blanks; line numbers stay the same."""
     def replace(match):
@@ -56,6 +64,7 @@ def code_only(text):
     return _TOKENS.sub(replace, text)
 
 
+@functools.lru_cache(maxsize=2000)
 def without_comments(text):
     """C++ with comments blanked and literals kept, for include lines."""
     def replace(match):
