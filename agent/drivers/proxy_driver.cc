@@ -1,6 +1,7 @@
 #include "agent/drivers/proxy_driver.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <utility>
 
@@ -41,7 +42,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
         core_(settings.proxy, *this, *this, [](std::uint64_t bound) { return io::random_below(bound); }) {}
 
   /// The port is known to be free; a failure here means that the system is out of something.
-  void listen(const std::vector<io::Address>& addresses) {
+  io::Result<void> listen(const std::vector<io::Address>& addresses) {
     for (std::size_t i = 0; i < addresses.size(); ++i) {
       io::TcpListener::Options options;
       options.reuse_port = !addresses[i].is_unix();
@@ -52,8 +53,10 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
         accepted.trusted = &settings_.listeners[i].trusted;
         accept(std::move(stream), std::move(accepted));
       });
-      if (listener) listeners_.push_back(std::move(*listener));
+      if (!listener) return tl::make_unexpected(listener.error());
+      listeners_.push_back(std::move(*listener));
     }
+    return {};
   }
   void accept(std::unique_ptr<io::ByteStream> stream, proxy::Accepted accepted) {
     auto adapted = std::make_unique<ProxyStream>(*this, proxy::Queueing::kSome);
@@ -179,18 +182,27 @@ io::Result<void> ProxyDriver::start_worker(std::size_t number) {
   // Unix sockets cannot be shared between listeners: the first worker has them all.
   std::vector<io::Address> addresses = addresses_;
   if (number > 0) std::erase_if(addresses, [](const io::Address& address) { return address.is_unix(); });
+  // start() must not return before clients can connect: the worker says once how its listeners fared.
+  struct Readiness {
+    io::Result<void> listening;
+    std::atomic<bool> told{false};
+  };
+  const auto readiness = std::make_shared<Readiness>();
   auto thread = io::Thread::start("proxy-" + std::to_string(number),
-                                  [&settings = settings_, reports, addresses, slot = worker.core](io::Loop& loop) {
+                                  [&settings = settings_, reports, addresses, slot = worker.core, readiness](io::Loop& loop) {
                                     ProxyWorker core(loop, settings, reports);
-                                    core.listen(addresses);
+                                    readiness->listening = core.listen(addresses);
                                     *slot = &core;
+                                    readiness->told = true;
+                                    readiness->told.notify_all();
                                     loop.run();
                                     *slot = nullptr;
                                   });
   if (!thread) return tl::make_unexpected(thread.error());
   worker.thread = std::move(*thread);
   workers_.push_back(std::move(worker));
-  return {};
+  readiness->told.wait(false);
+  return readiness->listening;
 }
 
 bool ProxyDriver::post(std::size_t worker, std::function<void(ProxyWorker&)> task) {

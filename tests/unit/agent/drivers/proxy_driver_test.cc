@@ -1,0 +1,202 @@
+#include "agent/drivers/proxy_driver.h"
+
+#include <gtest/gtest.h>
+
+#include "agent/drivers/http_client.h"
+#include "agent/drivers/mesh_wire.h"
+#include "tests/unit/agent/drivers/fake_instance.h"
+
+namespace agent::drivers {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Two real workers on real sockets; instance and client live on the test's own loop.
+class ProxyDriverTest : public ::testing::Test {
+ protected:
+  void begin(std::uint32_t threads = 2) {
+    ProxyDriverSettings settings;
+    settings.threads = threads;
+    settings.proxy.node = "n1";
+    settings.listeners.push_back({io::Address::loopback(0), {}});
+    settings.peer_preface = kHttpPreface;
+    ProxyDriverCallbacks callbacks;
+    callbacks.on_trouble = [this](const proxy::Endpoint& endpoint, proxy::Trouble trouble) { troubles.emplace_back(endpoint.id, trouble); };
+    callbacks.on_orders_drained = [this](const std::string& service, proxy::Epoch epoch) {
+      EXPECT_EQ(service, "trader");
+      drained.push_back(epoch);
+    };
+    auto started = ProxyDriver::start(*loop, std::move(settings), std::move(callbacks));
+    ASSERT_TRUE(started) << started.error().detail;
+    driver = std::move(*started);
+    proxy::Route orders;
+    orders.name = "orders";
+    orders.path = "/orders";
+    orders.kind = proxy::PoolKind::kPrimary;
+    orders.service = orders.pool = "trader";
+    orders.hold = 5s;
+    proxy::Route rest;
+    rest.name = "rest";
+    rest.service = rest.pool = "trader";
+    driver->publish_routes(*proxy::RouteTable::make({orders, rest}));
+    driver->publish_endpoints({{{"trader", {local()}}}});
+  }
+  proxy::Endpoint local() const {
+    proxy::Endpoint endpoint;
+    endpoint.id = proxy::EndpointId{1};
+    endpoint.address = instance.address.to_string();
+    endpoint.node = "n1";
+    return endpoint;
+  }
+  proxy::PrimaryView view(const std::shared_ptr<proxy::LeaseView>& lease, bool accepts_new = true) const {
+    proxy::PrimaryView made;
+    made.service = "trader";
+    made.epoch = lease->epoch;
+    made.holder = proxy::PrimaryView::Holder::kLocal;
+    made.endpoint = local();
+    made.lease = lease;
+    made.accepts_new = accepts_new;
+    return made;
+  }
+  static std::shared_ptr<proxy::LeaseView> lease_for(std::uint64_t epoch, io::Milliseconds time) {
+    auto lease = std::make_shared<proxy::LeaseView>(proxy::Epoch{epoch});
+    lease->valid_until_ns = std::chrono::duration_cast<std::chrono::nanoseconds>((io::boottime_now() + time).time_since_epoch()).count();
+    return lease;
+  }
+  struct Call {
+    explicit Call(std::unique_ptr<HttpClient> made) : client(std::move(made)) {}
+    std::unique_ptr<HttpClient> client;
+    std::optional<io::Result<HttpAnswer>> answer;
+    [[nodiscard]] int status() const { return answer && *answer ? (*answer)->status : 0; }
+  };
+  std::unique_ptr<Call> call(const std::string& method, const std::string& target) {
+    auto made = std::make_unique<Call>(std::make_unique<HttpClient>(*loop, driver->listen_addresses()[0], "h"));
+    made->client->request(method, target, {}, method == "POST" ? "order" : "", io::boottime_now() + 4s,
+                          [call = made.get()](io::Result<HttpAnswer> answer) { call->answer = std::move(answer); });
+    return made;
+  }
+  int finish(Call& call) {
+    EXPECT_TRUE(run_until(*loop, [&] { return call.answer.has_value(); }));
+    return call.status();
+  }
+  ProxyTotals totals() {
+    std::optional<ProxyTotals> got;
+    driver->totals([&](ProxyTotals one) { got = std::move(one); });
+    EXPECT_FALSE(got);
+    EXPECT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
+    return got.value_or(ProxyTotals{});
+  }
+
+  std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
+  FakeInstance instance{*loop};
+  std::vector<std::pair<proxy::EndpointId, proxy::Trouble>> troubles;
+  std::vector<proxy::Epoch> drained;
+  std::unique_ptr<ProxyDriver> driver;
+};
+
+TEST_F(ProxyDriverTest, RequestsReachTheInstanceThroughWorkersAndAreCounted) {
+  instance.body = "from the instance";
+  begin();
+  for (int i = 0; i < 8; ++i) {
+    auto one = call("GET", "/x");
+    EXPECT_EQ(finish(*one), 200);
+    EXPECT_EQ((*one->answer)->body, "from the instance");
+  }
+  EXPECT_EQ(instance.requests.size(), 8u);
+  const ProxyTotals sum = totals();
+  EXPECT_EQ(sum.counters.requests, 8u);
+  ASSERT_EQ(sum.endpoints.size(), 1u) << "one endpoint, however many workers have it";
+  EXPECT_EQ(sum.endpoints[0].requests, 8u);
+}
+
+TEST_F(ProxyDriverTest, AnOrderIsHeldUntilALeaseIsThereAndStopsWhenTheGateCloses) {
+  begin();
+  auto held = call("POST", "/orders");
+  ASSERT_TRUE(run_until(*loop, [&] { return totals().counters.held_now == 1; }));
+  EXPECT_TRUE(instance.requests.empty());
+  const auto lease = lease_for(3, 10s);
+  driver->publish_primary(view(lease));
+  EXPECT_EQ(finish(*held), 200);
+  EXPECT_EQ(instance.requests.at(0), "POST /orders order");
+  lease->valid_until_ns = 0;  // what the control loop does on a yield, without asking any worker
+  auto late = call("POST", "/orders");
+  ASSERT_TRUE(run_until(*loop, [&] { return totals().counters.held_now == 1; }));
+  EXPECT_EQ(instance.requests.size(), 1u) << "not one byte under a lease that is over";
+  const auto next = lease_for(4, 10s);
+  driver->publish_primary(view(next));
+  EXPECT_EQ(finish(*late), 200);
+  EXPECT_EQ(totals().counters.late_lease_writes, 0u);
+}
+
+TEST_F(ProxyDriverTest, DrainedMeansEveryWorkerHasSaidSo) {
+  begin(3);
+  const auto lease = lease_for(5, 10s);
+  driver->publish_primary(view(lease));
+  instance.answers = false;
+  auto order = call("POST", "/orders");
+  ASSERT_TRUE(run_until(*loop, [&] { return instance.requests.size() == 1; }));
+  driver->publish_primary(view(lease, false));
+  ASSERT_EQ(totals().counters.open_exchanges, 1u);
+  EXPECT_TRUE(drained.empty()) << "an order is still at the instance";
+  instance.die();
+  finish(*order);
+  ASSERT_TRUE(run_until(*loop, [&] { return !drained.empty(); }));
+  EXPECT_EQ(drained, std::vector{proxy::Epoch{5}});
+}
+
+TEST_F(ProxyDriverTest, ARefusedInstanceIsReportedToTheControlLoop) {
+  begin();
+  instance.die();
+  auto one = call("GET", "/x");
+  EXPECT_EQ(finish(*one), 502);
+  ASSERT_TRUE(run_until(*loop, [&] { return !troubles.empty(); }));
+  EXPECT_EQ(troubles[0], std::make_pair(proxy::EndpointId{1}, proxy::Trouble::kRefused));
+}
+
+TEST_F(ProxyDriverTest, APeersStreamIsServedByTheLocalInstanceOnly) {
+  begin();
+  // The control loop accepts the peer, sees what it speaks, and hands the open stream to a worker.
+  auto listener = io::TcpListener::listen(*loop, io::Address::loopback(0), {}, [this](std::unique_ptr<io::TcpStream> stream) {
+    auto detached = stream->detach();
+    ASSERT_TRUE(detached);
+    driver->hand_over(std::move(*detached), "127.0.0.1");
+  });
+  ASSERT_TRUE(listener);
+  HttpClient peer(*loop, (*listener)->local_address(), "h");
+  std::optional<io::Result<HttpAnswer>> got;
+  const auto keep = [&](io::Result<HttpAnswer> answer) { got = std::move(answer); };
+  peer.request("GET", "/x", {{"X-Outrigger-Hop", "1"}}, "", io::boottime_now() + 2s, keep);
+  ASSERT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
+  ASSERT_TRUE(*got) << got->error().detail;
+  EXPECT_EQ((*got)->status, 200);
+  got.reset();
+  peer.request("POST", "/orders", {{"X-Outrigger-Hop", "1"}}, "o", io::boottime_now() + 2s, keep);
+  ASSERT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
+  ASSERT_TRUE(*got) << got->error().detail;
+  EXPECT_EQ((*got)->status, 421) << "not the primary, and a peer's request never hops again";
+  EXPECT_EQ(instance.requests.size(), 1u);
+}
+
+TEST_F(ProxyDriverTest, ADrainEndsWhenTheClientsAreGone) {
+  begin();
+  auto one = call("GET", "/x");
+  EXPECT_EQ(finish(*one), 200);
+  bool over = false;
+  driver->drain(io::boottime_now() + 4s, [&] { over = true; });
+  EXPECT_TRUE(run_until(*loop, [&] { return over; })) << "the idle keep-alive connection is closed";
+  auto refused = call("GET", "/x");
+  finish(*refused);
+  EXPECT_FALSE(*refused->answer) << "the listeners are closed";
+}
+
+TEST_F(ProxyDriverTest, AnAddressThatSomebodyElseUsesIsRefusedAlthoughWorkersShareTheirs) {
+  begin();
+  ProxyDriverSettings settings;
+  settings.listeners.push_back({driver->listen_addresses()[0], {}});
+  const auto second = ProxyDriver::start(*loop, std::move(settings), {});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, io::Errc::kAddressInUse);
+}
+
+}  // namespace
+}  // namespace agent::drivers
