@@ -26,6 +26,7 @@ from http_client import Client, Refused
 SLOT_SECONDS = 0.1
 TRY_SECONDS = 3.0
 PENDING_SECONDS_MAX = 12.0
+RAMP_SECONDS = 0.8  # clients do not all knock in the same moment
 
 
 def now():
@@ -73,7 +74,7 @@ class OrderClient:
         self.client = Client(*load.entries[self.entry])
 
     async def run(self):
-        await self.load.pause(self.chance.random() * self.load.arguments.order_pause)
+        await self.load.pause(self.chance.random() * RAMP_SECONDS)
         intent = 0
         while not self.load.stopping.is_set():
             intent += 1
@@ -121,7 +122,7 @@ class GetClient:
         self.client = Client(*load.entries[self.entry])
 
     async def run(self):
-        await self.load.pause(self.chance.random() * self.load.arguments.get_pause)
+        await self.load.pause(self.chance.random() * RAMP_SECONDS)
         while not self.load.stopping.is_set():
             await self.read()
             await self.load.pause(self.chance.uniform(0.5, 1.5) * self.load.arguments.get_pause)
@@ -284,9 +285,9 @@ def parse(arguments=None):
     parser.add_argument("--orders", type=int, default=32)
     parser.add_argument("--gets", type=int, default=64)
     parser.add_argument("--sockets", type=int, default=10)
-    parser.add_argument("--order-pause", type=float, default=0.15, help="seconds between a client's orders, on average")
-    parser.add_argument("--get-pause", type=float, default=0.3)
-    parser.add_argument("--kv-pause", type=float, default=0.03)
+    parser.add_argument("--order-pause", type=float, default=0.2, help="seconds between a client's orders, on average")
+    parser.add_argument("--get-pause", type=float, default=0.4)
+    parser.add_argument("--kv-pause", type=float, default=0.05)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", default="/dev/stdout", help="file for what was seen")

@@ -314,6 +314,7 @@ def main():
     parser.add_argument("--delay-ms-max", type=float, default=10)
     arguments = parser.parse_args()
     threading.stack_size(256 * 1024)
+    sys.setswitchinterval(0.001)  # many short requests at once: let each have its turn soon
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     trader = Trader(arguments)
     listener = socket.socket()
