@@ -26,6 +26,7 @@ int status_of(MemberState state) {
 Json member_json(const MemberInfo& member, const SelfInfo& self) {
   Json tags = Json::object();
   for (const auto& [key, value] : member.tags) tags[key] = value;
+  if (const auto role = member.tags.find("role"); role != member.tags.end()) tags["outrigger_role"] = role->second;
   // Clients look for these; ours win over tags of the same name, so that they cannot be misled.
   tags["role"] = "consul";
   tags["dc"] = datacenter_of(self);

@@ -105,12 +105,17 @@ void Session::print_table(const std::vector<std::vector<std::string>>& rows) {
   }
 }
 
-std::string cell(const Json& object, const std::string& key) {
-  if (!object.is_object()) return "-";
+Json field(const Json& object, const std::string& key) {
+  if (!object.is_object()) return nullptr;
   const auto it = object.find(key);
-  if (it == object.end() || it->is_null()) return "-";
-  if (!it->is_string()) return it->dump();
-  const auto& text = it->get_ref<const std::string&>();
+  return it == object.end() ? Json(nullptr) : *it;
+}
+
+std::string cell(const Json& object, const std::string& key) {
+  const Json value = field(object, key);
+  if (value.is_null()) return "-";
+  if (!value.is_string()) return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const auto& text = value.get_ref<const std::string&>();
   return text.empty() ? "-" : text;
 }
 

@@ -12,7 +12,7 @@
 /// What all verbs share: the options that every one has, calls to the API, and the two ways to print. Private to cli.
 namespace agent::cli {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;  ///< answers are printed in the order in which the API gave them
 
 /// One command line on its way from options to an exit code.
 /// Ownership: lives through run(); verbs keep a reference in the action that they leave in `chosen`.
@@ -53,6 +53,8 @@ struct Session {
   [[nodiscard]] int report(const HttpReply& reply);
 };
 
+/// A field, or null when `object` is none or lacks it: what another program answered may have any shape.
+[[nodiscard]] Json field(const Json& object, const std::string& key);
 /// A field as text for people: strings bare, numbers and booleans as JSON, null and missing as "-".
 [[nodiscard]] std::string cell(const Json& object, const std::string& key);
 

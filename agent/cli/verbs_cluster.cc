@@ -10,9 +10,8 @@ using Row = std::vector<std::string>;
 
 /// Elements of the list `key` in `object`; none when there is no such list.
 Json list_of(const Json& object, const std::string& key) {
-  if (!object.is_object()) return Json::array();
-  const auto it = object.find(key);
-  return it != object.end() && it->is_array() ? *it : Json::array();
+  Json list = field(object, key);
+  return list.is_array() ? list : Json::array();
 }
 
 int run_members(Session& session) {
@@ -20,12 +19,13 @@ int run_members(Session& session) {
   const auto reply = session.call_json("GET", "/outrigger/v1/peers", code);
   if (!reply) return code;
   if (session.json()) return session.print(*reply), kExitOk;
-  std::vector<Row> rows{{"NAME", "ADDRESS", "STATE", "RTT", "API", "ZONE"}};
+  std::vector<Row> rows{{"NAME", "ADDRESS", "STATE", "ROLE", "HEALTH", "RTT", "API", "ZONE"}};
   for (const auto& peer : list_of(*reply, "peers")) {
     const std::string rtt = cell(peer, "rtt_ms");
-    const auto tags = peer.value("tags", Json::object());
+    const auto tags = field(peer, "tags");
     rows.push_back({cell(peer, "name"), cell(peer, "address") + ":" + cell(peer, "gossip_port"), cell(peer, "state"),
-                    rtt == "-" ? rtt : rtt + " ms", cell(peer, "api_address"), cell(tags, "zone")});
+                    cell(tags, "role"), cell(tags, "h"), rtt == "-" ? rtt : rtt + " ms", cell(peer, "api_address"),
+                    cell(tags, "zone")});
   }
   session.print_table(rows);
   return kExitOk;

@@ -55,7 +55,7 @@ int run_get(Session& session, const KvOptions& options) {
   if (session.json()) return session.print(*entries), kExitOk;
   for (const auto& entry : *entries) {
     if (options.recurse) session.host.out << cell(entry, "Key") << ":";
-    session.host.out << decode_base64(entry.value("Value", Json())) << "\n";
+    session.host.out << decode_base64(field(entry, "Value")) << "\n";
   }
   return kExitOk;
 }
