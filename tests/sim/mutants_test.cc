@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -79,6 +80,15 @@ TEST_P(Mutants, IsCaught) {
     // popen's shell reports a child that ended by a signal as 128 + signal: an assertion of the product itself.
     ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) > 128) << "not caught: " << hunting << "\n" << output;
     std::printf("%s: stopped by its own assertions, %s\n", GetParam().c_str(), hunting.c_str());
+  }
+}
+
+/// A list that got lost on the way through the build would silence the tests above.
+TEST(MutantList, TheThreeThatMustBeThereAreBuilt) {
+  const std::vector<std::string> names = mutant_names();
+  ASSERT_FALSE(names.empty()) << "tests/CMakeLists.txt must say include(sim/mutants.cmake) after the target sim";
+  for (const char* needed : {"lease_check_without_time", "skipped_fsync", "double_vote"}) {
+    EXPECT_NE(std::find(names.begin(), names.end(), needed), names.end()) << needed;
   }
 }
 

@@ -1,4 +1,4 @@
-// The runs themselves. OUTRIGGER_SIM_SEEDS says how many (default 500, fewer under sanitizers), OUTRIGGER_SIM_FIRST
+// The runs themselves. OUTRIGGER_SIM_SEEDS says how many (default 1,000, fewer under sanitizers), OUTRIGGER_SIM_FIRST
 // where to begin, OUTRIGGER_SIM_SEED picks a single one. A run that fails prints its seed; `sim --seed=N --trace` shows it.
 
 #include <gtest/gtest.h>
@@ -12,9 +12,9 @@ namespace sim {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kSeedsDefault = 120;
+constexpr std::uint64_t kSeedsDefault = 150;
 #else
-constexpr std::uint64_t kSeedsDefault = 500;
+constexpr std::uint64_t kSeedsDefault = 1'000;
 #endif
 constexpr std::uint64_t kBlocks = 20;  // so that a failure names few seeds and shards can share the work
 
