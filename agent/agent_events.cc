@@ -67,6 +67,13 @@ void Agent::on_store_event(const store::Event& event) {
 }
 
 void Agent::on_gossip_event(const gossip::Event& event) {
+  if (event.kind == gossip::EventKind::kSeedsSilent) {
+    std::string seeds;
+    for (const HostPort& seed : config_.mesh.seeds) seeds += (seeds.empty() ? "" : ", ") + seed.text();
+    log_line(LogLevel::kWarn, "gossip_seeds_silent", "no answer from " + seeds + "; do agents run there, with the same gossip key and " +
+                                                         "cluster label, and may UDP and TCP pass? Trying goes on");
+    return;
+  }
   log_line(level_of(event.kind), "gossip_" + std::string(gossip::to_string(event.kind)), text_of(event));
   if (event.kind == gossip::EventKind::kLeaveDone) left_ = true;
 }
@@ -78,12 +85,23 @@ void Agent::refresh_members() {
   store_->on_members(store_members(members));
   for (const gossip::Member& member : members) {
     if (member.id == identity_.id) continue;
+    notice_foreign(member);
     const auto address = io::Address::parse(mesh_address(member));
     if (member.is_live() && address) mesh_->set_peer(raft_id_of(member.id), *address, member.name);
     else if (member.state == gossip::MemberState::kLeft) mesh_->remove_peer(raft_id_of(member.id));
   }
   publish_endpoints();
   publish_primary();
+}
+
+/// A member of another cluster shares our mesh: one of the two carries a data directory from elsewhere.
+void Agent::notice_foreign(const gossip::Member& member) {
+  const auto theirs = read_tags(member.tags).cluster_id;
+  const store::kv::ClusterId& ours = store_->core().cluster_id();
+  if (!theirs || ours.is_none() || *theirs == ours || !member.is_live()) return;
+  if (!foreign_.insert(member.id).second) return;
+  log_line(LogLevel::kError, "foreign_cluster", member.name + " belongs to cluster " + theirs->hex() + ", this agent to " + ours.hex() +
+                                                    "; they share nothing. Check the seeds, or move the data directory of one of them away");
 }
 
 void Agent::refresh_tags() {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,7 @@ class Agent {
   void on_store_event(const store::Event& event);
   void on_gossip_event(const gossip::Event& event);
   void refresh_members();
+  void notice_foreign(const gossip::Member& member);
   void refresh_tags();
   void publish_endpoints();
   void publish_primary();
@@ -82,6 +84,7 @@ class Agent {
   std::unique_ptr<io::Timer> stop_timer_;
   std::unique_ptr<io::Signal> term_, interrupt_;
 
+  std::set<gossip::MemberId> foreign_;  // told about already; bounded by the member table and its tombstones
   std::map<std::string, std::string> tags_;  // as last told to gossip
   std::optional<proxy::EndpointTable> endpoints_;
   std::optional<store::kv::WatchId> switchover_watch_;

@@ -50,11 +50,12 @@ class GossipDriver final : private io::UdpSink {
 
   /// Contacts seeds, names or numbers, now and for ever. Names are looked up again until they are found.
   void join(const std::vector<io::HostPort>& seeds);
+  /// See Swim::set_tags. Errors: the same, nothing changed.
   gossip::Result<void> set_tags(std::span<const gossip::TagChange> changes, gossip::Urgency urgency);
-  void leave();
+  void leave();  ///< kLeaveDone follows; the loop must go on until then
 
   [[nodiscard]] const gossip::Swim& core() const { return *swim_; }
-  [[nodiscard]] const io::Address& local_address() const { return local_; }
+  [[nodiscard]] const io::Address& local_address() const { return local_; }  ///< of both sockets, the real port
 
  private:
   class Stream;
@@ -68,6 +69,7 @@ class GossipDriver final : private io::UdpSink {
   void restore();
   void on_datagram(const io::Address& from, std::span<const std::byte> bytes) override;
   void on_datagram_error(const io::Address& to, io::Errc code) override;
+  /// Everything that waited has been heard: only now is anybody judged.
   void on_drained() override { input(); }
   void on_accept(std::unique_ptr<io::TcpStream> stream);
   void on_due();

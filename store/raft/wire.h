@@ -19,7 +19,7 @@ inline constexpr std::uint64_t kWireVersion = 1;
 /// Largest encoded value a decoder looks at: entries of one append (Config::append_bytes_max, 1 MiB) plus one entry
 /// of the greatest size plus slack for headers.
 inline constexpr std::size_t kFrameBytesMax = (std::size_t{4} << 20) - 1024;
-inline constexpr std::size_t kEntryBytesMax = std::size_t{4} << 20;   ///< payload of one entry
+inline constexpr std::size_t kEntryBytesMax = std::size_t{2} << 20;   ///< payload of one entry
 inline constexpr std::size_t kEntriesMax = std::size_t{1} << 16;      ///< entries of one message
 inline constexpr std::size_t kConfNodesMax = 1024;                    ///< nodes in one list of a ConfState
 inline constexpr std::size_t kConfStepsMax = 64;                      ///< steps of one ConfChange
