@@ -69,10 +69,12 @@ def tally_unittest(text, status):
 
 
 def tally_vectors(text, status):
-    """The vectors program closes with a count such as "127 passed, 0 failed"; without one its exit code counts."""
-    closing = re.findall(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?", text)
+    """The vectors program closes with a count such as "127 cases passed, 0 failed"; without one its exit code counts."""
+    closing = re.findall(r"(\d+)(?: cases)? passed, (\d+) failed", text)
     if closing:
-        passed, failed, skipped = (int(n or 0) for n in closing[-1])
+        passed, failed = (int(n) for n in closing[-1])
+        left_out = re.search(r"failed, (\d+) skipped", text)
+        skipped = int(left_out.group(1)) if left_out else 0
         return Tally(passed, failed if failed or status == 0 else 1, skipped)
     if status == 0 and re.search(r"skip", text, re.I):
         return Tally(0, 0, 1)
