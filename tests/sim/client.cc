@@ -47,11 +47,12 @@ void Clients::next(int client) {
   }
   ++operations_;
   const auto machine = static_cast<int>(random_.below(machines_->size()));
-  const std::uint64_t dice = random_.below(100);
-  const OperationKind kind = dice < 40   ? OperationKind::kPut
+  const bool reads = random_.below(100) < settings_.reads_percent;
+  const std::uint64_t dice = random_.below(60);
+  const OperationKind kind = reads       ? OperationKind::kRead
+                             : dice < 40 ? OperationKind::kPut
                              : dice < 48 ? OperationKind::kRemove
-                             : dice < 60 ? OperationKind::kCompareAndSwap
-                                         : OperationKind::kRead;
+                                         : OperationKind::kCompareAndSwap;
   const store::Consistency consistency =
       random_.chance_ppm(500'000) ? store::Consistency::kDefault : store::Consistency::kConsistent;
   launch(client, machine, kind, pick_key(), consistency, [this, client](bool) {

@@ -17,7 +17,8 @@ namespace sim {
 struct ClientSettings {
   int clients = 4;
   Nanos think = 25 * kMillisecond;      ///< mean pause between an answer and the next call
-  std::size_t operations_max = 1'500;   ///< all clients together
+  std::size_t operations_max = 3'000;   ///< all clients together
+  std::uint64_t reads_percent = 40;     ///< of all calls; the rest are puts, then swaps, then removes
   std::size_t operations_per_key = 50;  ///< then the working set moves on: keeps the search for an order small
   std::size_t value_bytes_max = 300;
   std::uint32_t large_value_ppm = 0;    ///< chance of a value of up to 60 KB, so that snapshots need many chunks

@@ -187,7 +187,9 @@ bool Faults::inject_link_trouble(FaultKind kind, int target) {
 }
 
 bool Faults::inject_process(FaultKind kind, int target) {
-  const Nanos restart = random_.between(20, 100) * kMillisecond + draw_length();
+  // Half of the dead are back before their peers have noticed: what was meant for one life reaches the next.
+  const Nanos restart = random_.chance_ppm(500'000) ? random_.between(0, 40) * kMillisecond
+                                                    : random_.between(20, 100) * kMillisecond + draw_length();
   switch (kind) {
     case FaultKind::kShortStop:
     case FaultKind::kLongStop: {
@@ -199,6 +201,15 @@ bool Faults::inject_process(FaultKind kind, int target) {
     case FaultKind::kKill:
       machine(target).kill();
       lasting(restart, [this, target] { machine(target).start(); });
+      // Every other time the crash comes again, as soon as the process is back.
+      for (Nanos again = restart; random_.chance_ppm(500'000);) {
+        again += random_.between(5, 250) * kMillisecond;
+        world_->scheduler.after(again, [this, target] {
+          if (!healed_) machine(target).kill();
+        });
+        again += random_.between(0, 30) * kMillisecond;
+        lasting(again, [this, target] { machine(target).start(); });
+      }
       return true;
     case FaultKind::kPowerOff:
       machine(target).power_off();

@@ -106,7 +106,8 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_agents(random, &scenario.agents, &scenario.label);
   draw_link(random, &scenario.link, &scenario.label);
   draw_faults(random, &scenario.faults, &scenario.label);
-  scenario.clients.clients = static_cast<int>(random.between(2, 6));
+  scenario.clients.clients = static_cast<int>(random.between(2, random.chance_ppm(300'000) ? 12 : 6));
+  scenario.clients.reads_percent = random.chance_ppm(300'000) ? 80 : 40;
   scenario.clients.think = random.between(15, 60) * kMillisecond;
   scenario.clients.large_value_ppm = random.chance_ppm(150'000) ? 50'000 : 0;
   scenario.trouble = random.between(8, 30) * kSecond;
