@@ -69,7 +69,7 @@ void add_election_verbs(CLI::App& app, Session& session) {
 
   CLI::App& switchover = *app.add_subcommand("switchover", "make another agent the primary");
   session.add_client_options(switchover);
-  switchover.add_option("target", *target, "name of the agent; default: whoever is next");
+  switchover.add_option("target,--to", *target, "name of the agent; default: whoever is next");
   switchover.add_option("--service", *name, "the election; default: the agent's own service");
   switchover.callback([&session, name, target] {
     session.chosen = [&session, name, target] { return run_switchover(session, *name, *target); };
