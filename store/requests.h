@@ -77,7 +77,10 @@ class Reads {
     raft::ReadMode mode = raft::ReadMode::kQuorum;
     TimePoint deadline;
   };
-  explicit Reads(std::size_t count_max) : count_max_(count_max) {}
+  /// @param first_context  above every context that an earlier process of this node can have used: an answer to that
+  ///                       one may still be under way, and its old index must serve nobody
+  explicit Reads(std::size_t count_max, std::uint64_t first_context = 1)
+      : next_context_(first_context), count_max_(count_max) {}
   [[nodiscard]] bool full() const { return open_.size() >= count_max_; }
   void add(Read read);
   /// Reads of this mode that no round was asked for yet; they share one `context` from now on.
@@ -116,7 +119,7 @@ class Reads {
   std::multimap<kv::Index, Id> waiting_;  // for this index to be applied
   std::set<std::pair<TimePoint, Id>> deadlines_;
   Id next_id_ = 1;
-  std::uint64_t next_context_ = 1;
+  std::uint64_t next_context_;
   std::size_t count_max_;
 };
 

@@ -56,6 +56,7 @@ Result<void> Store::Impl::start(disk::LoadedState loaded, TimePoint now) {
   founding = Founding(config.id, config.bootstrap_expect, std::move(loaded.grant));
   sender = SnapshotSender((loaded.start_count << 32U) + 1);
   writes = Writes(kv::first_seq(loaded.start_count), config.pending_writes_max);
+  reads = Reads(config.pending_reads_max, kv::first_seq(loaded.start_count));
   next_token = (loaded.start_count << 40U) + 1;  // an answer to an earlier process finds nobody
   if (auto rows = machine.load(kv::Index{loaded.applied.index.value}, loaded.records); !rows)
     return fail(Errc::kBadState, "the mirrored state: " + rows.error().detail);

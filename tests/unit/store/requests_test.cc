@@ -99,6 +99,16 @@ TEST(Reads, ThoseThatWaitShareOneRound) {
   EXPECT_EQ(reads.size(), 2U);
 }
 
+TEST(Reads, AnAnswerToAnEarlierProcessServesNobody) {
+  Reads before(10, kv::first_seq(1)), after(10, kv::first_seq(2));
+  before.add(read(1));
+  after.add(read(1));
+  const auto old_context = before.ask(raft::ReadMode::kQuorum, kStart);
+  ASSERT_TRUE(after.ask(raft::ReadMode::kQuorum, kStart));
+  after.on_index(*old_context, kv::Index{1});
+  EXPECT_THAT(after.take_applied(kv::Index{100}), IsEmpty());
+}
+
 TEST(Reads, DroppedAndLostRoundsAreAskedAgainAndLateAnswersIgnored) {
   Reads reads(10);
   reads.add(read(1));
