@@ -241,7 +241,8 @@ void Swim::Core::reply(const Source& source, std::span<const Message> lead) {
 void Swim::Core::finish_input(TimePoint now) {
   flush_urgent(now);
   envelope_.members_now(table_.members().size());
-  if (armed_ >= now) armed_ = std::max(now, next_deadline());
+  // A deadline that is overdue by less than a pause may vanish with this input before the driver's timer comes.
+  if (armed_ >= now || now - armed_ <= config_.probe_timeout_max / 2) armed_ = std::max(now, next_deadline());
 }
 
 // --- Time ---
