@@ -112,7 +112,7 @@ std::optional<std::span<const std::byte>> FrameReader::next() {
 }
 
 void FrameReader::keep_rest() {
-  kept_.insert(kept_.end(), incoming_.begin(), incoming_.end());
+  if (!broken_) kept_.insert(kept_.end(), incoming_.begin(), incoming_.end());
   incoming_ = {};
   constexpr std::size_t kCurrentBytesKept = 64U << 10;
   if (current_.capacity() > kCurrentBytesKept) std::vector<std::byte>().swap(current_);
