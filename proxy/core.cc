@@ -244,7 +244,7 @@ EndpointState* Core::pick(const PoolState& from, const std::vector<EndpointState
   for (const EndpointState* state : from.endpoints) {
     Candidate candidate;
     candidate.weight = state->endpoint.weight;
-    candidate.in_flight = state->in_flight;
+    candidate.in_flight = state->in_flight - state->tunnels;
     candidate.tier = state->endpoint.tier;
     candidate.health = state->endpoint.health;
     candidate.ejected = state->outlier.ejected_at(now);

@@ -27,6 +27,7 @@ struct EndpointState {
   Endpoint endpoint;
   OutlierTrack outlier;
   std::uint32_t in_flight = 0;      ///< exchanges whose present attempt is here
+  std::uint32_t tunnels = 0;        ///< of `in_flight`, upgraded connections: long-lived, so no measure of load
   std::uint32_t open = 0;           ///< connections, connecting ones included
   std::vector<Connection*> idle;    ///< newest last; at most Settings::upstream_idle_max
   LinkList attempts;                ///< of `in_flight`, for those that a change of health must reach

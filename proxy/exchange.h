@@ -151,6 +151,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   AttemptEnd last_end_ = AttemptEnd::kConnectFailed;       ///< the worst of the failed attempts: one that may have arrived
   std::string_view last_code_, last_message_;              ///< literals: of the last one
   bool in_flight_ = false;            ///< counted at endpoint_
+  bool tunnel_counted_ = false;       ///< the same, as a tunnel
   bool local_order_ = false;          ///< counted at service_
   bool order_counted_ = false;
   bool alone_ = false;                ///< nobody else could do better than the present attempt

@@ -34,6 +34,7 @@ std::unique_ptr<Connection> Exchange::detach_attempt() {
   if (in_flight_) {
     in_flight_ = false;
     --endpoint_->in_flight;
+    if (std::exchange(tunnel_counted_, false)) --endpoint_->tunnels;
     endpoint_link.unlink();
     if (is_order()) service_link.unlink();
   }

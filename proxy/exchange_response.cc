@@ -268,6 +268,10 @@ void Exchange::start_tunnel() {
   phase_ = Phase::kTunnel;
   ++core_.counters.tunnels;
   ++core_.counters.tunnels_open;
+  if (in_flight_) {
+    tunnel_counted_ = true;
+    ++endpoint_->tunnels;
+  }
   outcome_ = Outcome::kTunnelled;
   arm_timer();
   down_->start_tunnel();

@@ -26,6 +26,23 @@ TEST_F(Pool, RequestsAreSpreadOverAllEndpoints) {
   EXPECT_EQ(count[3], 10);
 }
 
+TEST_F(Pool, AWebSocketIsNoLoad) {
+  set_pool({endpoint(1), endpoint(2, EndpointKind::kPeer)});
+  auto socket = client();
+  socket->send("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+  const EndpointId busy = up(0).endpoint.id;
+  up(0).connect();
+  up(0).send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+  std::vector<std::shared_ptr<Wire>> clients;
+  int there = 0;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(client());
+    clients.back()->send(get("/x"));
+    there += up(last()).endpoint.id == busy ? 1 : 0;
+  }
+  EXPECT_EQ(there, 10) << "half of the reads, although a tunnel stands there";
+}
+
 TEST_F(Pool, ARefusedConnectMovesEvenAnOrderElsewhere) {
   auto c = client();
   c->send(post("/x", "body"));
