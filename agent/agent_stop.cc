@@ -18,8 +18,7 @@ constexpr Milliseconds kDrainWait{2000};       // for requests of clients when s
 void Agent::watch_switchover() {
   const store::kv::Topic topic{store::kv::Topic::Kind::kKey, switchover_key(config_.service->name)};
   const auto id = store_->watch(topic, store_->core().state().topic_index(topic), [this] { obey_switchover(); });
-  if (id) switchover_watch_ = *id;
-  else log_line(LogLevel::kError, "switchover_unwatched", "too many waits at this agent; switchover orders will not be seen");
+  if (!id) log_line(LogLevel::kError, "switchover_unwatched", "too many waits at this agent; switchover orders will not be seen");
 }
 
 void Agent::obey_switchover() {

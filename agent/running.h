@@ -87,7 +87,6 @@ class Agent {
   std::set<gossip::MemberId> foreign_;  // told about already; bounded by the member table and its tombstones
   std::map<std::string, std::string> tags_;  // as last told to gossip
   std::optional<proxy::EndpointTable> endpoints_;
-  std::optional<store::kv::WatchId> switchover_watch_;
   std::map<std::uint64_t, std::unique_ptr<io::Timer>> waits_;  // of later(); bounded by the API's requests
   std::uint64_t wait_count_ = 0;
   bool draining_ = false;
