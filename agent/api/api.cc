@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/api/catalog_backend.h"
+
 namespace agent::api {
 namespace {
 
@@ -237,6 +239,13 @@ Index Api::index_of(const Topic& topic) const {
     }
     case Topic::Kind::kRole:
       return backend_.role().index;
+    case Topic::Kind::kNodes:
+    case Topic::Kind::kNode:
+    case Topic::Kind::kServices:
+    case Topic::Kind::kService:
+    case Topic::Kind::kChecks:
+    case Topic::Kind::kEvents:
+      return backend_.catalog() != nullptr ? backend_.catalog()->catalog_index(topic) : Index{1};
   }
   return Index{1};
 }

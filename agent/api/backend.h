@@ -212,10 +212,19 @@ struct Topic {
     kPrefix,    ///< everything below it
     kElection,  ///< name of an election
     kRole,      ///< RoleInfo of this agent; `name` unused
+    // Of the catalog (catalog_backend.h): what the read of the same name answers.
+    kNodes,     ///< the list of nodes; `name` unused
+    kNode,      ///< one node with its services and checks
+    kServices,  ///< the names and tags of all services; `name` unused
+    kService,   ///< the instances of one service, with their nodes and checks
+    kChecks,    ///< every check; `name` unused
+    kEvents,    ///< the list of events; `name` unused
   };
   Kind kind = Kind::kRole;
   std::string name;
 };
+
+class CatalogBackend;  // catalog_backend.h
 
 class Backend {
  public:
@@ -254,6 +263,9 @@ class Backend {
   virtual void metrics(Completion<std::vector<MetricFamily>> done) = 0;
   [[nodiscard]] virtual std::vector<HealthItem> live() const = 0;  ///< all ok = 200, otherwise 503
   [[nodiscard]] virtual std::vector<HealthItem> ready() const = 0;
+
+  /// Nodes, services, checks and events; lives as long as the backend. nullptr: this one has none.
+  [[nodiscard]] virtual CatalogBackend* catalog() { return nullptr; }
 
   /// Contacts seeds, "ip:port" or "name:port" (port may be missing). Completes with how many answered; kUnavailable if
   /// 0.
