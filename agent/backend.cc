@@ -53,6 +53,8 @@ store::kv::CommandBody command_of(api::KvWrite&& write) {
     case api::KvWrite::Kind::kDelete: return store::kv::Delete{std::move(write.key)};
     case api::KvWrite::Kind::kDeleteCas: return store::kv::DeleteCas{std::move(write.key), expected};
     case api::KvWrite::Kind::kDeleteTree: return store::kv::DeleteTree{std::move(write.key)};
+    case api::KvWrite::Kind::kLock:
+    case api::KvWrite::Kind::kUnlock: break;  // refused before
   }
   return store::kv::Delete{};
 }
@@ -165,6 +167,11 @@ api::Index AgentBackend::kv_index(const api::Topic& topic) const {
 }
 
 void AgentBackend::kv_write(api::KvWrite write, api::Completion<api::KvWritten> done) {
+  if (write.kind == api::KvWrite::Kind::kLock || write.kind == api::KvWrite::Kind::kUnlock) {
+    return parts_.loop->post([alive = alive_, done = std::move(done), session = std::move(write.session)] {
+      if (*alive) done(api_error(api::Errc::kRefused, "invalid session \"" + session + "\""));
+    });
+  }
   parts_.store->write(command_of(std::move(write)), write_deadline(),
                       [alive = alive_, done = std::move(done)](store::Result<store::Written> written) {
                         using store::kv::Outcome;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/api/catalog_backend.h"
+#include "agent/api/session_backend.h"
 
 namespace agent::api {
 namespace {
@@ -246,6 +247,10 @@ Index Api::index_of(const Topic& topic) const {
     case Topic::Kind::kChecks:
     case Topic::Kind::kEvents:
       return backend_.catalog() != nullptr ? backend_.catalog()->catalog_index(topic) : Index{1};
+    case Topic::Kind::kSession:
+    case Topic::Kind::kSessions:
+    case Topic::Kind::kNodeSessions:
+      return backend_.sessions() != nullptr ? backend_.sessions()->session_index(topic) : Index{1};
   }
   return Index{1};
 }

@@ -58,15 +58,16 @@ struct KvAnswer {
 
 /// One change of the KV space.
 struct KvWrite {
-  enum class Kind { kSet, kCas, kDelete, kDeleteCas, kDeleteTree };
+  enum class Kind { kSet, kCas, kDelete, kDeleteCas, kDeleteTree, kLock, kUnlock };
   Kind kind = Kind::kSet;
   std::string key;  ///< for kDeleteTree a prefix; may be empty there (= everything)
   std::string value;
   std::uint64_t flags = 0;
   Index cas{};  ///< kCas: expected ModifyIndex, 0 = the key must not exist; kDeleteCas: > 0
+  std::string session{};  ///< kLock, kUnlock: who takes the key or gives it back, writing `value` and `flags` with it
 };
 struct KvWritten {
-  bool applied = false;  ///< false: a CAS that lost; anything else is an Error
+  bool applied = false;  ///< false: a CAS that lost, a key that another session holds; anything else is an Error
   Index index{};         ///< index of the log entry that decided it
 };
 
@@ -219,12 +220,17 @@ struct Topic {
     kService,   ///< the instances of one service, with their nodes and checks
     kChecks,    ///< every check; `name` unused
     kEvents,    ///< the list of events; `name` unused
+    // Of sessions (session_backend.h).
+    kSession,       ///< one session by id
+    kSessions,      ///< all of them; `name` unused
+    kNodeSessions,  ///< those of one node
   };
   Kind kind = Kind::kRole;
   std::string name;
 };
 
 class CatalogBackend;  // catalog_backend.h
+class SessionBackend;  // session_backend.h
 
 class Backend {
  public:
@@ -242,7 +248,8 @@ class Backend {
   [[nodiscard]] virtual KvAnswer kv_list(const std::string& prefix) const = 0;
   /// The `index` that kv_get or kv_list would answer, without copying entries.
   [[nodiscard]] virtual Index kv_index(const Topic& topic) const = 0;
-  /// Errors: kNoLeader (not written), kNoQuorum and kTimeout (unknown), kBusy, kTooLarge, kStopping, kInternal.
+  /// Errors: kNoLeader (not written), kOutcomeUnknown, kBusy, kTooLarge, kStopping, kInternal; kLock and kUnlock also
+  /// kRefused (no such session), and below the derived keys (derived_key_prefix) kForbidden.
   virtual void kv_write(KvWrite write, Completion<KvWritten> done) = 0;
 
   /// Calls `woken` once, as soon as the topic's index is above `after` (at once, but not inside this call, when it is
@@ -266,6 +273,8 @@ class Backend {
 
   /// Nodes, services, checks and events; lives as long as the backend. nullptr: this one has none.
   [[nodiscard]] virtual CatalogBackend* catalog() { return nullptr; }
+  /// Sessions, transactions, changes and quotas; lives as long as the backend. nullptr: this one has none.
+  [[nodiscard]] virtual SessionBackend* sessions() { return nullptr; }
 
   /// Contacts seeds, "ip:port" or "name:port" (port may be missing). Completes with how many answered; kUnavailable if
   /// 0.

@@ -14,7 +14,10 @@ enum class Errc {
   kTooLarge,     ///< body, key, value or answer above its bound
   kNoLeader,     ///< nobody leads the replicated store; nothing was written
   kNoQuorum,     ///< a leader, but no majority behind it: a write may still come through later
-  kTimeout,      ///< no answer in time: the outcome of a write is unknown
+  kTimeout,      ///< no answer in time, and nothing was written
+  kOutcomeUnknown,  ///< a write was under way when its answer was lost: done or not, nobody knows
+  kRefused,         ///< the state decided against it for a reason that Consul's clients know as 500 and parse
+  kForbidden,       ///< never allowed, whoever asks: a read-only place
   kBusy,         ///< a bounded queue or table is full; try again
   kStopping,     ///< the agent is leaving or shutting down
   kUnsupported,  ///< understood, but this agent does not do it

@@ -183,6 +183,9 @@ class FakeBackend final : public Backend {
           return true;
         });
         return true;
+      case KvWrite::Kind::kLock:
+      case KvWrite::Kind::kUnlock:
+        return false;
     }
     return false;
   }

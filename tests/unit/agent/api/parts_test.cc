@@ -20,7 +20,8 @@ using testing::HasSubstr;
 
 constexpr Errc kAll[] = {Errc::kBadRequest, Errc::kNotFound,    Errc::kConflict,    Errc::kTooLarge,
                          Errc::kNoLeader,   Errc::kNoQuorum,    Errc::kTimeout,     Errc::kBusy,
-                         Errc::kStopping,   Errc::kUnsupported, Errc::kUnavailable, Errc::kInternal};
+                         Errc::kStopping,   Errc::kUnsupported, Errc::kUnavailable, Errc::kInternal,
+                         Errc::kOutcomeUnknown, Errc::kRefused, Errc::kForbidden};
 
 TEST(ErrorTable, EveryErrorHasOneRowAndOneName) {
   std::set<std::string_view> names;
@@ -36,7 +37,7 @@ TEST(ErrorTable, EveryErrorHasOneRowAndOneName) {
 }
 
 TEST(ErrorTable, UnknownOutcomesAreNot503) {
-  for (const Errc code : {Errc::kNoQuorum, Errc::kTimeout}) EXPECT_EQ(error_row(code).status, 504);
+  for (const Errc code : {Errc::kNoQuorum, Errc::kTimeout, Errc::kOutcomeUnknown}) EXPECT_EQ(error_row(code).status, 504);
   EXPECT_EQ(error_row(Errc::kNoLeader).consul_text, "No cluster leader");
   EXPECT_EQ(error_row(Errc::kNoLeader).consul_status, 500);
 }
