@@ -66,8 +66,8 @@ struct CheckDefinition {
   bool tls_skip_verify = false;                            ///< kHttp; kept and shown
   std::vector<std::string> args;                           ///< kExec; args[0] absolute or found in PATH
   Milliseconds interval{0}, timeout{0};                    ///< timeout 0 = the default of the kind
-  std::uint32_t success_before_passing = 0;    ///< good results in a row beyond the first before it is passing
-  std::uint32_t failures_before_critical = 0;  ///< bad results in a row beyond the first before it is critical
+  std::uint32_t success_before_passing = 0;    ///< good results in a row until it is passing; 0 as 1
+  std::uint32_t failures_before_critical = 0;  ///< bad results in a row until it is critical; 0 as 1
   Milliseconds deregister_after{0};            ///< critical for so long: its service is removed; 0 = never
   friend bool operator==(const CheckDefinition&, const CheckDefinition&) = default;
 };
