@@ -35,6 +35,7 @@ struct CheckPlan {
   std::string target;                ///< kHttp: URL; kTcp: "host:port"
   std::string method, body;          ///< kHttp
   std::map<std::string, std::vector<std::string>> header;  ///< kHttp
+  bool tls_skip_verify = false;                            ///< kHttp: any certificate will do
   std::vector<std::string> args;                           ///< kProgram
   std::chrono::milliseconds interval{10000};               ///< from start to start; below kIntervalMin counts as that
   std::chrono::milliseconds timeout{10000};

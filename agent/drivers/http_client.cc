@@ -11,7 +11,7 @@ HttpClient::HttpClient(io::Loop& loop, io::Address to, std::string host)
     : loop_(loop),
       to_(std::move(to)),
       host_(std::move(host)),
-      parser_(proxy::http1::Limits{.body_bytes_max = kBodyBytesMax}),
+      parser_(std::in_place, proxy::http1::Limits{.body_bytes_max = kBodyBytesMax}),
       timer_(loop, [this] { fail({io::Errc::kTimedOut, "no answer from " + to_.to_string() + " in time"}); }) {}
 
 HttpClient::~HttpClient() = default;
@@ -37,9 +37,23 @@ void HttpClient::request(std::string_view method, std::string_view target,
   else send();
 }
 
+void HttpClient::use_tls(std::shared_ptr<const io::TlsContext> context, std::string server_name,
+                         io::TlsOffload* offload) {
+  tls_ = std::move(context);
+  server_name_ = std::move(server_name);
+  offload_ = offload;
+}
+
+void HttpClient::keep_beginning(std::size_t bytes) {
+  kept_bytes_max_ = bytes;
+  parser_.emplace(proxy::http1::Limits{});
+}
+
 void HttpClient::connect() {
   fresh_ = true;
-  stream_ = io::TcpStream::connect(loop_, to_, deadline_, this);
+  auto tcp = io::TcpStream::connect(loop_, to_, deadline_, tls_ ? nullptr : this);
+  if (tls_) stream_ = io::TlsStream::client(tls_, std::move(tcp), server_name_, deadline_, offload_, this);
+  else stream_ = std::move(tcp);
 }
 
 void HttpClient::on_open() { send(); }
@@ -49,8 +63,8 @@ void HttpClient::send() {
   answered_ = false;
   complete_ = false;
   keep_ = false;
-  parser_.reset();
-  parser_.expect(method_);
+  parser_->reset();
+  parser_->expect(method_);
   stream_->read_start();
   // A failure found here is reported by on_error as well, from the loop.
   static_cast<void>(stream_->write(proxy::http1::bytes_of(out_)));
@@ -64,9 +78,15 @@ void HttpClient::on_read(std::span<const std::byte> bytes) {
   }
   answered_ = true;
   while (!bytes.empty() && !complete_) {
-    const auto used = parser_.feed(bytes, *this);
+    const auto used = parser_->feed(bytes, *this);
     if (!used) return fail({io::Errc::kIo, "answer of " + to_.to_string() + " is no HTTP/1.1: " + used.error().detail});
     bytes = bytes.subspan(*used);
+    if (kept_bytes_max_ != 0 && answer_.body.size() >= kept_bytes_max_) break;
+  }
+  if (kept_bytes_max_ != 0 && answer_.body.size() >= kept_bytes_max_) {
+    answer_.body.resize(kept_bytes_max_);
+    complete_ = true;
+    keep_ = false;
   }
   if (!complete_) return;
   if (!keep_ || !bytes.empty()) stream_.reset();
@@ -86,7 +106,7 @@ void HttpClient::on_body(proxy::http1::Bytes bytes) { answer_.body += proxy::htt
 void HttpClient::on_end(std::span<const proxy::http1::Header>) { complete_ = true; }
 
 void HttpClient::on_end() {
-  if (done_ && answered_ && parser_.finish(*this) && complete_) {
+  if (done_ && answered_ && parser_->finish(*this) && complete_) {
     stream_.reset();
     finish(std::move(answer_));
     return;

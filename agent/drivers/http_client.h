@@ -1,11 +1,12 @@
 #pragma once
-/// A small HTTP/1.1 client for the agent's own calls: health checks of the local instance and HTTP hooks.
+/// A small HTTP/1.1 client for the agent's own calls: health checks and HTTP hooks.
 /// One connection, one request at a time, kept open in between so that the end of the other process is seen at once.
 
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "agent/io/error.h"
 #include "agent/io/loop.h"
 #include "agent/io/tcp_stream.h"
+#include "agent/io/tls_stream.h"
 #include "agent/io/timer.h"
 #include "proxy/http1/codec.h"
 #include "proxy/http1/writer.h"
@@ -45,6 +47,12 @@ class HttpClient final : private io::StreamSink, private proxy::http1::ResponseS
 
   /// Called when the kept, idle connection is closed by the other side. May destroy the client.
   void set_on_idle_closed(std::function<void()> closed) { idle_closed_ = std::move(closed); }
+  /// From now on over TLS; before the first request. `offload` outlives the client.
+  /// @param server_name  that the certificate must carry, where `context` verifies at all
+  void use_tls(std::shared_ptr<const io::TlsContext> context, std::string server_name, io::TlsOffload* offload);
+  /// Only the first `bytes` of a body are wanted: once they are here the answer is complete and the connection closed,
+  /// instead of kTooLarge. Before the first request.
+  void keep_beginning(std::size_t bytes);
   /// Sends one request. A bug while another one runs.
   /// @param deadline  boottime; then the connection is cut and `done` gets kTimedOut
   /// @param done      once, never inside this call; may destroy the client.
@@ -71,8 +79,12 @@ class HttpClient final : private io::StreamSink, private proxy::http1::ResponseS
   io::Address to_;
   std::string host_;
   std::function<void()> idle_closed_;
-  std::unique_ptr<io::TcpStream> stream_;
-  proxy::http1::ResponseParser parser_;
+  std::shared_ptr<const io::TlsContext> tls_;  // null = plain
+  std::string server_name_;
+  io::TlsOffload* offload_ = nullptr;
+  std::size_t kept_bytes_max_ = 0;  // 0 = whole bodies
+  std::unique_ptr<io::ByteStream> stream_;
+  std::optional<proxy::http1::ResponseParser> parser_;  // never empty
   proxy::http1::Method method_ = proxy::http1::Method::kGet;
   io::Timer timer_;
   io::TimePoint deadline_{};
