@@ -54,6 +54,11 @@ void Agent::on_store_event(const store::Event& event) {
                                                       ", this agent to " + foreign->ours.hex() + "; check the seeds, or move one data directory away");
   } else if (const auto* waits = std::get_if<store::FoundingWaits>(&event)) {
     log_line(LogLevel::kWarn, "founding_waits", waits->reason);
+  } else if (const auto* aside = std::get_if<store::SteppedAside>(&event)) {
+    const gossip::Member* member = member_with(aside->to);
+    log_line(LogLevel::kWarn, "slow_disk", "this agent led the cluster and its disk is far slower than the others' (99 % of its syncs within " +
+                                               std::to_string(aside->own.fsync_p99.count() / 1'000) + " ms): leadership goes to " +
+                                               (member != nullptr ? member->name : std::to_string(aside->to.value)));
   } else if (std::holds_alternative<store::SnapshotInstalled>(event)) {
     log_line(LogLevel::kInfo, "snapshot_installed", "the whole state came from a peer");
     if (primary_) primary_->on_lease(store_->core().state().lease(service));

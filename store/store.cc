@@ -25,6 +25,7 @@ Store::Impl::Impl(const Config& the_config, Chance the_chance)
       chance(std::move(the_chance)),
       founding(the_config.id, the_config.bootstrap_expect, std::nullopt),
       membership(membership_settings(the_config)),
+      step_aside(the_config.id, 2 * the_config.election_max),
       sender(0),
       writes(1, the_config.pending_writes_max),
       reads(the_config.pending_reads_max) {}
@@ -100,6 +101,11 @@ void Store::on_persisted(disk::BatchSeq seq, TimePoint now) {
 
 void Store::on_disk_error(const disk::Error& error, TimePoint) {
   impl_->stop(std::string("disk: ") + disk::to_string(error.code) + ": " + error.detail);
+}
+
+void Store::on_disk_times(const DiskTimes& times, TimePoint) {
+  impl_->disk_times = times;
+  if (!impl_->stopped()) impl_->raft->note_disk_times(times);
 }
 
 void Store::on_peer_frame(NodeId from, std::string_view bytes, TimePoint now) {

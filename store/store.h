@@ -31,6 +31,11 @@ class Store {
   /// The disk failed: fail-stop.
   void on_disk_error(const disk::Error& error, TimePoint now);
 
+  /// What one synced batch takes on this node's disk, over the last while (the storage thread's window, not all time).
+  /// To be told about once a second, or when it changed much; never called = not measured. It goes to the leader with
+  /// the answers to heartbeats, into status(), and lets a leader with a slow disk step aside (step_aside.h).
+  void on_disk_times(const DiskTimes& times, TimePoint now);
+
   // --- from the mesh ----------------------------------------------------------------------------------------------
   /// A frame of at most kFrameBytesMax bytes; anything malformed or foreign is dropped with a counter.
   void on_peer_frame(NodeId from, std::string_view bytes, TimePoint now);

@@ -38,6 +38,7 @@ void Store::Impl::finish_founding(TimePoint now) {
   raft = std::move(*made);
   persisted = raft::PersistSeq{};
   held.clear();
+  if (disk_times) raft->note_disk_times(*disk_times);
   output.events.emplace_back(ConfChanged{raft->conf_state()});
   for (const RequestNo request : std::exchange(bootstraps, {})) reply(request, Changed{});
   // The founder need not wait for an election time-out: nobody else can lead yet.
@@ -73,9 +74,16 @@ void Store::Impl::observe_members(TimePoint now) {
   name_members(conf, now);
   if (raft->transferee()) return;
   const auto change = membership.wanted(conf, cluster, now);
-  if (!change) return;
+  if (!change) return maybe_step_aside(now);
   // Refused while an earlier change is not applied: asked again at the next look.
   if (raft->step(raft::ProposeConfChange{*change}, now)) ++counters.conf_changes;
+}
+
+void Store::Impl::maybe_step_aside(TimePoint now) {
+  const auto to = step_aside.successor(raft->peers(), raft->conf_state(), raft->log().last_index(), now);
+  if (!to || !raft->step(raft::TransferLeader{*to}, now)) return;
+  ++counters.stepped_aside;
+  output.events.emplace_back(SteppedAside{*to, *disk_times});
 }
 
 // Keeps the directory id -> name, so that every node can say who is missing although gossip has forgotten it.
@@ -203,6 +211,7 @@ Status Store::Impl::status(TimePoint now) const {
                    });
     const auto peer = std::find_if(peers.begin(), peers.end(), [id](const auto& p) { return p.id == id; });
     if (peer != peers.end()) server.progress = *peer;
+    server.disk = id == config.id ? disk_times : peer != peers.end() ? peer->disk : std::nullopt;
     status.servers.push_back(std::move(server));
   }
   return status;

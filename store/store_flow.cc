@@ -113,6 +113,7 @@ void Store::Impl::on_soft_state(const raft::SoftState& soft, TimePoint now) {
   if (leads()) {
     keeper.take_office(machine.leases(), now);
     membership.take_office();
+    step_aside.take_office(now);
     observe_at = now + kObserveEvery;
   }
   // Whoever leads now may never have heard of them; request ids make a second copy harmless.

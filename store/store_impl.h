@@ -13,6 +13,7 @@
 #include "store/membership.h"
 #include "store/requests.h"
 #include "store/snapshot_transfer.h"
+#include "store/step_aside.h"
 #include "store/store.h"
 
 namespace store {
@@ -90,6 +91,7 @@ struct Store::Impl {
   void join(const kv::ClusterId& id);
   void take_founding_actions(TimePoint now);
   void observe_members(TimePoint now);
+  void maybe_step_aside(TimePoint now);
   void name_members(const raft::ConfState& conf, TimePoint now);
   void begin_snapshot(const raft::SnapshotRequest& request, TimePoint now);
   void install_snapshot(const raft::SnapshotMeta& meta);
@@ -126,6 +128,7 @@ struct Store::Impl {
   LeaseKeeper keeper;
   Founding founding;
   Membership membership;
+  StepAside step_aside;
   SnapshotSender sender;
   SnapshotReceiver receiver;
   std::optional<SnapshotReceiver::Complete> arrived;  // handed to Raft; installed when Raft says so
@@ -139,6 +142,7 @@ struct Store::Impl {
   std::optional<disk::Grant> founding_as;  // the founding batch is on its way to the disk
   std::vector<RequestNo> bootstraps;       // answered when it is there
   std::vector<MemberInfo> members;
+  std::optional<DiskTimes> disk_times;  // the own disk's, as the host measured it last
 
   disk::PersistBatch next;
   std::optional<raft::Persisted> next_ack;

@@ -16,6 +16,7 @@
 namespace store {
 
 using raft::Chance;
+using raft::DiskTimes;
 using raft::Duration;
 using raft::NodeId;
 using raft::TimePoint;
@@ -119,8 +120,13 @@ struct FoundingWaits {
 struct SnapshotInstalled {
   kv::Index index;
 };  ///< the whole state was replaced
+/// This node led with a disk far slower than its peers' and hands leadership to `to` (step_aside.h).
+struct SteppedAside {
+  NodeId to;
+  DiskTimes own;
+};
 using Event = std::variant<LeaderChanged, LeaseChanged, ConfChanged, ClusterFounded, ForeignPeer, FoundingWaits,
-                           SnapshotInstalled>;
+                           SnapshotInstalled, SteppedAside>;
 
 /// A rule was broken or the disk failed: stop the process. Nothing else happens in this core any more.
 struct Fatal {
@@ -147,6 +153,7 @@ struct ServerStatus {
   bool voter = false;                        ///< else learner
   bool alive = false;                        ///< as gossip or Raft last saw it
   std::optional<raft::PeerStatus> progress;  ///< leader only
+  std::optional<DiskTimes> disk;             ///< what its disk takes; this node's own, and at the leader everybody's
 };
 struct Status {
   NodeId leader;
@@ -165,7 +172,7 @@ struct Counters {
   std::uint64_t frames_malformed = 0, frames_foreign = 0, frames_refused = 0;
   std::uint64_t writes = 0, writes_forwarded = 0, writes_resent = 0, writes_repeated = 0;
   std::uint64_t reads = 0, renewals = 0, expires = 0, batches = 0;
-  std::uint64_t snapshots_sent = 0, snapshots_installed = 0, conf_changes = 0;
+  std::uint64_t snapshots_sent = 0, snapshots_installed = 0, conf_changes = 0, stepped_aside = 0;
   std::size_t pending_writes = 0, pending_reads = 0, snapshot_bytes_in = 0, snapshot_bytes_out = 0;
 };
 

@@ -16,6 +16,7 @@ const char* to_string(MessageKind kind) {
     case MessageKind::kTimeoutNow: return "MsgTimeoutNow";
     case MessageKind::kReadIndex: return "MsgReadIndex";
     case MessageKind::kReadIndexResponse: return "MsgReadIndexResp";
+    case MessageKind::kAppendHeard: return "MsgAppHeard";
   }
   return "?";
 }
@@ -26,6 +27,7 @@ bool is_response(MessageKind kind) {
     case MessageKind::kVoteResponse:
     case MessageKind::kPreVoteResponse:
     case MessageKind::kHeartbeatResponse:
+    case MessageKind::kAppendHeard:
     case MessageKind::kReadIndexResponse: return true;
     case MessageKind::kAppend:
     case MessageKind::kVote:

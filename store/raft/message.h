@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -103,6 +104,13 @@ enum class ReadMode : std::uint8_t {
   kLease = 1,   ///< the leader answers at once while its lease holds, else like kQuorum (6.4.2)
 };
 
+/// How long one synced batch takes on a node's disk, as its storage thread measured it over the last while.
+struct DiskTimes {
+  std::chrono::microseconds fsync_p50{};
+  std::chrono::microseconds fsync_p99{};
+  friend bool operator==(const DiskTimes&, const DiskTimes&) = default;
+};
+
 /// Messages between nodes; the flow is that of etcd-io/raft (MsgApp, MsgAppResp, ...).
 enum class MessageKind : std::uint8_t {
   kAppend = 1,
@@ -117,15 +125,19 @@ enum class MessageKind : std::uint8_t {
   kTimeoutNow = 10,
   kReadIndex = 11,
   kReadIndexResponse = 12,
+  /// Answer to an append that carries a round, sent before its entries are durable: "I follow you". The append's own
+  /// answer waits for the disk, and no read should.
+  kAppendHeard = 13,
 };
 
 /// Which fields mean something for which kind:
-///   kAppend              index, log_term = the entry before `entries`; commit
+///   kAppend              index, log_term = the entry before `entries`; commit; round, if one rides along
 ///   kAppendResponse      index = last entry that matches; or reject with index = the refused one, reject_hint and
 ///                        log_term = where the leader should look next (thesis 3.5, conflict hint by term)
 ///   kVote, kPreVote      index, log_term = last entry of the candidate; forced
 ///   their responses      reject, then index and log_term = the voter's commit position
-///   kHeartbeat           commit, round;  response: round
+///   kAppendHeard         round
+///   kHeartbeat           commit, round;  response: round, disk
 ///   kSnapshot            snapshot
 ///   kReadIndex           read_context;  response: read_context, index, or reject if the leader cannot answer
 struct Message {
@@ -144,6 +156,7 @@ struct Message {
   std::uint64_t read_context = 0;  ///< chosen by the asking host, unique there while the read waits
   std::vector<Entry> entries;      ///< contiguous from index + 1
   std::optional<SnapshotMeta> snapshot;
+  std::optional<DiskTimes> disk;   ///< kHeartbeatResponse only; none = not measured yet
   friend bool operator==(const Message&, const Message&) = default;
 };
 

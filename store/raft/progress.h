@@ -4,6 +4,7 @@
 #include <string>
 
 #include "store/raft/inflights.h"
+#include "store/raft/message.h"
 
 namespace store::raft {
 
@@ -56,6 +57,7 @@ class Progress {
   bool flow_paused = false;                 ///< no further append until an answer or a heartbeat answer
   Round round_acked;                        ///< newest heartbeat round it answered
   std::optional<TimePoint> last_contact;    ///< when its last message arrived
+  std::optional<DiskTimes> disk;            ///< what it said of its disk last
   void clear_pending_snapshot() { pending_snapshot_ = Index{}; }
 
  private:

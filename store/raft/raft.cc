@@ -165,6 +165,7 @@ void Raft::send(Message message) {
     case MessageKind::kHeartbeat:
     case MessageKind::kHeartbeatResponse:
     case MessageKind::kSnapshot:
+    case MessageKind::kAppendHeard:
     case MessageKind::kTimeoutNow:
     case MessageKind::kReadIndex:
     case MessageKind::kReadIndexResponse: message.term = term_; break;
@@ -226,6 +227,7 @@ void Raft::higher_term(const Message& message) {
     case MessageKind::kVote:
     case MessageKind::kVoteResponse:
     case MessageKind::kHeartbeatResponse:
+    case MessageKind::kAppendHeard:
     case MessageKind::kTimeoutNow:
     case MessageKind::kReadIndex:
     case MessageKind::kReadIndexResponse: become_follower(message.term, kNobody); return;
@@ -390,7 +392,8 @@ std::vector<PeerStatus> Raft::peers() const {
   if (role_ != Role::kLeader) return peers;
   for (const auto& [id, progress] : tracker_.progress()) {
     peers.push_back({id, progress.state(), progress.match(), progress.next(), progress.learner,
-                     progress.recent_active, progress.last_contact});
+                     progress.recent_active, progress.last_contact,
+                     id == config_.id ? disk_times_ : progress.disk});
   }
   return peers;
 }

@@ -203,6 +203,7 @@ struct PeerStatus {
   bool learner = false;
   bool recent_active = false;  ///< answered since the last quorum check
   std::optional<TimePoint> last_contact;  ///< when a message of it last arrived in this leadership
+  std::optional<DiskTimes> disk;          ///< as it last said itself; none = it has not measured anything yet
 };
 
 class Raft {
@@ -237,6 +238,10 @@ class Raft {
   Result<void> step(const TransferLeader& event, TimePoint now);
   /// Errors: kNotPromotable. No effect on a leader.
   Result<void> step(const Campaign& event, TimePoint now);
+
+  /// What the own disk takes for a synced batch: told to the leader with every answer to a heartbeat, shown in peers().
+  /// The core decides nothing by it.
+  void note_disk_times(const DiskTimes& times) { disk_times_ = times; }
 
   /// Lets time pass: elections, heartbeats, quorum checks. Early and late calls are harmless.
   void tick(TimePoint now);
@@ -321,11 +326,13 @@ class Raft {
   void handle_append_response(const Message& message, Progress& progress);
   void append_acknowledged(NodeId from, Index index, Progress& progress);
   void handle_heartbeat_response(const Message& message, Progress& progress);
+  void round_answered(const Message& message, Progress& progress);
   void broadcast_append();
   void flush_appends();
   bool send_append(NodeId to, SendEmpty empty);
   bool request_snapshot(NodeId to, Progress& progress);
   void broadcast_heartbeat();
+  void send_heartbeat(NodeId to, Progress& progress, Round round);
   void check_quorum();
   bool maybe_commit();
   void note_committed(Index from);
@@ -375,6 +382,8 @@ class Raft {
   std::optional<PersistSeq> vote_seq_;  // batch after which the own vote counts; none = not handed out yet
   bool vote_uncounted_ = false;
   std::set<std::uint64_t> forwarded_reads_;
+  Round riding_round_;             // during one flush: the round that the next append to each follower carries
+  std::optional<DiskTimes> disk_times_;
 
   TimePoint now_;
   TimePoint election_start_;       // when the election timer was last reset

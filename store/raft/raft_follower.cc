@@ -48,6 +48,7 @@ Result<void> Raft::step_follower(Message& message) {
       return {};
     case MessageKind::kAppendResponse:
     case MessageKind::kHeartbeatResponse:
+    case MessageKind::kAppendHeard:
     case MessageKind::kVote:
     case MessageKind::kVoteResponse:
     case MessageKind::kPreVote:
@@ -64,6 +65,14 @@ bool Raft::commit_to(Index to) {
 }
 
 void Raft::handle_append(Message& message) {
+  if (message.round > Round{}) {
+    // Reads wait for this; it says nothing of the log, so it need not wait for the disk (6.4).
+    Message heard;
+    heard.kind = MessageKind::kAppendHeard;
+    heard.to = message.from;
+    heard.round = message.round;
+    send(std::move(heard));
+  }
   Message answer;
   answer.kind = MessageKind::kAppendResponse;
   answer.to = message.from;
@@ -103,6 +112,7 @@ void Raft::handle_heartbeat(const Message& message) {
   answer.kind = MessageKind::kHeartbeatResponse;
   answer.to = message.from;
   answer.round = message.round;
+  answer.disk = disk_times_;
   send(std::move(answer));
 }
 

@@ -1,6 +1,7 @@
 // The leader's side of the Raft core: proposals, replication, commit, heartbeats, transfer (thesis 3.5, 3.6.2, 3.10,
 // 6.2, 10.2.1).
 #include <algorithm>
+#include <utility>
 
 #include "store/raft/raft.h"
 #include "store/raft/wire.h"
@@ -98,6 +99,9 @@ Result<void> Raft::step_leader(const Message& message) {
     handle_append_response(message, *progress);
   } else if (message.kind == MessageKind::kHeartbeatResponse) {
     handle_heartbeat_response(message, *progress);
+  } else if (message.kind == MessageKind::kAppendHeard) {
+    progress->recent_active = true;
+    round_answered(message, *progress);
   }
   return {};
 }
@@ -154,13 +158,17 @@ void Raft::append_acknowledged(NodeId from, Index index, Progress& progress) {
 void Raft::handle_heartbeat_response(const Message& message, Progress& progress) {
   progress.recent_active = true;
   progress.flow_paused = false;
+  if (message.disk) progress.disk = message.disk;
   if (progress.match() < log_.last_index() || progress.state() == ProgressState::kProbe) {
     send_append(message.from, SendEmpty::kYes);
   }
-  if (message.round > progress.round_acked) {
-    progress.round_acked = message.round;
-    confirm_rounds();
-  }
+  round_answered(message, progress);
+}
+
+void Raft::round_answered(const Message& message, Progress& progress) {
+  if (message.round <= progress.round_acked) return;
+  progress.round_acked = message.round;
+  confirm_rounds();
 }
 
 void Raft::broadcast_append() {
@@ -173,19 +181,26 @@ void Raft::broadcast_append() {
   }
 }
 
-/// One turn's work in as few frames as may be: everything pending up to the window, commit news riding along.
+/// One turn's work in as few frames as may be: everything pending up to the window, commit news riding along, and the
+/// round that reads wait for riding on the first append to each follower (6.4.1). Who gets no append gets a heartbeat.
 void Raft::flush_appends() {
-  if (appends_wanted_ || commit_news_) {
-    for (const auto& [id, progress] : tracker_.progress()) {
-      if (id == config_.id) continue;
+  // Two rounds may be under way: with one, a read could wait for two round trips; with more, each read costs a frame.
+  const bool round_due = reads_.round_wanted() && reads_.rounds_open() < 2;
+  if (!appends_wanted_ && !commit_news_ && !round_due) return;
+  const Round round = round_due ? reads_.begin_round(now_) : Round{};
+  for (auto& [id, progress] : tracker_.progress()) {
+    if (id == config_.id) continue;
+    riding_round_ = round;
+    if (appends_wanted_ || commit_news_) {
       while (send_append(id, SendEmpty::kNo)) {
       }
       if (commit_news_ && progress.can_bump_commit(log_.commit())) send_append(id, SendEmpty::kYes);
     }
-    appends_wanted_ = commit_news_ = false;
+    if (riding_round_ > Round{}) send_heartbeat(id, progress, riding_round_);
   }
-  // Two rounds may be under way: with one, a read could wait for two round trips; with more, each read costs a frame.
-  if (reads_.round_wanted() && reads_.rounds_open() < 2) broadcast_heartbeat();
+  riding_round_ = Round{};
+  appends_wanted_ = commit_news_ = false;
+  if (round_due) confirm_rounds();
 }
 
 /// @return true if an append was sent: to be repeated until false to fill the window.
@@ -211,6 +226,7 @@ bool Raft::send_append(NodeId to, SendEmpty empty) {
   append.index = previous;
   append.log_term = *previous_term;
   append.commit = log_.commit();
+  append.round = std::exchange(riding_round_, Round{});
   append.entries = std::move(entries);
   progress.sent_entries(append.entries.size());
   progress.sent_commit(log_.commit());
@@ -232,17 +248,20 @@ bool Raft::request_snapshot(NodeId to, Progress& progress) {
 void Raft::broadcast_heartbeat() {
   const Round round = reads_.begin_round(now_);
   for (auto& [id, progress] : tracker_.progress()) {
-    if (id == config_.id) continue;
-    Message beat;
-    beat.kind = MessageKind::kHeartbeat;
-    beat.to = id;
-    // Never more than the follower is known to hold.
-    beat.commit = std::min(progress.match(), log_.commit());
-    beat.round = round;
-    progress.sent_commit(beat.commit);
-    send(std::move(beat));
+    if (id != config_.id) send_heartbeat(id, progress, round);
   }
   confirm_rounds();
+}
+
+void Raft::send_heartbeat(NodeId to, Progress& progress, Round round) {
+  Message beat;
+  beat.kind = MessageKind::kHeartbeat;
+  beat.to = to;
+  // Never more than the follower is known to hold.
+  beat.commit = std::min(progress.match(), log_.commit());
+  beat.round = round;
+  progress.sent_commit(beat.commit);
+  send(std::move(beat));
 }
 
 /// A leader that a quorum no longer answers steps down, so that its clients look for another one (6.2).

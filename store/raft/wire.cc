@@ -1,5 +1,6 @@
 #include "store/raft/wire.h"
 
+#include <algorithm>
 #include <msgpack/pack.hpp>
 #include <optional>
 #include <utility>
@@ -93,8 +94,15 @@ void put_fields(Packer& to, const Message& message) {
   } else {
     to.pack_nil();
   }
+  if (message.disk) {
+    put(to, static_cast<std::uint64_t>(message.disk->fsync_p50.count()));
+    put(to, static_cast<std::uint64_t>(message.disk->fsync_p99.count()));
+  }
 }
 constexpr std::uint32_t kMessageFields = 15;
+constexpr std::uint32_t kDiskFields = 2;  // behind the others, in the messages that have them
+
+std::uint32_t fields_of(const Message& message) { return kMessageFields + (message.disk ? kDiskFields : 0); }
 
 template <class Value>
 std::string encode_value(const Value& value, std::uint32_t fields, std::size_t payload) {
@@ -247,15 +255,26 @@ class Cursor {
   std::optional<Error> error_;
 };
 
-/// An array with at least `fields` elements; runs `read` for these and passes over the rest.
-template <class Read>
-void read_array(Cursor& from, std::size_t fields, const Read& read) {
+/// An array with at least `fields` elements; runs `read` for these, `read_more` for `more` that need not be there but
+/// come together, and passes over the rest.
+template <class Read, class ReadMore>
+void read_array(Cursor& from, std::size_t fields, const Read& read, std::size_t more, const ReadMore& read_more) {
   constexpr std::size_t kFieldsMax = 64;
   const std::size_t count = from.array(kFieldsMax);
   if (from.ok() && count < fields) from.set_error(Errc::kMalformed);
   if (!from.ok()) return;
   read();
-  for (std::size_t i = fields; i < count && from.ok(); ++i) from.skip();
+  std::size_t done = fields;
+  if (more > 0 && count >= fields + more && from.ok()) {
+    read_more();
+    done += more;
+  }
+  for (std::size_t i = done; i < count && from.ok(); ++i) from.skip();
+}
+
+template <class Read>
+void read_array(Cursor& from, std::size_t fields, const Read& read) {
+  read_array(from, fields, read, 0, [] {});
 }
 
 template <class Enum>
@@ -343,7 +362,7 @@ void read_entries(Cursor& from, Message& message) {
 }
 
 void read_fields(Cursor& from, Message& message) {
-  message.kind = read_enum(from, MessageKind::kAppend, MessageKind::kReadIndexResponse);
+  message.kind = read_enum(from, MessageKind::kAppend, MessageKind::kAppendHeard);
   message.from = NodeId{from.number()};
   message.to = NodeId{from.number()};
   message.term = Term{from.number()};
@@ -367,6 +386,19 @@ void read_fields(Cursor& from, Message& message) {
   if (from.ok() && (!sender_known || !fits)) from.set_error(Errc::kMalformed);
 }
 
+/// A disk that takes longer than an hour is dead: such figures are capped, whoever sends them.
+std::chrono::microseconds read_micros(Cursor& from) {
+  constexpr std::uint64_t kMost = std::uint64_t{3'600} * 1'000'000;
+  return std::chrono::microseconds(std::min(from.number(), kMost));
+}
+
+void read_disk(Cursor& from, Message& message) {
+  DiskTimes times;
+  times.fsync_p50 = read_micros(from);
+  times.fsync_p99 = read_micros(from);
+  if (message.kind == MessageKind::kHeartbeatResponse) message.disk = times;
+}
+
 template <class Value>
 Result<Value> decode_value(std::string_view bytes, std::size_t fields) {
   Cursor from(bytes);
@@ -385,7 +417,7 @@ Result<Value> decode_value(std::string_view bytes, std::size_t fields) {
 
 std::string encode(const Message& message) {
   // Tags and numbers of an entry take 32 bytes at most.
-  return encode_value(message, kMessageFields, payload_bytes(message.entries) + 32 * message.entries.size());
+  return encode_value(message, fields_of(message), payload_bytes(message.entries) + 32 * message.entries.size());
 }
 std::string encode(const Entry& entry) { return encode_value(entry, kEntryFields, entry.data.size()); }
 std::string encode(const HardState& state) { return encode_value(state, kHardFields, 0); }
@@ -393,7 +425,19 @@ std::string encode(const ConfState& conf) { return encode_value(conf, kConfField
 std::string encode(const SnapshotMeta& snapshot) { return encode_value(snapshot, kSnapshotFields, 0); }
 std::string encode(const ConfChange& change) { return encode_value(change, kChangeFields, change.context.size()); }
 
-Result<Message> decode_message(std::string_view bytes) { return decode_value<Message>(bytes, kMessageFields); }
+Result<Message> decode_message(std::string_view bytes) {
+  Cursor from(bytes);
+  Message message;
+  const auto read = [&] {
+    const std::uint64_t version = from.number();
+    if (from.ok() && version != kWireVersion) from.set_error(Errc::kUnknownVersion);
+    if (from.ok()) read_fields(from, message);
+  };
+  read_array(from, 1 + kMessageFields, read, kDiskFields, [&] { read_disk(from, message); });
+  if (from.ok() && from.left() > 0) from.set_error(Errc::kMalformed);
+  if (!from.ok()) return tl::unexpected(from.error());
+  return message;
+}
 Result<Entry> decode_entry(std::string_view bytes) { return decode_value<Entry>(bytes, kEntryFields); }
 Result<HardState> decode_hard_state(std::string_view bytes) { return decode_value<HardState>(bytes, kHardFields); }
 Result<ConfState> decode_conf_state(std::string_view bytes) { return decode_value<ConfState>(bytes, kConfFields); }

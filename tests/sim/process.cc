@@ -197,6 +197,9 @@ void Process::on_event(const store::Event& event) {
                         [&](const store::ForeignPeer&) {
                           world_->judge.fail(world_->scheduler.now(), "founding", "a second cluster came about");
                         },
+                        [&](const store::SteppedAside& e) {
+                          world_->trace.add(world_->scheduler.now(), machine_->index(), "steps aside", e.to.value);
+                        },
                         [](const store::FoundingWaits&) {}},
              event);
 }

@@ -30,6 +30,42 @@ TEST(RaftRead, OneRoundServesAll) {
   EXPECT_EQ(net[1].reads.size(), 100u);
 }
 
+// 6.4.1: the round rides on the append that is going out anyway, and is answered before that append is durable.
+TEST(RaftRead, TheRoundRidesOnTheNextAppend) {
+  Network net(3);
+  net.run(milliseconds(300));
+  ASSERT_TRUE(net.raft(1).step(Propose{{Payload("x")}}, net.now));
+  ASSERT_TRUE(net.raft(1).step(ReadIndex{5, ReadMode::kQuorum}, net.now));
+  net.collect(1);
+  EXPECT_EQ(net.count(MessageKind::kHeartbeat, 2), 0u);
+  EXPECT_EQ(net.count(MessageKind::kHeartbeat, 3), 0u);
+  EXPECT_EQ(net.count(MessageKind::kAppend, 2), 1u);
+  const auto carries = [](const Message& m) { return m.kind == MessageKind::kAppend && m.round > Round{}; };
+  EXPECT_EQ(std::count_if(net.messages.begin(), net.messages.end(), carries), 2);
+  // Nobody's disk ever answers: the read is served all the same.
+  net.disk = Network::DiskMode::kManual;
+  net.settle();
+  ASSERT_EQ(net[1].reads.size(), 1u);
+  EXPECT_EQ(net[1].reads[0].context, 5u);
+}
+
+// Who gets no append (its log is complete, or a probe is out) gets the round as a heartbeat.
+TEST(RaftRead, TheRoundOfAFollowerWithoutAppendIsAHeartbeat) {
+  Network net(3);
+  net.run(milliseconds(300));
+  net.isolate(3);
+  ASSERT_TRUE(net.raft(1).step(ReportUnreachable{NodeId{3}}, net.now));
+  ASSERT_TRUE(net.raft(1).step(Propose{{Payload("a")}}, net.now));
+  net.collect(1);  // the probe to 3 is out and lost
+  ASSERT_TRUE(net.raft(1).step(Propose{{Payload("b")}}, net.now));
+  ASSERT_TRUE(net.raft(1).step(ReadIndex{6, ReadMode::kQuorum}, net.now));
+  net.messages.clear();
+  net.heal();
+  net.collect(1);
+  EXPECT_EQ(net.count(MessageKind::kHeartbeat, 3), 1u);
+  EXPECT_EQ(net.count(MessageKind::kAppend, 3), 0u);
+}
+
 // 6.4: a leader that was replaced unawares answers no read.
 TEST(RaftRead, DeposedLeaderAnswersNothing) {
   Network net(3, plain);

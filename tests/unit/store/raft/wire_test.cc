@@ -187,10 +187,31 @@ TEST(RaftWire, UnknownVersionAndKind) {
   bytes[3] = 9;
   EXPECT_EQ(decode_message(bytes).error().code, Errc::kUnknownVersion);
   bytes[3] = 1;
-  bytes[4] = 13;
+  bytes[4] = 14;
   EXPECT_EQ(decode_message(bytes).error().code, Errc::kUnknownKind);
   bytes[4] = 0;
   EXPECT_EQ(decode_message(bytes).error().code, Errc::kUnknownKind);
+}
+
+// A node that measures its disk says so behind the fields that every message has; one that does not sends none of it.
+TEST(RaftWire, DiskFiguresRideOnHeartbeatAnswersOnly) {
+  Message answer;
+  answer.kind = MessageKind::kHeartbeatResponse;
+  answer.from = NodeId{2};
+  answer.to = NodeId{1};
+  answer.term = Term{4};
+  answer.round = Round{7};
+  const std::string without = encode(answer);
+  EXPECT_EQ(decode_message(without)->disk, std::nullopt);
+  answer.disk = DiskTimes{std::chrono::microseconds(170), std::chrono::microseconds(90'000)};
+  EXPECT_EQ(*decode_message(encode(answer)), answer);
+  EXPECT_GT(encode(answer).size(), without.size());
+  answer.kind = MessageKind::kAppendHeard;
+  EXPECT_EQ(decode_message(encode(answer))->disk, std::nullopt);
+  // Whatever a peer claims, a duration stays one that can be added to a clock.
+  answer.kind = MessageKind::kHeartbeatResponse;
+  answer.disk->fsync_p99 = std::chrono::microseconds::max();
+  EXPECT_EQ(decode_message(encode(answer))->disk->fsync_p99, std::chrono::hours(1));
 }
 
 // Later versions may add fields: what follows the known ones is passed over, of whatever type it is.
