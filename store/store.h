@@ -61,6 +61,10 @@ class Store {
   /// The holder may count on its lease from the moment at which it called this.
   /// Errors: kStaleEpoch, kNoLeader, kTimeout, kBusy, kStopped.
   void renew(RequestNo request, std::string service, kv::Epoch epoch, TimePoint deadline, TimePoint now);
+  /// Renewal of a session with a TTL: answered by the leader under its read lease, since whoever leads later grants a
+  /// full fresh TTL. The session lives at least its TTL from the moment at which this was called.
+  /// Errors: kNotFound (no such session, or its end is being decided), kNoLeader, kTimeout, kBusy, kStopped.
+  void renew_session(RequestNo request, kv::SessionId session, TimePoint deadline, TimePoint now);
   /// Founds a cluster of this node alone. Errors: kAlreadyFounded, kConflict (promised to another founding).
   void bootstrap(RequestNo request, TimePoint now);
   /// Leader only: hands leadership to `to` (0 = the best voter). Errors: kNotLeader, kNotFound.

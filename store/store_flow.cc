@@ -94,7 +94,7 @@ void Store::Impl::finish_write(const kv::Applied& done) {
   if (!write || !write->request) return;
   if (done.outcome == kv::Outcome::kForgotten)
     return reply(*write->request, fail(Errc::kTimeout, "decided so long ago that the outcome is unknown"));
-  reply(*write->request, Written{done.outcome, done.index, done.epoch});
+  reply(*write->request, Written{done.outcome, done.index, done.epoch, {}, {}});
 }
 
 void Store::Impl::on_soft_state(const raft::SoftState& soft, TimePoint now) {

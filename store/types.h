@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -69,6 +70,10 @@ struct Written {
   kv::Outcome outcome = kv::Outcome::kDone;
   kv::Index index{};  ///< entry that decided it
   kv::Epoch epoch{};  ///< LeaseAcquire with kDone: the granted epoch
+  /// Which bound is full, what is missing; may be empty: the outcome may reach this node in a snapshot, too.
+  std::string detail;
+  /// Txn: what it read or why it was refused. Null in the same rare case: outcome and index still hold.
+  std::shared_ptr<const kv::TxnAnswer> txn;
 };
 /// state() may be read now, and until the next call into the Store.
 struct Readable {
@@ -76,7 +81,8 @@ struct Readable {
   bool known_leader = false;
   Duration last_contact{};  ///< since the leader was last heard; 0 on the leader and on default/consistent reads
 };
-struct Renewed {};  ///< the lease held when the leader's quorum round ended, and its end was not being decided
+struct Renewed {};  ///< renew: the lease held when the leader's quorum round ended, and its end was not being
+                    ///< decided; renew_session: the same of the session
 struct Changed {};  ///< bootstrap, remove_server, transfer_leadership: under way or done
 
 struct Reply {

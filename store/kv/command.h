@@ -4,7 +4,10 @@
 #include <string_view>
 #include <variant>
 
+#include "store/kv/catalog_rows.h"
 #include "store/kv/error.h"
+#include "store/kv/session.h"
+#include "store/kv/txn.h"
 #include "store/kv/types.h"
 
 /// Commands: what a log entry asks of the state machine.
@@ -15,7 +18,8 @@ namespace store::kv {
 
 inline constexpr std::uint64_t kCommandVersion = 1;
 
-/// Writes `value` and `flags`. A set that changes nothing keeps the modify index and wakes nobody.
+/// Writes `value` and `flags`. A set that changes nothing keeps the modify index and wakes nobody. A lock on the key
+/// stays as it is: locks are advisory.
 struct Set {
   std::string key, value;
   std::uint64_t flags = 0;
@@ -82,6 +86,123 @@ struct MemberRemove {
 /// Sets the cluster id if there is none yet.
 struct ClusterSet {
   ClusterId id;
+};
+
+// --- locks and sessions -------------------------------------------------------------------------------------------
+/// What a lock command does to the key's value.
+enum class KeepValue : std::uint8_t { kOverwrite = 0, kKeep = 1 };
+
+/// Locks the key for `session`, creating it if needed, and writes value and flags. Also kDone (kUnchanged if nothing
+/// differs) if the session holds it already. Outcomes else: kInvalidSession, kHeld (by another session), kHeldBack
+/// (lock-delay), kFull.
+struct Acquire {
+  std::string key, value;
+  std::uint64_t flags = 0;
+  SessionId session;
+  KeepValue keep = KeepValue::kOverwrite;  ///< kKeep: an existing key keeps its value and flags
+};
+/// Unlocks the key if `session` holds it, and writes value and flags. Outcomes else: kHeld (by another one),
+/// kNotFound (missing key), kConditionFailed (not locked), kFull. No lock-delay follows.
+struct Release {
+  std::string key, value;
+  std::uint64_t flags = 0;
+  SessionId session;
+  KeepValue keep = KeepValue::kOverwrite;
+};
+/// Creates `session`, whose id was drawn at random by the proposer. Outcomes else: kNotFound (no such node or check),
+/// kConditionFailed (a check is critical), kExists (id in use), kFull; Applied::detail names what.
+struct SessionCreate {
+  Session session;
+};
+/// Ends a session; its keys are freed or deleted and held back. kDone also if there is none.
+struct SessionDestroy {
+  SessionId id;
+};
+/// The same, since its TTL passed. Proposed by the leader alone. kNotFound if there is none.
+struct SessionExpire {
+  SessionId id;
+};
+/// Ends the lock-delay that began at `since`. Proposed by the leader alone. kNotFound if there is none.
+struct LockDelayEnd {
+  std::string key;
+  Index since{};
+};
+/// Outcomes: kDone; kConditionFailed or kFull: nothing happened, TxnAnswer::failures says why.
+struct Txn {
+  std::vector<TxnOp> ops;  ///< 1..kTxnOpsMax
+};
+
+// --- catalog ------------------------------------------------------------------------------------------------------
+/// All of them: kUnchanged if the row is there already, with all its fields; then no index moves.
+struct NodeSet {
+  Node node;
+};
+/// With its instances, checks and sessions. kNotFound if there is none.
+struct NodeRemove {
+  std::string name;
+};
+/// What becomes of the status and output of a check that exists already.
+enum class KeepStatus : std::uint8_t { kReplace = 0, kKeep = 1 };
+/// What becomes of an instance's checks that are not in the command.
+enum class OldChecks : std::uint8_t { kKeep = 0, kRemove = 1 };
+/// Registers an instance with its checks, at once. kNotFound: no such node. kFull.
+struct ServiceSet {
+  ServiceInstance instance;
+  std::vector<Check> checks;  ///< <= kServiceChecksMax; their node and service are set from the instance
+  OldChecks old_checks = OldChecks::kKeep;
+  KeepStatus keep_status = KeepStatus::kKeep;
+};
+/// With its checks. kNotFound if there is none.
+struct ServiceRemove {
+  std::string node, id;
+};
+/// kNotFound: no such node or instance. kFull.
+struct CheckSet {
+  Check check;
+  KeepStatus keep_status = KeepStatus::kReplace;
+};
+/// kNotFound: no such check.
+struct CheckStatusSet {
+  std::string node, id;
+  CheckStatus status = CheckStatus::kCritical;
+  std::string output;
+};
+struct CheckRemove {
+  std::string node, id;
+};
+
+// --- events, quotas, restore --------------------------------------------------------------------------------------
+struct EventFire {
+  UserEvent event;
+};
+/// Limits what may be stored below `prefix` (1..kKeyBytesMax bytes). What is there already stays. kFull: kQuotasMax.
+struct QuotaSet {
+  std::string prefix;
+  Quota quota;
+};
+struct QuotaRemove {
+  std::string prefix;
+};
+/// A restore replaces KV, sessions, catalog and quotas by saved rows (StateMachine::saved_rows): begin, chunks in
+/// order, commit. Nobody sees anything of it before the commit; one restore at a time, a new one drops the old one.
+struct RestoreBegin {
+  Uuid id;  ///< drawn at random by the proposer
+};
+/// Rows as encode_rows() writes them. kConditionFailed: another restore, or not the next number. kFull.
+struct RestoreChunk {
+  Uuid id;
+  std::uint64_t number = 0;  ///< 0, 1, ...
+  std::string rows;          ///< <= kRestoreChunkBytesMax; other kinds of rows than saved ones are refused
+};
+/// Every index jumps to this entry's: above all that were ever given out. kConditionFailed: not that restore, or not
+/// all of its `chunks` are here.
+struct RestoreCommit {
+  Uuid id;
+  std::uint64_t chunks = 0;
+};
+/// kNotFound: no such restore.
+struct RestoreAbort {
+  Uuid id;
 };
 
 using CommandBody = std::variant<Set, Cas, Delete, DeleteCas, DeleteTree, LeaseAcquire, LeaseRelease, LeaseExpire,

@@ -56,7 +56,7 @@ Row decode_request_row(std::string_view name, ArrayReader& r) {
   row.remembered.seq = r.number();
   row.remembered.index = Index{r.number()};
   const std::uint64_t outcome = r.number();
-  if (outcome > static_cast<std::uint64_t>(Outcome::kNotFound)) r.reject(Errc::kUnknownKind, "outcome");
+  if (outcome > static_cast<std::uint64_t>(kOutcomeLast)) r.reject(Errc::kUnknownKind, "outcome");
   row.remembered.outcome = static_cast<Outcome>(outcome);
   row.remembered.epoch = Epoch{r.number()};
   if (r.ok() && (row.slot >= kDedupeWindow || row.remembered.seq % kDedupeWindow != row.slot))
@@ -124,6 +124,12 @@ const char* to_string(Outcome outcome) {
       return "Forgotten";
     case Outcome::kNotFound:
       return "NotFound";
+    case Outcome::kInvalidSession:
+      return "InvalidSession";
+    case Outcome::kHeldBack:
+      return "HeldBack";
+    case Outcome::kExists:
+      return "Exists";
   }
   return "?";
 }

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
+#include "store/kv/catalog_rows.h"
 #include "store/kv/error.h"
+#include "store/kv/session.h"
 #include "store/kv/types.h"
 
 /// Rows of the state as bytes, for the `state` column family and for snapshots.
@@ -12,9 +16,13 @@
 ///   [version, field...].
 ///   'k' KV entry by key      't' tombstone by key     'f' tombstone floor    'l' lease by service
 ///   'e' epoch counter by service   'm' member by id   'c' cluster id         'd' remembered request by origin, slot
+///   's' session by id   'b' lock-delay by key   'n' node by name   'v' instance, 'h' check by node, NUL, id
+///   'i' index counter by name ("" = floor)   'E' event by index   'q' quota by prefix   'r' staged restore by number
+///   A KV entry has version 1 while it was never locked, version 2 with its lock. The other rows have version 1.
 namespace store::kv {
 
 inline constexpr std::uint64_t kRecordVersion = 1;
+inline constexpr std::uint64_t kLockedEntryVersion = 2;  ///< of an entry's row with a lock
 
 /// One entry of the KV space. Index of the entry that created it and of the one that last changed it.
 struct Entry {
@@ -47,14 +55,18 @@ struct EpochCounter {
 enum class Outcome : std::uint8_t {
   kDone = 0,             ///< it took effect (or there was nothing left to do: a delete of a missing key)
   kUnchanged = 1,        ///< a Set or Cas whose value and flags were there already
-  kConditionFailed = 2,  ///< Cas, DeleteCas: the modify index is another one
-  kHeld = 3,             ///< LeaseAcquire: somebody else holds it; LeaseForget: it is held
+  kConditionFailed = 2,  ///< Cas, DeleteCas: the modify index is another one; others: see the command
+  kHeld = 3,             ///< LeaseAcquire, Acquire, Release: somebody else holds it; LeaseForget: it is held
   kReserved = 4,         ///< LeaseAcquire: vacant, but kept for another one
   kStaleEpoch = 5,       ///< LeaseRelease, LeaseExpire, LeaseOpen: that epoch is over
-  kFull = 6,             ///< a bound of types.h is reached (bytes, entries, services, members)
+  kFull = 6,             ///< a bound of types.h or a quota is reached; Applied::detail names it
   kForgotten = 7,        ///< repeated so late that its first outcome is not remembered: this copy had no effect
-  kNotFound = 8,         ///< no such service or member
+  kNotFound = 8,         ///< no such service, member, node, instance, check, key or restore
+  kInvalidSession = 9,   ///< Acquire, Release: there is no such session
+  kHeldBack = 10,        ///< Acquire: the last holder's session ended and its lock-delay runs
+  kExists = 11,          ///< SessionCreate: the id is in use
 };
+inline constexpr Outcome kOutcomeLast = Outcome::kExists;
 [[nodiscard]] const char* to_string(Outcome outcome);  ///< "ConditionFailed", ...
 
 /// A request that was decided: what a repeated proposal is answered with.
@@ -75,15 +87,32 @@ struct Remembered {
 [[nodiscard]] std::string member_key(NodeId id);
 [[nodiscard]] std::string cluster_key();
 [[nodiscard]] std::string request_key(NodeId origin, std::size_t slot);
+[[nodiscard]] std::string session_key(const SessionId& id);
+[[nodiscard]] std::string delay_key(std::string_view key);
+[[nodiscard]] std::string node_key(std::string_view name);
+[[nodiscard]] std::string instance_key(std::string_view node, std::string_view id);
+[[nodiscard]] std::string check_key(std::string_view node, std::string_view id);
+[[nodiscard]] std::string counter_key(std::string_view name);
+[[nodiscard]] std::string event_key(Index index);
+[[nodiscard]] std::string quota_key(std::string_view prefix);
+[[nodiscard]] std::string restore_key(std::uint64_t number);
 
 // Values of rows.
 [[nodiscard]] std::string encode_entry(const Entry& entry);
-[[nodiscard]] std::string encode_index(Index index);  ///< tombstone, floor
+[[nodiscard]] std::string encode_index(Index index);  ///< tombstone, floor, index counter
 [[nodiscard]] std::string encode_lease(const Lease& lease);
 [[nodiscard]] std::string encode_epoch(const EpochCounter& counter);
 [[nodiscard]] std::string encode_member(std::string_view name);
 [[nodiscard]] std::string encode_cluster(const ClusterId& id);
 [[nodiscard]] std::string encode_remembered(const Remembered& remembered);
+[[nodiscard]] std::string encode_session(const Session& session);
+[[nodiscard]] std::string encode_delay(const LockDelay& delay);
+[[nodiscard]] std::string encode_node(const Node& node);
+[[nodiscard]] std::string encode_instance(const ServiceInstance& instance);
+[[nodiscard]] std::string encode_check(const Check& check);
+[[nodiscard]] std::string encode_event(const UserEvent& event);
+[[nodiscard]] std::string encode_quota(const Quota& quota);
+[[nodiscard]] std::string encode_staged(const Uuid& restore, std::string_view rows);
 
 /// A decoded row: the kind is the alternative, the name is inside.
 struct EntryRow {
@@ -117,9 +146,35 @@ struct RequestRow {
   std::size_t slot;
   Remembered remembered;
 };
+struct DelayRow {
+  std::string key;
+  LockDelay delay;
+};
+struct CounterRow {
+  std::string name;
+  Index index;
+};
+struct QuotaRow {
+  std::string prefix;
+  Quota quota;
+};
+struct StagedRow {
+  std::uint64_t number;
+  Uuid restore;
+  std::string rows;
+};
 using Row = std::variant<EntryRow, TombstoneRow, FloorRow, LeaseRow, EpochRow, MemberRow, ClusterRow, RequestRow>;
 
 /// Takes any bytes. Errors: kTruncated, kMalformed, kUnknownVersion, kUnknownKind, kTooLarge, kBadKey.
 [[nodiscard]] Result<Row> decode_row(std::string_view key, std::string_view value);
+
+/// Rows as one string: for RestoreChunk, and for files that hold saved rows.
+[[nodiscard]] std::string encode_rows(std::span<const Record> rows);
+/// Errors: kTruncated, kMalformed, kTooLarge; and a row without a value is kMalformed.
+[[nodiscard]] Result<std::vector<Record>> decode_rows(std::string_view bytes);
+/// Cuts rows into strings of encode_rows() of at most kRestoreChunkBytesMax bytes (every single row fits into one).
+[[nodiscard]] std::vector<std::string> chunk_rows(std::span<const Record> rows);
+/// Is this a kind of row that saved states hold and a restore takes? KV, sessions, catalog, quotas, epoch counters.
+[[nodiscard]] bool is_saved_kind(std::string_view row_key);
 
 }  // namespace store::kv

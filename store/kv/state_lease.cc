@@ -10,7 +10,7 @@ void StateMachine::write_lease(Index index, const std::string& service, Lease le
   mark(epoch_key(service), encode_epoch(counter));
   mark(lease_key(service), encode_lease(lease));
   leases_.insert_or_assign(service, std::move(lease));
-  watches_.touch_lease(service);
+  watches_.touch(Topic::Kind::kLease, service);
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const LeaseAcquire& command) {
@@ -74,7 +74,7 @@ StateMachine::Decision StateMachine::decide(Index index, const LeaseForget& comm
   EpochCounter& counter = epochs_[command.service];
   counter.modify = index;
   mark(epoch_key(command.service), encode_epoch(counter));
-  watches_.touch_lease(command.service);
+  watches_.touch(Topic::Kind::kLease, command.service);
   return {Outcome::kDone, counter.epoch, command.service};
 }
 

@@ -208,6 +208,15 @@ Index StateMachine::topic_index(const Topic& topic) const {
       return prefix_index(topic.name);
     case Topic::Kind::kLease:
       return lease_index(topic.name);
+    case Topic::Kind::kService:
+    case Topic::Kind::kServices:
+    case Topic::Kind::kNodes:
+    case Topic::Kind::kNode:
+    case Topic::Kind::kChecks:
+    case Topic::Kind::kSession:
+    case Topic::Kind::kSessions:
+    case Topic::Kind::kEvents:
+      break;
   }
   return Index{1};
 }

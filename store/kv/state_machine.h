@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -10,8 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "store/kv/catalog.h"
+#include "store/kv/change_feed.h"
 #include "store/kv/command.h"
+#include "store/kv/kv_space.h"
 #include "store/kv/record.h"
+#include "store/kv/session_table.h"
 #include "store/kv/watch.h"
 
 /// The replicated state: KV with flags, indexes and tombstones; leases with epochs; member directory; cluster id;
@@ -27,16 +33,15 @@ namespace store::kv {
 struct Applied {
   RequestId request;  ///< of the command; the proposer knows its own by it
   Outcome outcome = Outcome::kDone;
-  Index index{};                             ///< entry that decided it: for a repeated command the first one
-  Epoch epoch{};                             ///< LeaseAcquire: the granted epoch; other lease commands: the current one
-  bool repeated = false;                     ///< the command was decided before and had no effect this time
+  Index index{};          ///< entry that decided it: for a repeated command the first one
+  Epoch epoch{};          ///< LeaseAcquire: the granted epoch; other lease commands: the current one
+  bool repeated = false;  ///< the command was decided before and had no effect this time
+  std::string detail;     ///< kFull, kNotFound, kConditionFailed of sessions and catalog: what; empty when repeated
+  std::shared_ptr<const TxnAnswer> txn;      ///< Txn of the origin given to answer_txns_of(), not repeated
   std::optional<std::string> lease_changed;  ///< service whose lease row changed
-};
-
-/// One key of a listing.
-struct Found {
-  const std::string* key = nullptr;  ///< never null
-  const Entry* entry = nullptr;      ///< never null
+  std::vector<SessionId> sessions_changed;   ///< created or gone
+  std::vector<std::string> delays_changed;   ///< keys that are held back from now on, or not any more
+  bool replaced = false;                     ///< a restore was committed: every row is another one
 };
 
 class StateMachine {
@@ -72,6 +77,32 @@ class StateMachine {
   [[nodiscard]] std::size_t entry_count() const { return entries_.size(); }
   [[nodiscard]] std::size_t entry_bytes() const { return entry_bytes_; }  ///< keys + values
   [[nodiscard]] std::size_t tombstone_count() const { return tombstones_.size(); }
+
+  /// Transactions of this proposer are answered in full; of others, nobody here reads the answer.
+  void answer_txns_of(NodeId origin);
+  [[nodiscard]] const Lock* lock(std::string_view key) const;  ///< nullptr = never locked since it was created
+  /// What happened below a prefix after an index: for watchers that want every changed key.
+  [[nodiscard]] ChangeFeed::Slice changes_since(std::string_view prefix, Index after, std::size_t limit) const;
+  [[nodiscard]] const Quotas& quotas() const;
+
+  // --- sessions, catalog, events ----------------------------------------------------------------------------------
+  [[nodiscard]] const SessionTable& sessions() const;
+  /// Keys that a session holds; nullptr = none.
+  [[nodiscard]] const std::set<std::string>* held_by(const SessionId& id) const;
+  [[nodiscard]] const Catalog& catalog() const;
+  [[nodiscard]] const std::deque<UserEvent>& events() const;  ///< oldest first, <= kEventsMax
+  [[nodiscard]] Index events_index() const;                   ///< of the newest, at least 1
+
+  // --- restore --------------------------------------------------------------------------------------------------
+  struct Staged {
+    Uuid id;  ///< none = no restore under way
+    std::vector<std::string> chunks;
+    std::size_t bytes = 0;
+  };
+  [[nodiscard]] const Staged& staged() const;
+  /// The rows that a snapshot file holds and a restore takes, sorted by key: KV, sessions, catalog, quotas, epoch
+  /// counters. Copies them all.
+  [[nodiscard]] std::vector<Record> saved_rows() const;
 
   // --- leases, members ------------------------------------------------------------------------------------------
   [[nodiscard]] const Lease* lease(std::string_view service) const;  ///< nullptr = never acquired, or forgotten

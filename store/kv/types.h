@@ -33,6 +33,27 @@ struct ClusterId {
 /// Inverse of ClusterId::hex(); nullopt for anything else.
 [[nodiscard]] std::optional<ClusterId> parse_cluster_id(std::string_view hex);
 
+/// 128 bits that name one thing for ever: drawn at random by whoever creates it, never by the state machine.
+/// All zero = none.
+struct Uuid {
+  std::array<std::uint8_t, 16> bytes{};
+  [[nodiscard]] bool is_none() const { return *this == Uuid{}; }
+  [[nodiscard]] std::string text() const;  ///< "8-4-4-4-12" lower-case digits
+  auto operator<=>(const Uuid&) const = default;
+};
+/// Inverse of Uuid::text(), upper case taken too; nullopt for anything else.
+[[nodiscard]] std::optional<Uuid> parse_uuid(std::string_view text);
+
+/// Name of a session; as random as its Uuid. None = no session.
+struct SessionId {
+  Uuid uuid;
+  [[nodiscard]] bool is_none() const { return uuid.is_none(); }
+  [[nodiscard]] std::string text() const { return uuid.text(); }
+  auto operator<=>(const SessionId&) const = default;
+};
+/// nullopt for anything that is no UUID: such a session cannot exist.
+[[nodiscard]] std::optional<SessionId> parse_session_id(std::string_view text);
+
 /// Names one command for ever: who proposed it and its number there. The number holds the start count of the
 /// proposer's process in its upper 24 bits and a counter below, so it never repeats and grows with every start.
 /// Source: client sessions of Ongaro's thesis, 6.3, with the agents as the clients.
@@ -64,6 +85,41 @@ inline constexpr std::size_t kOriginsMax = 1024;                         ///< pr
 inline constexpr std::size_t kDedupeWindow = 2048;                       ///< requests remembered per proposer
 inline constexpr std::size_t kWatchesMax = 10'000;                       ///< waits registered at this replica
 inline constexpr std::uint32_t kLeaseMsMin = 50, kLeaseMsMax = 600'000;  ///< lease and margin, milliseconds
-inline constexpr std::size_t kCommandBytesMax = kValueBytesMax + kKeyBytesMax + 1024;  ///< encoded
+inline constexpr std::size_t kCommandBytesMax = std::size_t{1} << 20;  ///< encoded, of any command
+
+// Sessions and locks.
+inline constexpr std::size_t kSessionsMax = 16'384;                  ///< sessions of the cluster
+inline constexpr std::size_t kSessionKeysMax = 4'096;                ///< keys that one session holds
+inline constexpr std::size_t kSessionChecksMax = 64;                 ///< checks that one session is tied to
+inline constexpr std::size_t kLockDelaysMax = 65'536;                ///< keys held back (the oldest opens early)
+inline constexpr std::uint32_t kSessionTtlMsMin = 100;               ///< least TTL that is not 0; the API asks for more
+inline constexpr std::uint32_t kSessionTtlMsMax = 86'400'000;        ///< 24 hours
+inline constexpr std::uint32_t kLockDelayMsMax = 60'000;             ///< lock-delay of one session
+
+// Transactions.
+inline constexpr std::size_t kTxnOpsMax = 128;
+inline constexpr std::size_t kTxnResultBytesMax = std::size_t{8} << 20;  ///< keys + values read by one transaction
+
+// Catalog.
+inline constexpr std::size_t kNodesMax = 4'096;
+inline constexpr std::size_t kInstancesMax = 32'768;                     ///< service instances of the cluster
+inline constexpr std::size_t kChecksMax = 65'536;
+inline constexpr std::size_t kNodeServicesMax = 4'096;                   ///< instances of one node
+inline constexpr std::size_t kServiceChecksMax = 64;                     ///< checks that come with one ServiceSet
+inline constexpr std::size_t kIndexCountersMax = 65'536;                 ///< names remembered (oldest forgotten)
+inline constexpr std::size_t kCatalogBytesMax = std::size_t{64} << 20;   ///< all texts of all rows
+inline constexpr std::size_t kTagsMax = 128, kMetaMax = 64;              ///< of one node or instance
+inline constexpr std::size_t kMetaKeyBytesMax = 128, kMetaValueBytesMax = 512;
+inline constexpr std::size_t kNotesBytesMax = 4'096, kOutputBytesMax = 4'096;
+inline constexpr std::size_t kDefinitionBytesMax = std::size_t{16} << 10;
+
+// Events, change feed, quotas, restore.
+inline constexpr std::size_t kEventsMax = 256;                            ///< events remembered
+inline constexpr std::size_t kEventPayloadBytesMax = std::size_t{8} << 10;
+inline constexpr std::size_t kFeedEntriesMax = 16'384;                    ///< changes kept for watchers that resume ...
+inline constexpr std::size_t kFeedBytesMax = std::size_t{2} << 20;        ///< ... and the bytes of their keys
+inline constexpr std::size_t kQuotasMax = 64;
+inline constexpr std::size_t kRestoreChunkBytesMax = std::size_t{512} << 10;
+inline constexpr std::size_t kRestoreBytesMax = kStateBytesMax + 2 * kCatalogBytesMax;  ///< staged at once
 
 }  // namespace store::kv

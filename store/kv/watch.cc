@@ -11,10 +11,10 @@ Result<WatchId> WatchTable::add(Topic topic, bool pending) {
     woken_.push_back(id);
     return id;
   }
-  auto& waits = waits_[topic];
-  if (waits.empty() && topic.kind == Topic::Kind::kPrefix) ++prefix_lengths_[topic.name.size()];
-  waits.insert(id);
-  topics_.emplace(static_cast<std::uint64_t>(id), std::move(topic));
+  const auto [waits, fresh] = waits_.try_emplace(std::move(topic));
+  if (fresh && waits->first.kind == Topic::Kind::kPrefix) ++prefix_lengths_[waits->first.name.size()];
+  waits->second.insert(id);
+  topics_.emplace(static_cast<std::uint64_t>(id), waits);
   return id;
 }
 
@@ -22,7 +22,7 @@ void WatchTable::cancel(WatchId id) {
   std::erase(woken_, id);
   const auto known = topics_.find(static_cast<std::uint64_t>(id));
   if (known == topics_.end()) return;
-  const auto waits = waits_.find(known->second);
+  const auto waits = known->second;
   waits->second.erase(id);
   if (waits->second.empty()) {
     drop_length(waits->first);
@@ -59,8 +59,8 @@ void WatchTable::touch_key(std::string_view key) {
   for (const std::size_t length : lengths) wake(Topic{Topic::Kind::kPrefix, std::string(key.substr(0, length))});
 }
 
-void WatchTable::touch_lease(std::string_view service) {
-  if (!waits_.empty()) wake(Topic{Topic::Kind::kLease, std::string(service)});
+void WatchTable::touch(Topic::Kind kind, std::string_view name) {
+  if (!waits_.empty()) wake(Topic{kind, std::string(name)});
 }
 
 void WatchTable::touch_all() {

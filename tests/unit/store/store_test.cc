@@ -12,7 +12,7 @@ using testing::HasSubstr;
 
 Written written(const FakeCluster::Answer& answer) {
   EXPECT_TRUE(answer) << (answer ? "" : answer.error().detail);
-  return answer ? std::get<Written>(*answer) : Written{kv::Outcome::kForgotten, {}, {}};
+  return answer ? std::get<Written>(*answer) : Written{kv::Outcome::kForgotten, {}, {}, {}, {}};
 }
 Errc error(const FakeCluster::Answer& answer) {
   EXPECT_FALSE(answer);

@@ -35,9 +35,9 @@ TEST(Watch, TwoWaitsOnOneTopicWakeTogether) {
   WatchTable table;
   const WatchId a = *table.add(lease("trader"), false);
   const WatchId b = *table.add(lease("trader"), false);
-  table.touch_lease("other");
+  table.touch(Topic::Kind::kLease, "other");
   EXPECT_FALSE(table.has_woken());
-  table.touch_lease("trader");
+  table.touch(Topic::Kind::kLease, "trader");
   EXPECT_THAT(table.take_woken(), ElementsAre(a, b));
 }
 
