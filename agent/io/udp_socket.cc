@@ -58,6 +58,7 @@ Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(Loop& loop, const Address& lo
   const auto set = [fd = socket->fd_](int level, int name, int value) {
     ::setsockopt(fd, level, name, &value, sizeof value);
   };
+  socket->drain_max_ = options.drain_max;
   if (options.reuse_port) set(SOL_SOCKET, SO_REUSEPORT, 1);
   if (local.is_ipv6()) {
     set(IPPROTO_IPV6, IPV6_V6ONLY, 0);
@@ -123,7 +124,7 @@ std::size_t UdpSocket::drain() {
   const LifeMark life(life_);
   std::size_t total = 0;
   drain_errors(life);
-  while (life.alive() && total < kDrainMax) {
+  while (life.alive() && total < drain_max_) {
     const std::size_t got = receive_batch(life);
     total += got;
     if (got < kBatch) break;

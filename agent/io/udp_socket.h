@@ -27,7 +27,7 @@ class UdpSink {
 
 /// One bound UDP socket, read in batches (recvmmsg) until it is empty.
 /// Source: ip(7) IP_RECVERR, which names the destination of a refused datagram on an unconnected socket.
-/// Bounds: 32 datagrams per system call, kDrainMax per turn (the rest stays in the kernel's buffer for the next turn).
+/// Bounds: 32 datagrams per system call, Options::drain_max per turn (the rest stays in the kernel's buffer for the next turn).
 /// Ownership: destruction closes at once; a callback may destroy the socket. Thread: the loop's.
 class UdpSocket {
  public:
@@ -38,6 +38,7 @@ class UdpSocket {
     bool reuse_port = false;
     std::size_t receive_buffer_bytes = 4U << 20;  ///< asked for; the kernel may give less (net.core.rmem_max)
     std::size_t send_buffer_bytes = 1U << 20;
+    std::size_t drain_max = kDrainMax;  ///< rounded up to whole batches of 32; fewer = others on the loop wait less
   };
   struct Counters {
     std::uint64_t received = 0, sent = 0, oversized = 0, send_failed = 0, errors_reported = 0;
@@ -55,7 +56,7 @@ class UdpSocket {
   /// kTooLarge, kUnreachable, kPermission, kInvalidArgument (address family differs).
   Result<void> send(const Address& to, std::span<const std::byte> bytes);
 
-  /// Reads at once what is waiting, up to kDrainMax, calling the sink: before a tick, so that only what was heard is
+  /// Reads at once what is waiting, up to Options::drain_max, calling the sink: before a tick, so that only what was heard is
   /// judged. Calls on_drained() at its end. @return datagrams handed over.
   std::size_t drain();
 
@@ -70,6 +71,7 @@ class UdpSocket {
   void start_poll();
 
   UdpSink& sink_;
+  std::size_t drain_max_ = kDrainMax;
   int fd_ = -1;
   Handle<uv_poll_s> poll_;
   Address local_;
