@@ -178,6 +178,7 @@ void Store::Impl::handle(NodeId from, ChunkAckFrame& frame, TimePoint now) {
 
 void Store::Impl::on_connected(NodeId peer, TimePoint now) {
   sender.on_connected(peer, now);
+  static_cast<void>(raft->step(raft::PeerConnected{peer}, now));
   if (peer != raft->leader()) return;
   writes.resend_all();  // what was under way may have gone with the old connection
   for (auto& [token, renewal] : renewals) renewal.unsent = true;

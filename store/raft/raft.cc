@@ -203,8 +203,9 @@ Result<void> Raft::step(Message message, TimePoint now) {
 Result<void> Raft::step_checked(Message& message) {
   if (message.term > term_) {
     const bool asks_vote = message.kind == MessageKind::kVote || message.kind == MessageKind::kPreVote;
-    // Whoever hears a leader does not take part in replacing it, not even by learning the term (6.2, 9.6).
-    if (asks_vote && !message.forced && hears_leader()) return {};
+    // Whoever hears a leader does not take part in replacing it, not even by learning the term (6.2, 9.6). When that very
+    // leader asks, it has given up its office, and the promise was made to nobody else.
+    if (asks_vote && !message.forced && hears_leader() && message.from != leader_) return {};
     higher_term(message);
   } else if (message.term < term_) {
     lower_term(message);
@@ -329,12 +330,30 @@ void Raft::follow_peer_refused() {
   promise_until_ = now_;
   refused_until_ = now_ + config_.election_timeout_min;
   if (!promotable()) return;
+  campaign_at_ = stagger(gone);
+  if (campaign_at_ == now_) tick(now_);
+}
+
+TimePoint Raft::stagger(NodeId gone) const {
   std::int64_t rank = 0;
   for (const auto& [id, progress] : tracker_.progress()) {
     if (id < config_.id && id != gone && tracker_.members().votes(id)) ++rank;
   }
-  campaign_at_ = now_ + rank * config_.refused_stagger;
-  if (rank == 0) tick(now_);
+  return now_ + rank * config_.refused_stagger;
+}
+
+Result<void> Raft::step(const PeerConnected& event, TimePoint now) {
+  if (auto ok = enter(now); !ok) return ok;
+  if (role_ == Role::kLeader) {
+    Progress* progress = tracker_.find(event.peer);
+    if (progress != nullptr && event.peer != config_.id) send_heartbeat(event.peer, *progress, Round{});
+    return {};
+  }
+  const bool looks_for_leader = !leader_ && role_ != Role::kCandidate;
+  if (!looks_for_leader || !promotable() || !tracker_.members().votes(event.peer)) return {};
+  const TimePoint at = stagger(kNobody);
+  campaign_at_ = campaign_at_ ? std::min(*campaign_at_, at) : at;
+  return {};
 }
 
 void Raft::tick(TimePoint now) {

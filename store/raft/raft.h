@@ -111,6 +111,12 @@ struct ReportUnreachable {
 struct PeerRefused {
   NodeId peer;
 };
+/// A connection to the peer stands again. A leader speaks to it at once. A voter that knows no leader asks for
+/// pre-votes soon, in the order of the voters' ids: what kept a quorum apart may be over, and waiting for a time-out
+/// would only add to the silence. Harmless when wrong, since a pre-vote disturbs nobody who has a leader.
+struct PeerConnected {
+  NodeId peer;
+};
 /// Drop log entries up to and including `to`; the host's durable state covers them.
 struct Compact {
   Index to;
@@ -232,6 +238,8 @@ class Raft {
   Result<void> step(const ReportUnreachable& event, TimePoint now);
   /// No effect unless `peer` is the leader this node follows.
   Result<void> step(const PeerRefused& event, TimePoint now);
+  /// Errors: none.
+  Result<void> step(const PeerConnected& event, TimePoint now);
   /// Errors: kUnavailable (not applied yet), kCompacted (done before).
   Result<void> step(const Compact& event, TimePoint now);
   /// Errors: kNotLeader, kUnknownPeer (no voter). Given up after one election time-out. No lease reads afterwards.
@@ -296,6 +304,7 @@ class Raft {
   void restart_election_timer();
   void tick_leader();
   void follow_peer_refused();
+  [[nodiscard]] TimePoint stagger(NodeId gone) const;  ///< when this voter stands, if all want to at this moment
 
   // raft_election.cc
   void hup(CampaignKind kind);

@@ -48,6 +48,9 @@ Result<void> Raft::step_follower(Message& message) {
       return {};
     case MessageKind::kAppendResponse:
     case MessageKind::kHeartbeatResponse:
+      // An answer to the leader that this node was in this very term: it gave up for want of answers, and here they are.
+      if (role_ == Role::kFollower && !leader_ && promotable()) campaign_at_ = now_;
+      return {};
     case MessageKind::kAppendHeard:
     case MessageKind::kVote:
     case MessageKind::kVoteResponse:

@@ -104,6 +104,7 @@ class Cluster {
         {"transfer-leadership", &Cluster::transfer},
         {"read", &Cluster::read},
         {"refused", &Cluster::refused},
+        {"connected", &Cluster::connected},
         {"report-snapshot", &Cluster::report_snapshot},
         {"deadline", &Cluster::deadline},
         {"disk-marks", &Cluster::disk_marks},
@@ -340,6 +341,11 @@ class Cluster {
   void refused(const Command& command) {
     Node& n = first_node(command);
     if (auto ok = n.raft->step(PeerRefused{id_of(command.text("peer"))}, n.now); !ok) say_error(ok.error(), nullptr);
+  }
+
+  void connected(const Command& command) {
+    Node& n = first_node(command);
+    if (auto ok = n.raft->step(PeerConnected{id_of(command.text("peer"))}, n.now); !ok) say_error(ok.error(), nullptr);
   }
 
   void nothing(const Command&) {}
