@@ -152,6 +152,7 @@ void Mesh::on_inbound_hello(MeshInbound& inbound) {
   if (place) bury(std::move(place));
   place = std::move(owned);
   inbound.admit();
+  if (known != peers_.end() && key.second == Lane::kUrgent) known->second->urgent.peer_was_heard();
 }
 
 void Mesh::close_inbound(MeshInbound& inbound) {

@@ -48,8 +48,15 @@ struct MeshSettings {
   MeshTls tls;
   bool check_names = true;     ///< a peer's certificate must carry the name that its hello claims (CN or dNSName)
   io::Milliseconds connect_timeout{2000};  ///< TCP, TLS and hello together; also for inbound streams
-  io::Milliseconds retry_min{20}, retry_max{1000};  ///< between dials, doubled with jitter; the first is at once
-  io::Milliseconds unanswered_max{5000};  ///< sent bytes without an acknowledgement for so long: the stream is cut
+  /// Between dials, doubled with jitter; the first is at once. After a dial that nobody answered (no refusal: the network
+  /// is at fault) the pause stays retry_min for silence_patience, since a partition may heal at any moment.
+  io::Milliseconds retry_min{20}, retry_max{1000}, silence_patience{600'000};
+  /// An unanswered SYN is given up and sent anew after so long, or four times what the last good dial took, whichever is
+  /// more: the kernel's own first repetition comes after a whole second. Every 16th dial has connect_timeout.
+  io::Milliseconds syn_timeout{120};
+  /// Sent bytes without an acknowledgement for so long: the stream is cut. Short on the urgent lane, whose retransmissions
+  /// would else back off for seconds beyond a partition's end; a stopped process does not matter, its kernel answers.
+  io::Milliseconds urgent_unanswered_max{750}, unanswered_max{5000};
   std::size_t urgent_bytes_max = 8U << 20;   ///< waiting per peer; over it a new frame is refused
   std::size_t bulk_bytes_max = 16U << 20;    ///< waiting per peer; over it the oldest frames are dropped
   std::size_t inbound_max = 4096;            ///< streams with a hello; 2 per peer are used

@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t kFramesPerWrite = 500;              // two buffers each; a write takes 1024
 constexpr io::Milliseconds kStoodLongEnough{1000};        // a shorter stay counts as a failed dial
 constexpr std::uint32_t kDoublingsMax = 16;
+constexpr std::uint32_t kPatientDialEvery = 16;           // for a peer that has moved far away since
 
 }  // namespace
 
@@ -30,9 +31,11 @@ void MeshDialer::dial_now() {
   ++mesh_.counters_.dials;
   state_ = State::kDialing;
   reader_ = FrameReader(kHelloBytesMax);
-  const io::TimePoint deadline = io::boottime_now() + mesh_.settings_.connect_timeout;
-  auto tcp = io::TcpStream::connect(mesh_.loop_, peer_.address, deadline, nullptr);
-  tcp->set_unanswered_max(mesh_.settings_.unanswered_max);
+  dialed_at_ = io::boottime_now();
+  if (down_since_ == io::TimePoint{}) down_since_ = dialed_at_;
+  const io::TimePoint deadline = dialed_at_ + mesh_.settings_.connect_timeout;
+  auto tcp = io::TcpStream::connect(mesh_.loop_, peer_.address, dialed_at_ + syn_timeout(), nullptr);
+  tcp->set_unanswered_max(lane_ == Lane::kUrgent ? mesh_.settings_.urgent_unanswered_max : mesh_.settings_.unanswered_max);
   if (mesh_.settings_.tls.raft_dialer) {
     stream_ = io::TlsStream::client(mesh_.settings_.tls.raft_dialer, std::move(tcp), "", deadline, &mesh_.offload_, this);
   } else {
@@ -40,6 +43,23 @@ void MeshDialer::dial_now() {
     stream_ = std::move(tcp);
   }
   deadline_.arm(deadline);
+}
+
+io::Milliseconds MeshDialer::syn_timeout() const {
+  const MeshSettings& settings = mesh_.settings_;
+  if (failures_ % kPatientDialEvery == kPatientDialEvery - 1) return settings.connect_timeout;
+  return std::min(std::max(settings.syn_timeout, dial_took_ * 4), settings.connect_timeout);
+}
+
+void MeshDialer::peer_was_heard() {
+  if (state_ == State::kUp || state_ == State::kHello) return;
+  if (state_ == State::kDialing) {
+    if (io::boottime_now() - dialed_at_ < mesh_.settings_.retry_min) return;  // its answer may be under way
+    stream_.reset();
+    deadline_.disarm();
+    state_ = State::kIdle;
+  }
+  dial_now();
 }
 
 void MeshDialer::on_open() {
@@ -89,6 +109,7 @@ void MeshDialer::came_up() {
   state_ = State::kUp;
   deadline_.disarm();
   up_since_ = io::boottime_now();
+  dial_took_ = std::chrono::ceil<io::Milliseconds>(up_since_ - dialed_at_);
   loss_unexplained_ = false;
   if (!last_error_.empty() && mesh_.callbacks_.log) {
     mesh_.callbacks_.log("mesh", "peer " + peer_.name + " at " + peer_.address.to_string() + ": connected");
@@ -117,9 +138,10 @@ void MeshDialer::down(io::Errc code, std::string why) {
   if (!was_up) ++mesh_.counters_.dials_failed;
   const bool refused = !was_up && code == io::Errc::kRefused && std::exchange(loss_unexplained_, false);
   if (was_up) loss_unexplained_ = true;
+  if (was_up) down_since_ = io::boottime_now();
   const bool news = why != last_error_;
   last_error_ = std::move(why);
-  retry_later(stood);
+  retry_later(stood, !was_up && (code == io::Errc::kTimedOut || code == io::Errc::kUnreachable));
   const io::LifeMark life(life_);
   if (news && lane_ == Lane::kUrgent && mesh_.callbacks_.log) {
     mesh_.callbacks_.log("mesh", "peer " + peer_.name + " at " + peer_.address.to_string() + ": " + last_error_);
@@ -130,7 +152,8 @@ void MeshDialer::down(io::Errc code, std::string why) {
   if (life.alive() && refused && mesh_.callbacks_.on_refused) mesh_.callbacks_.on_refused(node);
 }
 
-void MeshDialer::retry_later(bool at_once) {
+/// @param silence  nobody answered the dial: nothing says that the process is gone
+void MeshDialer::retry_later(bool at_once, bool silence) {
   if (lane_ == Lane::kBulk && !peer_.urgent.up()) return;  // the urgent lane dials it when it stands
   if (at_once) {
     retry_.arm(io::boottime_now());
@@ -138,7 +161,8 @@ void MeshDialer::retry_later(bool at_once) {
   }
   const auto least = static_cast<std::uint64_t>(mesh_.settings_.retry_min.count());
   const auto most = static_cast<std::uint64_t>(mesh_.settings_.retry_max.count());
-  const std::uint64_t full = std::min(most, least << std::min(failures_, kDoublingsMax));
+  const bool patient = silence && io::boottime_now() - down_since_ < mesh_.settings_.silence_patience;
+  const std::uint64_t full = patient ? least : std::min(most, least << std::min(failures_, kDoublingsMax));
   ++failures_;
   const std::uint64_t delay = full - full / 2 + mesh_.settings_.chance(full / 2 + 1);
   retry_.arm_after(io::Milliseconds(static_cast<std::int64_t>(delay)));

@@ -27,6 +27,8 @@ class MeshDialer final : private io::StreamSink {
   MeshDialer(Mesh& mesh, Mesh::Peer& peer, Lane lane);
 
   void dial_now();                    ///< unless it stands or dials already
+  /// The peer has dialled us a moment ago: it can be reached, so a pause or a dial without answer ends and a new one begins.
+  void peer_was_heard();
   [[nodiscard]] bool push(std::string bytes);  ///< false: refused (urgent queue full)
   [[nodiscard]] bool up() const { return state_ == State::kUp; }
   [[nodiscard]] std::size_t queued_bytes() const { return queued_bytes_; }
@@ -47,7 +49,8 @@ class MeshDialer final : private io::StreamSink {
   [[nodiscard]] std::string judge(const Hello& answer) const;
   void came_up();
   void down(io::Errc code, std::string why);
-  void retry_later(bool at_once);
+  void retry_later(bool at_once, bool silence);
+  [[nodiscard]] io::Milliseconds syn_timeout() const;
   void flush();
 
   Mesh& mesh_;
@@ -57,6 +60,9 @@ class MeshDialer final : private io::StreamSink {
   std::uint32_t failures_ = 0;    // dials in a row that came to nothing, or stood too short to count
   bool loss_unexplained_ = false; // it stood, was lost, and no dial since has told why
   io::TimePoint up_since_{};
+  io::TimePoint down_since_{};    // end of the last stay, or the first dial; silence_patience counts from here
+  io::TimePoint dialed_at_{};
+  io::Milliseconds dial_took_{0}; // the last dial that came up, hello included; 0 = none yet
   std::string last_error_;
   std::unique_ptr<io::ByteStream> stream_;
   FrameReader reader_{kHelloBytesMax};

@@ -1,9 +1,13 @@
 #include "agent/drivers/mesh.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <string>
@@ -200,6 +204,52 @@ TEST_P(MeshTest, NeverConnectedPeerIsNeverRefused) {
   EXPECT_EQ(nodes[1].refused, 0);
   EXPECT_EQ(nodes[1].lost, 0);
   EXPECT_EQ(nodes[1].log.size(), 1U) << "one line per change, not per dial";
+}
+
+TEST_P(MeshTest, PeerThatDialsUsIsDialledWithoutAPause) {
+  start(2);
+  const io::Address where = at(2);
+  nodes[2].mesh.reset();
+  start(1, [](MeshSettings& made) { made.retry_min = made.retry_max = std::chrono::hours(1); });
+  nodes[1].mesh->set_peer(id(2), where, name(2));
+  ASSERT_TRUE(run_until(*loop, [&] { return nodes[1].mesh->counters().dials_failed == 1; }));
+  start(2, [&](MeshSettings& made) { made.bind = where; });
+  introduce(2, 1);
+  EXPECT_TRUE(run_until(*loop, [&] { return nodes[1].connected == 1 && nodes[2].connected == 1; }));
+}
+
+/// A listener whose queue is full: the kernel drops every further SYN, as a partition does.
+struct DeafListener {
+  DeafListener() {
+    sockaddr_in local{};
+    local.sin_family = AF_INET;
+    local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof local;
+    for (int& fd : fds) fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    ::bind(fds[0], reinterpret_cast<sockaddr*>(&local), size);
+    ::listen(fds[0], 0);
+    ::getsockname(fds[0], reinterpret_cast<sockaddr*>(&local), &size);
+    port = ntohs(local.sin_port);
+    for (std::size_t i = 1; i < fds.size(); ++i) ::connect(fds[i], reinterpret_cast<sockaddr*>(&local), size);
+  }
+  ~DeafListener() {
+    for (int fd : fds) ::close(fd);
+  }
+  std::array<int, 5> fds{};
+  std::uint16_t port = 0;
+};
+
+TEST_P(MeshTest, SilentNetworkIsAskedAgainSoonAndForLong) {
+  DeafListener deaf;
+  start(1, [](MeshSettings& made) {
+    made.connect_timeout = std::chrono::hours(1);  // of no help here: the answer never comes
+    made.retry_max = std::chrono::hours(1);        // nor would doubled pauses be
+    made.syn_timeout = Milliseconds(2);
+    made.retry_min = Milliseconds(1);
+  });
+  nodes[1].mesh->set_peer(id(2), io::Address::loopback(deaf.port), name(2));
+  EXPECT_TRUE(run_until(*loop, [&] { return nodes[1].mesh->counters().dials_failed >= 15; }));
+  EXPECT_EQ(nodes[1].refused, 0);
 }
 
 TEST_P(MeshTest, OtherClusterIsRefusedByNameOnBothSides) {
