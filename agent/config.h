@@ -74,7 +74,7 @@ struct RaftConfig {
   std::uint32_t voters = 5;            ///< 1..9
   Milliseconds heartbeat{50};
   Milliseconds election_min{250};  ///< >= 3 * heartbeat
-  Milliseconds election_max{500};  ///< > election_min
+  Milliseconds election_max{400};  ///< > election_min; decision 0027
   Milliseconds write_timeout{2000};
   Milliseconds replace_after{60000};
 };
