@@ -34,6 +34,8 @@ std::string_view to_string(CheckDefinition::Kind kind) {
       return "tcp";
     case CheckDefinition::Kind::kExec:
       return "script";  // Consul's word for a program
+    case CheckDefinition::Kind::kMaintenance:
+      return "maintenance";
   }
   return {};
 }
@@ -42,6 +44,10 @@ CheckStatus ServiceInstance::status() const {
   CheckStatus worst = CheckStatus::kPassing;
   for (const Check& check : checks) worst = std::max(worst, check.status);
   return worst;
+}
+
+bool ServiceInstance::has_tag(std::string_view tag) const {
+  return std::find(service.tags.begin(), service.tags.end(), tag) != service.tags.end();
 }
 
 }  // namespace agent::api

@@ -54,9 +54,15 @@ struct Service {
   Index create_index{}, modify_index{};
 };
 
+/// Checks that maintenance mode is made of: critical as long as it lasts.
+inline constexpr std::string_view kNodeMaintenance = "_node_maintenance";
+inline constexpr std::string_view kServiceMaintenance = "_service_maintenance:";  ///< and the id of the service
+/// What gossip knows of the node's agent, as a check.
+inline constexpr std::string_view kSerfHealth = "serfHealth";
+
 /// What a check does. A check without kind is only a status that somebody else keeps.
 struct CheckDefinition {
-  enum class Kind : std::uint8_t { kNone, kTtl, kHttp, kTcp, kExec };
+  enum class Kind : std::uint8_t { kNone, kTtl, kHttp, kTcp, kExec, kMaintenance };
   Kind kind = Kind::kNone;
   Milliseconds ttl{0};       ///< kTtl
   std::string target;        ///< kHttp: URL; kTcp: "host:port"
@@ -71,7 +77,7 @@ struct CheckDefinition {
   Milliseconds deregister_after{0};            ///< critical for so long: its service is removed; 0 = never
   friend bool operator==(const CheckDefinition&, const CheckDefinition&) = default;
 };
-[[nodiscard]] std::string_view to_string(CheckDefinition::Kind kind);  ///< "", "ttl", "http", "tcp", "script"
+[[nodiscard]] std::string_view to_string(CheckDefinition::Kind kind);  ///< "", "ttl", "http", "tcp", "script", "maintenance"
 
 /// Identity: (node, id).
 struct Check {
@@ -92,6 +98,7 @@ struct ServiceInstance {
   std::vector<Check> checks;  ///< of the node first ("serfHealth" at the front), then its own, each by id
   /// Worst of all checks; passing without any.
   [[nodiscard]] CheckStatus status() const;
+  [[nodiscard]] bool has_tag(std::string_view tag) const;
   [[nodiscard]] const std::string& address() const { return service.address.empty() ? node.address : service.address; }
 };
 
