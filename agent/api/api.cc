@@ -32,6 +32,9 @@ Api::Api(Backend& backend, std::function<std::uint64_t(std::uint64_t)> chance, s
     : backend_(backend), chance_(std::move(chance)), wake_(std::move(wake)), limits_(limits) {
   add_kv_routes(router_);
   add_consul_routes(router_);
+  add_agent_routes(router_);
+  add_catalog_routes(router_);
+  add_event_routes(router_);
   add_own_routes(router_);
 }
 
@@ -153,6 +156,7 @@ std::optional<Error> Api::read_parameters(const Call& call, Exchange& exchange) 
     if (!parsed) return Error{Errc::kBadRequest, "Invalid index: \"" + *index + "\" is no number", {}};
     exchange.after = Index{*parsed};
   }
+  if (exchange.read.after) exchange.after = *exchange.read.after;
   Milliseconds wait = limits_.wait_default;
   if (const auto* text = call.query.find("wait"); text != nullptr && !text->empty()) {
     const auto parsed = parse_duration(*text);

@@ -52,6 +52,8 @@ struct Read {
   /// Makes the answer from the local state as it is then.
   std::function<Response(const ReadInfo& info)> render;
   bool needs_barrier = true;  ///< false: about this agent only; any mode reads what is here
+  /// Block behind this index instead of the query's `index`; 0 = answer at once. For waits on something else.
+  std::optional<Index> after{};
 };
 
 /// Router, handlers, blocking queries and event streams.
@@ -154,6 +156,9 @@ class Api {
 // Each file of handlers adds its own routes.
 void add_kv_routes(Router& router);
 void add_consul_routes(Router& router);  ///< /v1/agent, /v1/status
+void add_agent_routes(Router& router);   ///< /v1/agent/service, check, health, maintenance
+void add_catalog_routes(Router& router); ///< /v1/catalog, /v1/health, http_sd
+void add_event_routes(Router& router);   ///< /v1/event, /outrigger/v1/events
 void add_own_routes(Router& router);     ///< /outrigger/v1, /metrics
 
 }  // namespace agent::api

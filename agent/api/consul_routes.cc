@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/api/consul.h"
+#include "agent/api/discovery.h"
 #include "agent/api/metrics_text.h"
 
 /// /v1/agent and /v1/status: our members and store as Consul's clients expect to see them. Derived, never the reverse.
@@ -81,20 +82,19 @@ void get_self(Api& api, const Call& call) {
 void get_members(Api& api, const Call& call) {
   Json list = Json::array();
   const SelfInfo self = api.backend().self();
-  // There is one mesh and no wide-area one; Consul answers its servers there, we have no others.
-  if (!call.query.has("wan"))
-    for (const auto& member : api.backend().members()) list.push_back(member_json(member, self));
+  // There is one mesh and no wide-area one, where Consul shows its servers under their full names.
+  const bool wan = !call.query.get("wan").empty();
+  for (const auto& member : api.backend().members()) {
+    list.push_back(member_json(member, self));
+    if (wan) list.back()["Name"] = member.name + "." + datacenter_of(self);
+  }
   api.reply_json(call.id, list);
 }
 
 Response empty_ok() { return {200, {}, {}, {}}; }
 
-/// Old clients join with GET; a browser must not (docs: api.md section 6, trap 3).
-bool is_from_browser(const Request& request) { return !request.origin.empty() || !request.fetch_site.empty(); }
-
 void put_join(Api& api, const Call& call) {
-  if (call.request.method == "GET" && is_from_browser(call.request))
-    return api.fail(call.id, {Errc::kBadRequest, "GET does not join when a browser asks", {}});
+  if (!may_change(api, call)) return;
   api.backend().join({call.parameters.at(0)},
                      api.answer<std::size_t>(call.id, [](const std::size_t&) { return empty_ok(); }));
 }
@@ -104,11 +104,22 @@ void put_leave(Api& api, const Call& call) {
 }
 
 void put_force_leave(Api& api, const Call& call) {
-  api.fail(call.id, {Errc::kUnsupported,
-                     "force-leave is not offered: a dead member is forgotten by itself and replaced as a voter after "
-                     "raft.replace_after; stop \"" +
-                         call.parameters.at(0) + "\" with \"outrigger leave\" if it still runs",
-                     {}});
+  if (!may_change(api, call)) return;
+  if (CatalogBackend* catalog = catalog_of(api, call))
+    catalog->force_leave(call.parameters.at(0), empty_answer(api, call));
+}
+
+/// Consul answers nothing; ours says what came of it, which its clients do not look at.
+void put_reload(Api& api, const Call& call) {
+  CatalogBackend* catalog = catalog_of(api, call);
+  if (catalog == nullptr) return;
+  catalog->reload(api.answer<ReloadReport>(call.id, [](const ReloadReport& report) {
+    const Json body = {{"ok", report.problems.empty()},
+                       {"applied", report.applied},
+                       {"needs_restart", report.needs_restart},
+                       {"problems", report.problems}};
+    return Response{report.problems.empty() ? 200 : 500, "application/json", {}, body.dump(-1, ' ', false, Json::error_handler_t::replace)};
+  }));
 }
 
 void get_leader(Api& api, const Call& call) { api.reply_json(call.id, Json(api.backend().raft().leader_address)); }
@@ -130,6 +141,8 @@ void add_consul_routes(Router& router) {
   router.add("PUT", "/v1/agent/leave", put_leave);
   router.add("PUT", "/v1/agent/force-leave/:name", put_force_leave);
   router.add("GET", "/v1/agent/force-leave/:name", put_force_leave);
+  router.add("PUT", "/v1/agent/reload", put_reload);
+  router.add("PUT", "/outrigger/v1/reload", put_reload);
   router.add("GET", "/v1/agent/metrics", get_metrics);
   router.add("GET", "/v1/status/leader", get_leader);
   router.add("GET", "/v1/status/peers", get_peers);

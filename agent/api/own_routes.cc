@@ -344,7 +344,7 @@ void add_own_routes(Router& router) {
   router.add("GET", "/outrigger/v1/raft", get_raft);
   router.add("GET", "/outrigger/v1/health/live", get_live);
   router.add("GET", "/outrigger/v1/health/ready", get_ready);
-  router.add("GET", "/outrigger/v1/sd/prometheus", get_prometheus_targets);
+  router.add("GET", "/outrigger/v1/sd/prometheus/agents", get_prometheus_targets);
   router.add("GET", "/outrigger/v1/metrics", get_metrics);
   router.add("GET", "/metrics", get_metrics);
 }

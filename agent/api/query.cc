@@ -103,4 +103,11 @@ const std::string* Query::find(std::string_view name) const {
   return nullptr;
 }
 
+std::vector<std::string> Query::all(std::string_view name) const {
+  std::vector<std::string> out;
+  for (const auto& [key, value] : parameters_)
+    if (key == name) out.push_back(value);
+  return out;
+}
+
 }  // namespace agent::api

@@ -21,7 +21,7 @@ namespace agent::api {
 /// 0. Rounded down to ms, at most 100 years. nullopt for anything else, negative values included.
 [[nodiscard]] std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 
-/// Parameters after '?'. At most 64; names are exact, the first of several equal names counts.
+/// Parameters after '?'. At most 64; names are exact; of several equal names the first counts, but for all().
 class Query {
  public:
   /// nullopt: broken escapes, NUL or too many parameters. '+' is a blank here, as forms have it.
@@ -31,6 +31,7 @@ class Query {
   [[nodiscard]] bool has(std::string_view name) const { return find(name) != nullptr; }
   [[nodiscard]] std::string get(std::string_view name) const;  ///< empty when absent
   [[nodiscard]] const std::string* find(std::string_view name) const;
+  [[nodiscard]] std::vector<std::string> all(std::string_view name) const;  ///< every value of that name, in order
 
  private:
   std::vector<std::pair<std::string, std::string>> parameters_;

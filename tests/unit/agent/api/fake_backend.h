@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/api/api.h"
+#include "agent/api/catalog_backend.h"
 
 namespace agent::api {
 
@@ -27,6 +28,7 @@ class FakeBackend final : public Backend {
   std::vector<HealthItem> live_items, ready_items;
   std::optional<Error> failure;  ///< what every completion answers, instead of its value
   std::size_t watches_max = 100000;
+  CatalogBackend* catalog_backend = nullptr;  ///< what catalog() answers
 
   // --- what a test looks at ---
   std::vector<ReadMode> barriers;
@@ -46,6 +48,9 @@ class FakeBackend final : public Backend {
     }
   }
   std::size_t due() const { return due_.size(); }
+  /// For parts of the fake that live elsewhere: runs `what` in settle(), and looks whether somebody's wait is over.
+  void post(std::function<void()> what) { due_.push_back(std::move(what)); }
+  void wake_waits() { wake(); }
 
   /// Changes a key behind the API's back and wakes its waits.
   Index set(const std::string& key, const std::string& value, std::uint64_t flags = 0) {
@@ -129,6 +134,7 @@ class FakeBackend final : public Backend {
   }
   void upstreams(Completion<std::vector<UpstreamInfo>> done) override { complete(std::move(done), upstream_list); }
   void metrics(Completion<std::vector<MetricFamily>> done) override { complete(std::move(done), metric_list); }
+  CatalogBackend* catalog() override { return catalog_backend; }
   std::vector<HealthItem> live() const override { return live_items; }
   std::vector<HealthItem> ready() const override { return ready_items; }
   void join(std::vector<std::string> addresses, Completion<std::size_t> done) override {
@@ -193,6 +199,8 @@ class FakeBackend final : public Backend {
     if (topic.kind == Topic::Kind::kRole) return role_info.index;
     if (topic.kind == Topic::Kind::kElection)
       return elections.contains(topic.name) ? elections.at(topic.name).index : Index{1};
+    const bool of_catalog = topic.kind >= Topic::Kind::kNodes && topic.kind <= Topic::Kind::kEvents;
+    if (of_catalog) return catalog_backend != nullptr ? catalog_backend->catalog_index(topic) : Index{1};
     return kv_index(topic);
   }
   void wake() {

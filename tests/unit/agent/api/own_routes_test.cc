@@ -310,7 +310,7 @@ TEST_F(OwnApi, PrometheusFindsReachableAgents) {
   far.name = "n2", far.api_address = "10.0.0.2:8500", far.tags = {{"zone", "z"}};
   gone.name = "n3", gone.api_address = "10.0.0.3:8500", gone.state = MemberState::kLeft;
   backend.member_list = {near, far, gone};
-  EXPECT_EQ(ask_json("/outrigger/v1/sd/prometheus"),
+  EXPECT_EQ(ask_json("/outrigger/v1/sd/prometheus/agents"),
             Json::parse(R"([{"targets":["10.0.0.2:8500"],"labels":{"node":"n2","zone":"z"}}])"));
 }
 
