@@ -82,6 +82,8 @@ void Cluster::observe(int index) {
   const Machine& machine = *machines_[static_cast<std::size_t>(index)];
   const Process* process = machine.process();
   ++observations_;
+  const store::raft::HardState& hard = machine.disk().durable().state.hard;
+  world_.judge.voted(world_.scheduler.now(), index, hard.term, hard.vote);
   if (process != nullptr && process->has_store()) {
     observe_raft(index, process->store().raft());
     observe_state(index, *process);
@@ -89,8 +91,6 @@ void Cluster::observe(int index) {
       observe_bounds(index, *process);
     }
   }
-  const store::raft::HardState& hard = machine.disk().durable().state.hard;
-  world_.judge.voted(world_.scheduler.now(), index, hard.term, hard.vote);
   if (!machine.disk().complaint().empty()) {
     world_.judge.fail(world_.scheduler.now(), "disk", "n" + std::to_string(index) + ": " + machine.disk().complaint());
   }
@@ -110,23 +110,45 @@ void Cluster::observe_raft(int index, const store::raft::Raft& raft) {
   }
   const Index known = judge.log_end(index);
   observe_log(index, raft.log());
-  const bool leads = raft.role() == Role::kLeader;
-  const bool led_before = leads && seen.leads == raft.term();
-  if (leads && !led_before) {
+  if (raft.role() == Role::kLeader) observe_leader(index, raft, known);
+  judge.committed(now, index, raft.commit());
+  // Both are as of the applied index; sampled, at the same indexes everywhere.
+  if (raft.applied() != seen.conf_at && raft.applied().value % 4 == 0) {
+    seen.conf_at = raft.applied();
+    judge.conf_is(now, index, raft.applied(), raft.conf_state());
+  }
+}
+
+void Cluster::observe_leader(int index, const store::raft::Raft& raft, Index known) {
+  Judge& judge = world_.judge;
+  const Nanos now = world_.scheduler.now();
+  Seen& seen = seen_[static_cast<std::size_t>(index)];
+  const bool led_before = seen.leads == raft.term();
+  if (!led_before) {
     seen.leads = raft.term();
     seen.conf = raft.conf_state();
     judge.leads(now, index, raft.term());
-  }
-  if (led_before && raft.term() != judge.term_at(index, raft.commit())) {
-    // What came in since is its own; before its first commit no configuration change may be among it (4.1 erratum).
-    for (Index i = known.next(); i <= raft.log().last_index(); i = i.next()) {
-      if (raft.log().at(i).kind == store::raft::EntryKind::kConfChange) {
-        judge.fail(now, "early configuration change", "leader n" + std::to_string(index) + " at index " +
-                                                          std::to_string(i.value));
-      }
+    const auto node_of = [this](NodeId voter) {
+      const auto it = index_of_.find(voter.value);
+      return it == index_of_.end() ? -1 : it->second;
+    };
+    if (scenario_.look_at_disks && !judge.elected(raft.id(), raft.term(), raft.conf_state(), node_of)) {
+      judge.fail(now, "elected by a majority", "n" + std::to_string(index) + " leads term " +
+                                                   std::to_string(raft.term().value) +
+                                                   " without the votes of a majority on their disks");
     }
   }
-  if (leads && raft.commit() > judge.commit_seen(index)) {
+  // What came in since the last look is its own.
+  for (Index i = known.next(); led_before && i <= raft.log().last_index(); i = i.next()) {
+    if (raft.log().at(i).kind != store::raft::EntryKind::kConfChange) continue;
+    const std::string where = "leader n" + std::to_string(index) + " at index " + std::to_string(i.value);
+    if (raft.term() != judge.term_at(index, raft.commit())) judge.fail(now, "early configuration change", where);
+    for (Index j = raft.applied().next(); j < i; j = j.next()) {
+      if (raft.log().at(j).kind == store::raft::EntryKind::kConfChange)
+        judge.fail(now, "one configuration change at a time", where + " and at " + std::to_string(j.value));
+    }
+  }
+  if (raft.commit() > judge.commit_seen(index)) {
     const auto on_disk = [this](NodeId node, Index at, Term term) { return durable(node, at, term); };
     const store::raft::ConfState conf = raft.conf_state();
     const bool counted = judge.durable_majority(index, raft.commit(), seen.conf, on_disk) ||
@@ -141,7 +163,6 @@ void Cluster::observe_raft(int index, const store::raft::Raft& raft) {
       judge.counted(now, index, raft.commit(), raft.term());
     }
   }
-  judge.committed(now, index, raft.commit());
 }
 
 void Cluster::observe_log(int index, const store::raft::Log& log) {
@@ -232,6 +253,7 @@ std::string Cluster::what_is_missing() const {
     leaders.insert(process->store().leader().value);
     const store::raft::Raft& raft = process->store().raft();
     if (!raft.voter() && !raft.learner()) return name + " is not in the configuration";
+    if (raft.tracker().members().joint()) return name + " is in a joint configuration";
     const store::kv::Lease* lease = process->store().state().lease(kService);
     if (lease == nullptr || lease->holder == store::kv::NodeId{}) return name + " sees no holder of the lease";
     holders.insert(store::kv::value(lease->holder));

@@ -60,10 +60,12 @@ class Cluster {
     store::raft::ConfState conf;
     std::uint64_t life = 0;
     std::uint64_t applied = 0;
+    store::raft::Index conf_at;  ///< applied index at which `conf` and the judge were last brought together
   };
   bool run_until(Nanos end, const std::function<bool()>& enough);
   void observe(int index);
   void observe_raft(int index, const store::raft::Raft& raft);
+  void observe_leader(int index, const store::raft::Raft& raft, store::raft::Index known);
   void observe_log(int index, const store::raft::Log& log);
   void observe_state(int index, const Process& process);
   void observe_bounds(int index, const Process& process);

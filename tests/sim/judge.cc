@@ -194,6 +194,28 @@ void Judge::voted(Nanos now, int node, Term term, NodeId candidate) {
   }
 }
 
+bool Judge::elected(NodeId leader, Term term, const ConfState& conf,
+                    const std::function<int(NodeId)>& node_of) const {
+  for (const std::vector<NodeId>* voters : {&conf.voters, &conf.voters_outgoing}) {
+    const auto votes = std::count_if(voters->begin(), voters->end(), [&](NodeId voter) {
+      const auto vote = votes_.find({node_of(voter), term.value});
+      return vote != votes_.end() && vote->second == leader.value;
+    });
+    if (!voters->empty() && static_cast<std::size_t>(votes) * 2 <= voters->size()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Judge::conf_is(Nanos now, int node, Index index, const ConfState& conf) {
+  const auto [it, fresh] = confs_.try_emplace(index.value, conf);
+  if (!fresh && it->second != conf) {
+    fail(now, "equal configurations", "n" + std::to_string(node) + " has other members than others after index " +
+                                          std::to_string(index.value));
+  }
+}
+
 void Judge::state_is(Nanos now, int node, Index index, std::uint64_t hash) {
   const auto [it, fresh] = states_.try_emplace(index.value, hash);
   if (!fresh && it->second != hash) {

@@ -24,6 +24,8 @@ namespace sim {
 ///   durable majority      a leader calls an entry committed only when it is on disk at a majority (store.md)
 ///   own-term commit       a leader counts copies only of entries of its own term             (thesis 3.6.2)
 ///   one vote per term     a node never votes for two candidates of one term, across restarts too (thesis 3.4)
+///   elected by a majority the votes for a new leader are on the disks of a majority, of both halves if joint (3.4, 4.3)
+///   equal configurations  equal applied indexes mean equal configurations                 (thesis 4.1)
 ///   I1                    at most one node passes the lease check at any real time       (design.md 5)
 ///   I4                    every grant of the lease has an epoch above all before it      (design.md 5)
 /// Ownership: a value; nodes report to it.
@@ -58,6 +60,11 @@ class Judge {
   [[nodiscard]] store::raft::Index commit_seen(int node) const;
   void leads(Nanos now, int node, store::raft::Term term);
   void voted(Nanos now, int node, store::raft::Term term, store::raft::NodeId candidate);
+  /// Did a majority of `conf` vote for `leader` in `term`, as far as disks show? `node_of` names a voter's number here.
+  [[nodiscard]] bool elected(store::raft::NodeId leader, store::raft::Term term, const store::raft::ConfState& conf,
+                             const std::function<int(store::raft::NodeId)>& node_of) const;
+  /// The configuration at `node` after applying `index`.
+  void conf_is(Nanos now, int node, store::raft::Index index, const store::raft::ConfState& conf);
   /// Hash of the whole state machine at `node` after applying `index`.
   void state_is(Nanos now, int node, store::raft::Index index, std::uint64_t hash);
 
@@ -98,6 +105,7 @@ class Judge {
   std::map<std::uint64_t, int> leaders_;
   std::map<std::pair<int, std::uint64_t>, std::uint64_t> votes_;
   std::map<std::uint64_t, std::uint64_t> states_;
+  std::map<std::uint64_t, store::raft::ConfState> confs_;
   std::map<std::uint64_t, std::uint64_t> holders_;  ///< epoch -> holder, as any state machine showed it
   std::map<std::uint64_t, int> granted_;
   std::uint64_t last_passed_epoch_ = 0;

@@ -2,6 +2,7 @@
 // sim --seed=N [--trace]    one run, replayed; exit 1 if it breaks a promise
 // sim --seeds=A..B          these runs, one line each that breaks; exit 1 if any does
 // sim --hunt=N              the first of the seeds 1..N that breaks a promise; exit 0 if there is one (for mutants)
+// sim_mutated --mutant=NAME with one of the above: the same with this rule of the product broken (mutants/)
 
 #include <gtest/gtest.h>
 
@@ -11,7 +12,10 @@
 #include <cstring>
 #include <string>
 
+#include "tests/sim/mutants/switch.h"
 #include "tests/sim/scenario.h"
+
+std::uint64_t sim_mutant::active = 0;
 
 namespace {
 
@@ -54,6 +58,7 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     trace |= std::strcmp(argv[i], "--trace") == 0;
     verbose |= std::strcmp(argv[i], "--verbose") == 0;
+    if (starts_with(argv[i], "--mutant=")) sim_mutant::active = sim_mutant::hash_of(argv[i] + 9);
   }
   for (int i = 1; i < argc; ++i) {
     if (starts_with(argv[i], "--seed=")) {
