@@ -25,6 +25,7 @@ enum class Kind : std::uint64_t {
   kGrantWithdraw = 8,
   kChunk = 9,
   kChunkAck = 10,
+  kSessionRenew = 11,
 };
 constexpr std::size_t kVotersMax = 16;
 constexpr std::size_t kMetaBytesMax = std::size_t{64} << 10;
@@ -113,6 +114,10 @@ struct Encoder {
   }
   std::string operator()(const ChunkAckFrame& f) const {
     return begin(Kind::kChunkAck, 3).add(f.transfer).add(f.next).add(static_cast<std::uint64_t>(f.verdict)).take();
+  }
+  std::string operator()(const SessionRenewFrame& f) const {
+    const std::string id(f.session.uuid.bytes.begin(), f.session.uuid.bytes.end());
+    return begin(Kind::kSessionRenew, 2).add(f.token).add(id).take();
   }
 };
 
@@ -213,6 +218,19 @@ FrameBody read_chunk_ack(ArrayReader& r) {
   return frame;
 }
 
+FrameBody read_session_renew(ArrayReader& r) {
+  SessionRenewFrame frame;
+  frame.token = r.number();
+  auto& id = frame.session.uuid.bytes;
+  const std::string_view bytes = r.bytes(id.size());
+  if (bytes.size() == id.size()) {
+    std::copy(bytes.begin(), bytes.end(), id.begin());
+  } else {
+    r.reject(kv::Errc::kMalformed, "session id is not 16 bytes");
+  }
+  return frame;
+}
+
 FrameBody read_body(ArrayReader& r, Kind kind) {
   switch (kind) {
     case Kind::kRaft:
@@ -235,6 +253,8 @@ FrameBody read_body(ArrayReader& r, Kind kind) {
       return read_chunk(r);
     case Kind::kChunkAck:
       return read_chunk_ack(r);
+    case Kind::kSessionRenew:
+      return read_session_renew(r);
   }
   r.reject(kv::Errc::kUnknownKind, "frame kind " + std::to_string(static_cast<std::uint64_t>(kind)));
   return RefuseFrame{};

@@ -8,6 +8,7 @@
 
 #include "store/disk/log_store.h"
 #include "store/kv/error.h"
+#include "store/kv/session.h"
 #include "store/raft/message.h"
 
 /// Frames between the Stores of a cluster.
@@ -53,6 +54,12 @@ struct RenewAnswerFrame {
   RenewVerdict verdict = RenewVerdict::kNotLeader;
 };
 
+/// A session's agent to leader; answered by a RenewAnswerFrame, kStaleEpoch = no such session.
+struct SessionRenewFrame {
+  std::uint64_t token = 0;
+  kv::SessionId session;
+};
+
 /// Founder to one of the voters it names: promise to be founded by me.
 struct GrantAskFrame {
   disk::Grant grant;
@@ -95,7 +102,7 @@ struct ChunkAckFrame {
 };
 
 using FrameBody = std::variant<RaftFrame, ForwardFrame, RefuseFrame, RenewFrame, RenewAnswerFrame, GrantAskFrame,
-                               GrantAnswerFrame, GrantWithdrawFrame, ChunkFrame, ChunkAckFrame>;
+                               GrantAnswerFrame, GrantWithdrawFrame, ChunkFrame, ChunkAckFrame, SessionRenewFrame>;
 struct Frame {
   kv::ClusterId cluster;  ///< sender's; none while it belongs to no cluster
   FrameBody body;

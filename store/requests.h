@@ -66,6 +66,7 @@ struct RenewalCheck {
   std::uint64_t token = 0;
   std::string service;
   kv::Epoch epoch{};
+  kv::SessionId session{};  // not none: a session's renewal, and then the two above mean nothing
 };
 
 /// Reads that wait for an index from Raft, or for that index to be applied. Clients' reads and renewal checks alike.
@@ -128,6 +129,7 @@ struct OwnRenewal {
   RequestNo request{};
   std::string service;
   kv::Epoch epoch{};
+  kv::SessionId session{};  // not none: a session's
   TimePoint deadline, sent_at;
   bool unsent = true;
 };

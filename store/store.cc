@@ -54,6 +54,7 @@ Result<void> Store::Impl::check_config() const {
 
 Result<void> Store::Impl::start(disk::LoadedState loaded, TimePoint now) {
   cluster = durable_cluster = loaded.cluster_id;
+  machine.answer_txns_of(kv::NodeId{config.id.value});
   founding = Founding(config.id, config.bootstrap_expect, std::move(loaded.grant));
   sender = SnapshotSender((loaded.start_count << 32U) + 1);
   writes = Writes(kv::first_seq(loaded.start_count), config.pending_writes_max);
@@ -152,6 +153,8 @@ void Store::write(RequestNo request, kv::CommandBody command, TimePoint deadline
   write.request = request;
   write.deadline = deadline;
   write.command = kv::encode({{kv::NodeId{impl.config.id.value}, seq}, std::move(command)});
+  if (write.command.size() > kv::kCommandBytesMax)
+    return impl.reply(request, fail(Errc::kTooLarge, "the command is larger than 1 MiB"));
   if (!impl.writes.fits(write.command.size()))
     return impl.reply(request, fail(Errc::kBusy, "too many writes wait at this agent"));
   impl.writes.add(seq, std::move(write));
@@ -185,6 +188,19 @@ void Store::renew(RequestNo request, std::string service, kv::Epoch epoch, TimeP
   renewal.request = request;
   renewal.service = std::move(service);
   renewal.epoch = epoch;
+  renewal.deadline = deadline;
+  impl.renewals.emplace(impl.next_token++, std::move(renewal));
+  ++impl.counters.renewals;
+}
+
+void Store::renew_session(RequestNo request, kv::SessionId session, TimePoint deadline, TimePoint) {
+  Impl& impl = *impl_;
+  if (impl.stopped()) return impl.reply(request, fail(Errc::kStopped, "the store has stopped"));
+  if (impl.renewals.size() >= impl.config.pending_reads_max)
+    return impl.reply(request, fail(Errc::kBusy, "too many renewals wait at this agent"));
+  OwnRenewal renewal;
+  renewal.request = request;
+  renewal.session = session;
   renewal.deadline = deadline;
   impl.renewals.emplace(impl.next_token++, std::move(renewal));
   ++impl.counters.renewals;

@@ -79,7 +79,8 @@ void Store::Impl::apply(const raft::Entry& entry, TimePoint now) {
   }
   if (result->repeated) ++counters.writes_repeated;
   if (result->lease_changed) note_lease(*result->lease_changed, now);
-  finish_write(*result);
+  note_sessions(*result, now);
+  finish_write(std::move(*result));
 }
 
 void Store::Impl::note_lease(const std::string& service, TimePoint now) {
@@ -88,13 +89,22 @@ void Store::Impl::note_lease(const std::string& service, TimePoint now) {
   output.events.emplace_back(LeaseChanged{service, lease != nullptr ? *lease : kv::Lease{}});
 }
 
-void Store::Impl::finish_write(const kv::Applied& done) {
+void Store::Impl::note_sessions(const kv::Applied& done, TimePoint now) {
+  for (const kv::SessionId& id : done.sessions_changed)
+    session_keeper.on_session(id, machine.sessions().find(id), now);
+  for (const std::string& key : done.delays_changed) session_keeper.on_delay(key, machine.sessions().delay(key), now);
+  if (done.restore_changed) session_keeper.on_restore(machine.staged().id, now);
+  if (done.replaced) output.events.emplace_back(SnapshotInstalled{done.index});
+}
+
+void Store::Impl::finish_write(kv::Applied done) {
   if (kv::value(done.request.origin) != config.id.value) return;
   auto write = writes.take(done.request.seq);
   if (!write || !write->request) return;
   if (done.outcome == kv::Outcome::kForgotten)
     return reply(*write->request, fail(Errc::kTimeout, "decided so long ago that the outcome is unknown"));
-  reply(*write->request, Written{done.outcome, done.index, done.epoch, {}, {}});
+  reply(*write->request,
+        Written{done.outcome, done.index, done.epoch, std::move(done.detail), std::move(done.txn)});
 }
 
 void Store::Impl::on_soft_state(const raft::SoftState& soft, TimePoint now) {
@@ -107,11 +117,13 @@ void Store::Impl::on_soft_state(const raft::SoftState& soft, TimePoint now) {
   }
   if (soft.leader) leader_heard_at = now;
   keeper.leave_office();
+  session_keeper.leave_office();
   sender.cancel_all();
   for (const Reads::Read& read : reads.take_renewals()) answer_renewal(*read.renewal, RenewVerdict::kNotLeader);
   observe_at = TimePoint::max();
   if (leads()) {
     keeper.take_office(machine.leases(), now);
+    session_keeper.take_office(machine.sessions(), machine.staged().id, now);
     membership.take_office();
     step_aside.take_office(now);
     observe_at = now + kObserveEvery;

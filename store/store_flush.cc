@@ -96,12 +96,22 @@ void Store::Impl::serve_reads() {
     if (read.renewal) {
       // The round proves that no later leader existed when the renewal arrived; the applied index, that every
       // expire of an earlier leader is known here.
-      const bool current = keeper.renewable(read.renewal->service, read.renewal->epoch);
+      // The same holds for a session under the read lease: no later leader can have taken office before it ends, and
+      // one that does grants a full fresh TTL.
+      const RenewalCheck& check = *read.renewal;
+      const bool current = check.session.is_none() ? keeper.renewable(check.service, check.epoch)
+                                                   : session_keeper.renewable(check.session) ||
+                                                         session_without_ttl(check.session);
       answer_renewal(*read.renewal, current ? RenewVerdict::kRenewed : RenewVerdict::kStaleEpoch);
     } else {
       reply(*read.request, Readable{machine.applied(), true, Duration{}});
     }
   }
+}
+
+bool Store::Impl::session_without_ttl(const kv::SessionId& id) const {
+  const kv::Session* session = machine.sessions().find(id);
+  return session != nullptr && session->ttl_ms == 0;
 }
 
 // --- renewals -----------------------------------------------------------------------------------------------------
@@ -117,7 +127,9 @@ void Store::Impl::flush_renewals(TimePoint now) {
     renewal.unsent = false;
     renewal.sent_at = now;
     if (leads()) {
-      check_renewal({config.id, token, renewal.service, renewal.epoch}, renewal.deadline, now);
+      check_renewal({config.id, token, renewal.service, renewal.epoch, renewal.session}, renewal.deadline, now);
+    } else if (!renewal.session.is_none()) {
+      send(raft->leader(), SessionRenewFrame{token, renewal.session});
     } else {
       send(raft->leader(), RenewFrame{token, renewal.service, renewal.epoch});
     }
@@ -126,10 +138,15 @@ void Store::Impl::flush_renewals(TimePoint now) {
 
 void Store::Impl::check_renewal(RenewalCheck check, TimePoint deadline, TimePoint now) {
   if (!leads() || !keeper.in_office() || reads.full()) return answer_renewal(check, RenewVerdict::kNotLeader);
-  keeper.on_renewal(check.service, check.epoch, now);
   Reads::Read read;
+  if (check.session.is_none()) {
+    keeper.on_renewal(check.service, check.epoch, now);
+    read.mode = raft::ReadMode::kQuorum;
+  } else {
+    session_keeper.on_renewal(check.session, now);
+    read.mode = raft::ReadMode::kLease;
+  }
   read.renewal = std::move(check);
-  read.mode = raft::ReadMode::kQuorum;
   read.deadline = deadline;
   reads.add(std::move(read));
 }
@@ -147,7 +164,10 @@ void Store::Impl::finish_renewal(std::uint64_t token, RenewVerdict verdict) {
       reply(found->second.request, Renewed{});
       break;
     case RenewVerdict::kStaleEpoch:
-      reply(found->second.request, fail(Errc::kStaleEpoch, "the epoch is over, or its end is being decided"));
+      reply(found->second.request,
+            found->second.session.is_none()
+                ? fail(Errc::kStaleEpoch, "the epoch is over, or its end is being decided")
+                : fail(Errc::kNotFound, "no such session, or its end is being decided"));
       break;
     case RenewVerdict::kNotLeader:
       return;  // sent again when a leader is known, or after resend_after
@@ -164,7 +184,7 @@ void Store::Impl::tick(TimePoint now) {
     founding.tick(chance, now);
     take_founding_actions(now);
   }
-  tick_leases(now);
+  tick_keepers(now);
   if (leads() && observe_at <= now) observe_members(now);
   for (const NodeId peer : sender.tick(now))
     static_cast<void>(raft->step(raft::ReportSnapshot{peer, raft::SnapshotOutcome::kFailed}, now));
@@ -172,13 +192,20 @@ void Store::Impl::tick(TimePoint now) {
   expire_requests(now);
 }
 
-void Store::Impl::tick_leases(TimePoint now) {
+void Store::Impl::tick_keepers(TimePoint now) {
   if (!leads() || !raft->own_term_committed()) return;  // what an earlier leader decided must be known first
   for (const kv::CommandBody& command : keeper.due(now)) {
     if (propose_internal(command, now)) {
       ++counters.expires;
     } else {
       keeper.not_proposed(command, now + kRetryAfter);
+    }
+  }
+  for (const kv::CommandBody& command : session_keeper.due(now)) {
+    if (propose_internal(command, now)) {
+      ++counters.expires;
+    } else {
+      session_keeper.not_proposed(command, now + kRetryAfter);
     }
   }
 }
@@ -226,7 +253,7 @@ raft::TimePoint Store::Impl::next_deadline() const {
                             sender.next_deadline(), observe_at, retry_at});
   if (cluster.is_none()) due = std::min(due, founding.next_deadline());
   // Nothing is due before office is confirmed by an entry; applying that entry wakes this core anyway.
-  if (leads() && raft->own_term_committed()) due = std::min(due, keeper.next_deadline());
+  if (leads() && raft->own_term_committed()) due = std::min({due, keeper.next_deadline(), session_keeper.next_deadline()});
   const auto later = [this](TimePoint sent) { return sent == TimePoint::max() ? sent : sent + config.resend_after; };
   due = std::min({due, later(writes.oldest_sent()), later(reads.oldest_asked())});
   for (const auto& [token, renewal] : renewals) {

@@ -12,6 +12,7 @@
 #include "store/lease_keeper.h"
 #include "store/membership.h"
 #include "store/requests.h"
+#include "store/session_keeper.h"
 #include "store/snapshot_transfer.h"
 #include "store/step_aside.h"
 #include "store/store.h"
@@ -36,8 +37,9 @@ struct Store::Impl {
   void carry_out(raft::Output output, TimePoint now);
   void gather(const raft::Output& output);  // into the next disk batch
   void apply(const raft::Entry& entry, TimePoint now);
-  void finish_write(const kv::Applied& applied);
+  void finish_write(kv::Applied applied);
   void note_lease(const std::string& service, TimePoint now);
+  void note_sessions(const kv::Applied& applied, TimePoint now);
   void on_soft_state(const raft::SoftState& soft, TimePoint now);
   void emit_batch();
   void on_persisted(disk::BatchSeq seq, TimePoint now);
@@ -54,11 +56,12 @@ struct Store::Impl {
   void flush_reads(TimePoint now);
   void ask_raft(raft::ReadMode mode, TimePoint now);
   void serve_reads();
+  [[nodiscard]] bool session_without_ttl(const kv::SessionId& id) const;  // it is always alive
   void answer_renewal(const RenewalCheck& check, RenewVerdict verdict);
   void flush_renewals(TimePoint now);
   void finish_renewal(std::uint64_t token, RenewVerdict verdict);
   void tick(TimePoint now);
-  void tick_leases(TimePoint now);
+  void tick_keepers(TimePoint now);
   void expire_requests(TimePoint now);
   void resend(TimePoint now);
   [[nodiscard]] Error late_error(bool sent, TimePoint now) const;
@@ -74,6 +77,7 @@ struct Store::Impl {
   void handle(NodeId from, RefuseFrame& frame, TimePoint now);
   void handle(NodeId from, RenewFrame& frame, TimePoint now);
   void handle(NodeId from, RenewAnswerFrame& frame, TimePoint now);
+  void handle(NodeId from, SessionRenewFrame& frame, TimePoint now);
   void handle(NodeId from, GrantAskFrame& frame, TimePoint now);
   void handle(NodeId from, GrantAnswerFrame& frame, TimePoint now);
   void handle(NodeId from, GrantWithdrawFrame& frame, TimePoint now);
@@ -126,6 +130,7 @@ struct Store::Impl {
   std::unique_ptr<raft::Raft> raft;
   kv::StateMachine machine;
   LeaseKeeper keeper;
+  SessionKeeper session_keeper;
   Founding founding;
   Membership membership;
   StepAside step_aside;

@@ -19,6 +19,7 @@ constexpr Milliseconds kRenewalPatience{2'000};  // a peer's renewal waits no lo
 // has granted a fresh period meanwhile.
 bool leaders_own(const kv::CommandBody& body) {
   return std::holds_alternative<kv::LeaseExpire>(body) || std::holds_alternative<kv::LeaseOpen>(body) ||
+         std::holds_alternative<kv::SessionExpire>(body) || std::holds_alternative<kv::LockDelayEnd>(body) ||
          std::holds_alternative<kv::MemberSet>(body) || std::holds_alternative<kv::MemberRemove>(body) ||
          std::holds_alternative<kv::ClusterSet>(body);
 }
@@ -121,7 +122,11 @@ void Store::Impl::handle(NodeId, RefuseFrame& frame, TimePoint now) {
 }
 
 void Store::Impl::handle(NodeId from, RenewFrame& frame, TimePoint now) {
-  check_renewal({from, frame.token, std::move(frame.service), frame.epoch}, now + kRenewalPatience, now);
+  check_renewal({from, frame.token, std::move(frame.service), frame.epoch, {}}, now + kRenewalPatience, now);
+}
+
+void Store::Impl::handle(NodeId from, SessionRenewFrame& frame, TimePoint now) {
+  check_renewal({from, frame.token, {}, {}, frame.session}, now + kRenewalPatience, now);
 }
 
 void Store::Impl::handle(NodeId, RenewAnswerFrame& frame, TimePoint) { finish_renewal(frame.token, frame.verdict); }

@@ -71,9 +71,9 @@ struct Written {
   kv::Index index{};  ///< entry that decided it
   kv::Epoch epoch{};  ///< LeaseAcquire with kDone: the granted epoch
   /// Which bound is full, what is missing; may be empty: the outcome may reach this node in a snapshot, too.
-  std::string detail;
+  std::string detail{};
   /// Txn: what it read or why it was refused. Null in the same rare case: outcome and index still hold.
-  std::shared_ptr<const kv::TxnAnswer> txn;
+  std::shared_ptr<const kv::TxnAnswer> txn{};
 };
 /// state() may be read now, and until the next call into the Store.
 struct Readable {

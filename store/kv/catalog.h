@@ -40,6 +40,7 @@ class Catalog {
   [[nodiscard]] std::vector<const Check*> checks_of_service(std::string_view name) const;  ///< own ones, not the nodes'
   [[nodiscard]] std::vector<const Check*> checks_in(CheckStatus status) const;
   [[nodiscard]] std::vector<const Check*> all_checks() const;
+  [[nodiscard]] std::vector<const ServiceInstance*> all_instances() const;
   [[nodiscard]] const ServiceNames& service_names() const { return by_service_; }  ///< services with an instance
   [[nodiscard]] std::vector<std::string> tags_of_service(std::string_view name) const;  ///< sorted, without repeats
 

@@ -205,8 +205,12 @@ struct RestoreAbort {
   Uuid id;
 };
 
-using CommandBody = std::variant<Set, Cas, Delete, DeleteCas, DeleteTree, LeaseAcquire, LeaseRelease, LeaseExpire,
-                                 LeaseOpen, LeaseForget, MemberSet, MemberRemove, ClusterSet>;
+using CommandBody =
+    std::variant<Set, Cas, Delete, DeleteCas, DeleteTree, LeaseAcquire, LeaseRelease, LeaseExpire, LeaseOpen,
+                 LeaseForget, MemberSet, MemberRemove, ClusterSet, Acquire, Release, SessionCreate, SessionDestroy,
+                 SessionExpire, LockDelayEnd, Txn, NodeSet, NodeRemove, ServiceSet, ServiceRemove, CheckSet,
+                 CheckStatusSet, CheckRemove, EventFire, QuotaSet, QuotaRemove, RestoreBegin, RestoreChunk,
+                 RestoreCommit, RestoreAbort>;
 struct Command {
   RequestId request;
   CommandBody body;

@@ -1,11 +1,12 @@
 #include "store/kv/record.h"
 
-#include "store/kv/wire.h"
+#include "store/kv/fields.h"
 
 namespace store::kv {
 namespace {
 
-constexpr std::size_t kFieldsMax = 16;
+constexpr std::size_t kRequestNameBytes = 10;  // origin and slot
+constexpr std::size_t kFieldsMax = 256;  // the longest array is a list of tags
 
 std::string key_of(char kind, std::string_view name) {
   std::string key(1, kind);
@@ -48,7 +49,7 @@ Row decode_cluster_row(ArrayReader& r) {
 }
 
 Row decode_request_row(std::string_view name, ArrayReader& r) {
-  if (name.size() != 10) {
+  if (name.size() != kRequestNameBytes) {
     r.reject(Errc::kMalformed, "request key is not 10 bytes");
     return FloorRow{};
   }
@@ -64,16 +65,60 @@ Row decode_request_row(std::string_view name, ArrayReader& r) {
   return row;
 }
 
-Row decode_fields(char kind, std::string_view name, ArrayReader& r) {
+EntryRow decode_entry_row(std::string_view name, ArrayReader& r, std::uint64_t version) {
+  EntryRow row{std::string(name), {}, {}};
+  row.entry.create = Index{r.number()};
+  row.entry.modify = Index{r.number()};
+  row.entry.flags = r.number();
+  row.entry.value = r.bytes(kValueBytesMax);
+  if (version != kLockedEntryVersion) return row;
+  row.lock.lock_index = r.number();
+  row.lock.session.uuid = take_uuid(r);
+  return row;
+}
+
+// The structures hold their own names; a row under another one's key was not written by us.
+template <class T>
+Row with_indexes(T structure, bool named_right, ArrayReader& r) {
+  structure.create = Index{r.number()};
+  structure.modify = Index{r.number()};
+  if (r.ok() && !named_right) r.reject(Errc::kMalformed, "row under another one's key");
+  return structure;
+}
+
+Row decode_session_row(std::string_view name, ArrayReader& r) {
+  Session session = take_session(r);
+  const bool right = session_key(session.id).substr(1) == name;
+  return with_indexes(std::move(session), right, r);
+}
+
+Row decode_instance_row(std::string_view name, ArrayReader& r) {
+  ServiceInstance instance = take_instance(r);
+  const bool right = instance_key(instance.node, instance.id).substr(1) == name;
+  return with_indexes(std::move(instance), right, r);
+}
+
+Row decode_check_row(std::string_view name, ArrayReader& r) {
+  Check check = take_check(r);
+  const bool right = check_key(check.node, check.id).substr(1) == name;
+  return with_indexes(std::move(check), right, r);
+}
+
+Row decode_event_row(std::string_view name, ArrayReader& r) {
+  UserEvent event = take_event(r);
+  event.index = Index{read_big_endian(name)};
+  return event;
+}
+
+Row decode_staged_row(std::string_view name, ArrayReader& r) {
+  const Uuid restore = take_uuid(r);
+  return StagedRow{read_big_endian(name), restore, take_text(r, kRestoreChunkBytesMax)};
+}
+
+Row decode_fields(char kind, std::string_view name, ArrayReader& r, std::uint64_t version) {
   switch (kind) {
-    case 'k': {
-      EntryRow row{std::string(name), {}};
-      row.entry.create = Index{r.number()};
-      row.entry.modify = Index{r.number()};
-      row.entry.flags = r.number();
-      row.entry.value = r.bytes(kValueBytesMax);
-      return row;
-    }
+    case 'k':
+      return decode_entry_row(name, r, version);
     case 't':
       return TombstoneRow{std::string(name), Index{r.number()}};
     case 'f':
@@ -83,12 +128,32 @@ Row decode_fields(char kind, std::string_view name, ArrayReader& r) {
     case 'e':
       return EpochRow{std::string(name), {Epoch{r.number()}, Index{r.number()}}};
     case 'm':
-      if (name.size() != 8) r.reject(Errc::kMalformed, "member key is not 8 bytes");
-      return MemberRow{NodeId{read_big_endian(name.substr(0, 8))}, std::string(r.bytes(kNameBytesMax))};
+      return MemberRow{NodeId{read_big_endian(name)}, std::string(r.bytes(kNameBytesMax))};
     case 'c':
       return decode_cluster_row(r);
     case 'd':
       return decode_request_row(name, r);
+    case 's':
+      return decode_session_row(name, r);
+    case 'b':
+      return DelayRow{std::string(name), {r.number32(), Index{r.number()}}};
+    case 'n': {
+      Node node = take_node_row(r);
+      const bool right = node.name == name;
+      return with_indexes(std::move(node), right, r);
+    }
+    case 'v':
+      return decode_instance_row(name, r);
+    case 'h':
+      return decode_check_row(name, r);
+    case 'i':
+      return CounterRow{std::string(name), Index{r.number()}};
+    case 'E':
+      return decode_event_row(name, r);
+    case 'q':
+      return QuotaRow{std::string(name), {r.number(), r.number()}};
+    case 'r':
+      return decode_staged_row(name, r);
     default:
       r.reject(Errc::kUnknownKind, std::string("record kind ") + kind);
       return FloorRow{};
@@ -96,10 +161,28 @@ Row decode_fields(char kind, std::string_view name, ArrayReader& r) {
 }
 
 bool name_fits(char kind, std::string_view name) {
-  if (kind == 'k' || kind == 't') return !name.empty() && name.size() <= kKeyBytesMax;
-  if (kind == 'l' || kind == 'e') return !name.empty() && name.size() <= kNameBytesMax;
-  if (kind == 'f' || kind == 'c') return name.empty();
-  return true;
+  switch (kind) {
+    case 'k':
+    case 't':
+    case 'b':
+    case 'q':
+      return !name.empty() && name.size() <= kKeyBytesMax;
+    case 'l':
+    case 'e':
+    case 'n':
+      return !name.empty() && name.size() <= kNameBytesMax;
+    case 'f':
+    case 'c':
+      return name.empty();
+    case 'i':
+      return name.size() <= kNameBytesMax + 1;
+    case 'm':
+    case 'E':
+    case 'r':
+      return name.size() == 8;
+    default:
+      return true;  // named inside, and compared there; or an unknown kind, refused there
+  }
 }
 
 }  // namespace
@@ -154,14 +237,48 @@ std::string request_key(NodeId origin, std::size_t slot) {
   return key;
 }
 
-std::string encode_entry(const Entry& entry) {
-  return ArrayWriter(5)
-      .add(kRecordVersion)
+std::string session_key(const SessionId& id) {
+  return "s" + std::string(id.uuid.bytes.begin(), id.uuid.bytes.end());
+}
+
+std::string delay_key(std::string_view key) { return key_of('b', key); }
+std::string node_key(std::string_view name) { return key_of('n', name); }
+std::string counter_key(std::string_view name) { return key_of('i', name); }
+std::string quota_key(std::string_view prefix) { return key_of('q', prefix); }
+
+// Names hold no NUL byte, so it parts them, and all of one node lie together.
+std::string instance_key(std::string_view node, std::string_view id) {
+  return key_of('v', node).append(1, '\0').append(id);
+}
+
+std::string check_key(std::string_view node, std::string_view id) {
+  return key_of('h', node).append(1, '\0').append(id);
+}
+
+std::string event_key(Index index) {
+  std::string key = "E";
+  append_big_endian(key, value(index), 8);
+  return key;
+}
+
+std::string restore_key(std::uint64_t number) {
+  std::string key = "r";
+  append_big_endian(key, number, 8);
+  return key;
+}
+
+std::string encode_entry(const Entry& entry, const Lock* lock) {
+  ArrayWriter writer(lock != nullptr ? 7 : 5);
+  writer.add(lock != nullptr ? kLockedEntryVersion : kRecordVersion)
       .add(value(entry.create))
       .add(value(entry.modify))
       .add(entry.flags)
-      .add(entry.value)
-      .take();
+      .add(entry.value);
+  if (lock != nullptr) {
+    writer.add(lock->lock_index);
+    add(writer, lock->session.uuid);
+  }
+  return writer.take();
 }
 
 std::string encode_index(Index index) { return ArrayWriter(2).add(kRecordVersion).add(value(index)).take(); }
@@ -200,6 +317,45 @@ std::string encode_remembered(const Remembered& remembered) {
       .take();
 }
 
+namespace {
+
+template <class T>
+std::string encode_indexed(const T& structure) {
+  ArrayWriter writer(4);
+  writer.add(kRecordVersion);
+  add(writer, structure);
+  return writer.add(value(structure.create)).add(value(structure.modify)).take();
+}
+
+}  // namespace
+
+std::string encode_session(const Session& session) { return encode_indexed(session); }
+std::string encode_node(const Node& node) { return encode_indexed(node); }
+std::string encode_instance(const ServiceInstance& instance) { return encode_indexed(instance); }
+std::string encode_check(const Check& check) { return encode_indexed(check); }
+
+std::string encode_delay(const LockDelay& delay) {
+  return ArrayWriter(3).add(kRecordVersion).add(delay.delay_ms).add(value(delay.since)).take();
+}
+
+std::string encode_event(const UserEvent& event) {
+  ArrayWriter writer(2);
+  writer.add(kRecordVersion);
+  add(writer, event);
+  return writer.take();
+}
+
+std::string encode_quota(const Quota& quota) {
+  return ArrayWriter(3).add(kRecordVersion).add(quota.bytes_max).add(quota.entries_max).take();
+}
+
+std::string encode_staged(const Uuid& restore, std::string_view rows) {
+  ArrayWriter writer(3);
+  writer.add(kRecordVersion);
+  add(writer, restore);
+  return writer.add(rows).take();
+}
+
 Result<Row> decode_row(std::string_view key, std::string_view value) {
   if (key.empty()) return fail(Errc::kMalformed, "record without a key");
   const char kind = key.front();
@@ -207,9 +363,9 @@ Result<Row> decode_row(std::string_view key, std::string_view value) {
   if (!name_fits(kind, name)) return fail(Errc::kBadKey, "record name empty or above its bound");
   ArrayReader reader(value, kFieldsMax);
   const std::uint64_t version = reader.number();
-  if (reader.ok() && version != kRecordVersion)
+  if (reader.ok() && version != kRecordVersion && !(kind == 'k' && version == kLockedEntryVersion))
     return fail(Errc::kUnknownVersion, "record version " + std::to_string(version));
-  Row row = decode_fields(kind, name, reader);
+  Row row = decode_fields(kind, name, reader, version);
   if (auto done = reader.finish(); !done) return tl::unexpected<Error>(done.error());
   return row;
 }

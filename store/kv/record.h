@@ -98,7 +98,7 @@ struct Remembered {
 [[nodiscard]] std::string restore_key(std::uint64_t number);
 
 // Values of rows.
-[[nodiscard]] std::string encode_entry(const Entry& entry);
+[[nodiscard]] std::string encode_entry(const Entry& entry, const Lock* lock);  ///< nullptr = never locked
 [[nodiscard]] std::string encode_index(Index index);  ///< tombstone, floor, index counter
 [[nodiscard]] std::string encode_lease(const Lease& lease);
 [[nodiscard]] std::string encode_epoch(const EpochCounter& counter);
@@ -118,6 +118,7 @@ struct Remembered {
 struct EntryRow {
   std::string key;
   Entry entry;
+  Lock lock;
 };
 struct TombstoneRow {
   std::string key;
@@ -163,7 +164,8 @@ struct StagedRow {
   Uuid restore;
   std::string rows;
 };
-using Row = std::variant<EntryRow, TombstoneRow, FloorRow, LeaseRow, EpochRow, MemberRow, ClusterRow, RequestRow>;
+using Row = std::variant<EntryRow, TombstoneRow, FloorRow, LeaseRow, EpochRow, MemberRow, ClusterRow, RequestRow,
+                         Session, DelayRow, Node, ServiceInstance, Check, CounterRow, UserEvent, QuotaRow, StagedRow>;
 
 /// Takes any bytes. Errors: kTruncated, kMalformed, kUnknownVersion, kUnknownKind, kTooLarge, kBadKey.
 [[nodiscard]] Result<Row> decode_row(std::string_view key, std::string_view value);

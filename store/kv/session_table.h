@@ -26,6 +26,9 @@ class SessionTable {
   [[nodiscard]] std::vector<const Session*> of_node(std::string_view node) const;
   [[nodiscard]] const LockDelay* delay(std::string_view key) const;  ///< nullptr = may be acquired
   [[nodiscard]] const Delays& delays() const { return delays_; }
+  /// Name of the index counter that outlives all sessions. The catalog's counters have other letters.
+  static constexpr std::string_view kCounter = "x";
+  [[nodiscard]] Index last_index() const { return index_; }    ///< 0 = there never was one
   [[nodiscard]] Index index() const;                           ///< last change of any session, at least 1
   [[nodiscard]] Index index_of(const SessionId& id) const;     ///< gone: of any
 

@@ -7,10 +7,10 @@ void StateMachine::write_lease(Index index, const std::string& service, Lease le
   lease.modify = index;
   EpochCounter& counter = epochs_[service];
   counter = EpochCounter{std::max(counter.epoch, lease.epoch), index};
-  mark(epoch_key(service), encode_epoch(counter));
-  mark(lease_key(service), encode_lease(lease));
+  journal_.mark(epoch_key(service), encode_epoch(counter));
+  journal_.mark(lease_key(service), encode_lease(lease));
   leases_.insert_or_assign(service, std::move(lease));
-  watches_.touch(Topic::Kind::kLease, service);
+  journal_.watches.touch(Topic::Kind::kLease, service);
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const LeaseAcquire& command) {
@@ -21,7 +21,8 @@ StateMachine::Decision StateMachine::decide(Index index, const LeaseAcquire& com
   const bool vacant = present == nullptr || present->holder == NodeId{};
   if (vacant && present != nullptr && present->preferred != NodeId{} && present->preferred != command.holder)
     return {Outcome::kReserved, last, {}};
-  if (!epochs_.contains(command.service) && epochs_.size() >= kServicesMax) return {Outcome::kFull, {}, {}};
+  if (!epochs_.contains(command.service) && epochs_.size() >= kServicesMax)
+    return {Outcome::kFull, {}, "the " + std::to_string(kServicesMax) + " services that ever had a lease"};
   Lease granted;
   granted.epoch = Epoch{value(last) + 1};
   granted.holder = command.holder;
@@ -31,7 +32,8 @@ StateMachine::Decision StateMachine::decide(Index index, const LeaseAcquire& com
   granted.create = present != nullptr ? present->create : index;
   const Epoch epoch = granted.epoch;
   write_lease(index, command.service, std::move(granted));
-  return {Outcome::kDone, epoch, command.service};
+  applying_->lease_changed = command.service;
+  return {Outcome::kDone, epoch, {}};
 }
 
 StateMachine::Decision StateMachine::vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred) {
@@ -43,7 +45,8 @@ StateMachine::Decision StateMachine::vacate(Index index, const std::string& serv
   vacant.holder_name.clear();
   vacant.preferred = preferred;
   write_lease(index, service, std::move(vacant));
-  return {Outcome::kDone, epoch, service};
+  applying_->lease_changed = service;
+  return {Outcome::kDone, epoch, {}};
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const LeaseRelease& command) {
@@ -62,7 +65,8 @@ StateMachine::Decision StateMachine::decide(Index index, const LeaseOpen& comman
   Lease open = *present;
   open.preferred = NodeId{};
   write_lease(index, command.service, std::move(open));
-  return {Outcome::kDone, command.epoch, command.service};
+  applying_->lease_changed = command.service;
+  return {Outcome::kDone, command.epoch, {}};
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const LeaseForget& command) {
@@ -70,33 +74,35 @@ StateMachine::Decision StateMachine::decide(Index index, const LeaseForget& comm
   if (present == nullptr) return {Outcome::kNotFound, epoch(command.service), {}};
   if (present->holder != NodeId{}) return {Outcome::kHeld, present->epoch, {}};
   leases_.erase(command.service);
-  mark(lease_key(command.service), std::nullopt);
+  journal_.mark_gone(lease_key(command.service));
   EpochCounter& counter = epochs_[command.service];
   counter.modify = index;
-  mark(epoch_key(command.service), encode_epoch(counter));
-  watches_.touch(Topic::Kind::kLease, command.service);
-  return {Outcome::kDone, counter.epoch, command.service};
+  journal_.mark(epoch_key(command.service), encode_epoch(counter));
+  journal_.watches.touch(Topic::Kind::kLease, command.service);
+  applying_->lease_changed = command.service;
+  return {Outcome::kDone, counter.epoch, {}};
 }
 
 StateMachine::Decision StateMachine::decide(Index, const MemberSet& command) {
   const auto known = members_.find(command.id);
-  if (known == members_.end() && members_.size() >= kMembersMax) return {Outcome::kFull, {}, {}};
+  if (known == members_.end() && members_.size() >= kMembersMax)
+    return {Outcome::kFull, {}, "the directory's " + std::to_string(kMembersMax) + " members"};
   if (known != members_.end() && known->second == command.name) return {Outcome::kUnchanged, {}, {}};
   members_.insert_or_assign(command.id, command.name);
-  mark(member_key(command.id), encode_member(command.name));
+  journal_.mark(member_key(command.id), encode_member(command.name));
   return {};
 }
 
 StateMachine::Decision StateMachine::decide(Index, const MemberRemove& command) {
   if (members_.erase(command.id) == 0) return {Outcome::kNotFound, {}, {}};
-  mark(member_key(command.id), std::nullopt);
+  journal_.mark_gone(member_key(command.id));
   return {};
 }
 
 StateMachine::Decision StateMachine::decide(Index, const ClusterSet& command) {
   if (!cluster_id_.is_none()) return {Outcome::kUnchanged, {}, {}};
   cluster_id_ = command.id;
-  mark(cluster_key(), encode_cluster(command.id));
+  journal_.mark(cluster_key(), encode_cluster(command.id));
   return {};
 }
 

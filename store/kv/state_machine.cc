@@ -22,11 +22,13 @@ Result<Applied> StateMachine::apply(Index index, std::string_view command) {
     applied.epoch = known ? before->epoch : Epoch{};
     return applied;
   }
+  applying_ = &applied;
   Decision decision = std::visit([&](const auto& body) { return decide(index, body); }, decoded->body);
+  applying_ = nullptr;
   applied.outcome = decision.outcome;
   applied.index = index;
   applied.epoch = decision.epoch;
-  applied.lease_changed = std::move(decision.lease_changed);
+  applied.detail = std::move(decision.detail);
   remember(decoded->request, Remembered{decoded->request.seq, index, applied.outcome, applied.epoch});
   return applied;
 }
@@ -52,7 +54,7 @@ void StateMachine::remember(const RequestId& request, const Remembered& remember
   if (slot >= origin.slots.size()) origin.slots.resize(slot + 1);
   origin.slots[slot] = remembered;
   origin.last = remembered.index;
-  mark(request_key(request.origin, slot), encode_remembered(remembered));
+  journal_.mark(request_key(request.origin, slot), encode_remembered(remembered));
   bound_origins();
 }
 
@@ -62,83 +64,32 @@ void StateMachine::bound_origins() {
   const auto oldest = std::min_element(origins_.begin(), origins_.end(),
                                        [](const auto& a, const auto& b) { return a.second.last < b.second.last; });
   for (std::size_t slot = 0; slot < oldest->second.slots.size(); ++slot) {
-    if (oldest->second.slots[slot].seq != 0) mark(request_key(oldest->first, slot), std::nullopt);
+    if (oldest->second.slots[slot].seq != 0) journal_.mark_gone(request_key(oldest->first, slot));
   }
   origins_.erase(oldest);
 }
 
-void StateMachine::mark(std::string key, std::optional<std::string> value) {
-  dirty_.insert_or_assign(std::move(key), std::move(value));
-}
-
 // --- KV -----------------------------------------------------------------------------------------------------------
 
-Outcome StateMachine::put(Index index, const std::string& key, const std::string& value, std::uint64_t flags) {
-  const auto found = entries_.find(key);
-  const bool fresh = found == entries_.end();
-  if (!fresh && found->second.value == value && found->second.flags == flags) return Outcome::kUnchanged;
-  const std::size_t before = fresh ? 0 : key.size() + found->second.value.size();
-  const std::size_t after = entry_bytes_ - before + key.size() + value.size();
-  // A value that shrinks is always welcome: it is the way out of a full store.
-  if ((after > kStateBytesMax && after > entry_bytes_) || (fresh && entries_.size() >= kEntriesMax))
-    return Outcome::kFull;
-  entry_bytes_ = after;
-  Entry& entry = fresh ? entries_[key] : found->second;
-  if (fresh) {
-    entry.create = index;
-    if (const auto grave = tombstones_.find(key); grave != tombstones_.end()) {
-      tombstones_by_age_.erase({grave->second, key});
-      tombstones_.erase(grave);
-      mark(tombstone_key(key), std::nullopt);
-    }
-  }
-  entry.value = value;
-  entry.flags = flags;
-  entry.modify = index;
-  kv_index_ = index;
-  mark(entry_key(key), encode_entry(entry));
-  watches_.touch_key(key);
-  return Outcome::kDone;
-}
-
-void StateMachine::erase(Index index, const std::string& key) {
-  const auto found = entries_.find(key);
-  entry_bytes_ -= key.size() + found->second.value.size();
-  entries_.erase(found);
-  mark(entry_key(key), std::nullopt);
-  tombstones_[key] = index;
-  tombstones_by_age_.emplace(index, key);
-  mark(tombstone_key(key), encode_index(index));
-  kv_index_ = index;
-  watches_.touch_key(key);
-}
-
-// Forgotten graves raise the floor under the index of every missing key, so that none goes back.
-void StateMachine::trim_tombstones() {
-  while (tombstones_.size() > kTombstonesMax) {
-    const auto oldest = tombstones_by_age_.begin();
-    tombstone_floor_ = std::max(tombstone_floor_, oldest->first);
-    mark(tombstone_key(oldest->second), std::nullopt);
-    mark(floor_key(), encode_index(tombstone_floor_));
-    tombstones_.erase(oldest->second);
-    tombstones_by_age_.erase(oldest);
-  }
+StateMachine::Decision StateMachine::put(Index index, const std::string& key, std::string_view value,
+                                         std::uint64_t flags) {
+  auto verdict = kv_.put(index, {key, value, flags, nullptr}, journal_);
+  return {verdict.outcome, {}, std::move(verdict.detail)};
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const Set& command) {
-  return {put(index, command.key, command.value, command.flags), {}, {}};
+  return put(index, command.key, command.value, command.flags);
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const Cas& command) {
   const Entry* entry = get(command.key);
   const Index current = entry != nullptr ? entry->modify : Index{};
   if (current != command.expected) return {Outcome::kConditionFailed, {}, {}};
-  return {put(index, command.key, command.value, command.flags), {}, {}};
+  return put(index, command.key, command.value, command.flags);
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const Delete& command) {
-  if (get(command.key) != nullptr) erase(index, command.key);
-  trim_tombstones();
+  kv_.erase(index, command.key, journal_);
   return {};
 }
 
@@ -146,56 +97,45 @@ StateMachine::Decision StateMachine::decide(Index index, const DeleteCas& comman
   const Entry* entry = get(command.key);
   if (entry == nullptr) return {};
   if (entry->modify != command.expected) return {Outcome::kConditionFailed, {}, {}};
-  erase(index, command.key);
-  trim_tombstones();
+  kv_.erase(index, command.key, journal_);
   return {};
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const DeleteTree& command) {
-  std::vector<std::string> doomed;
-  for (const Found& found : list(command.prefix)) doomed.push_back(*found.key);
-  for (const std::string& key : doomed) erase(index, key);
-  trim_tombstones();
+  kv_.erase_tree(index, command.prefix, journal_);
   return {};
 }
 
-const Entry* StateMachine::get(std::string_view key) const {
-  const auto found = entries_.find(key);
-  return found == entries_.end() ? nullptr : &found->second;
+// --- quotas, events -----------------------------------------------------------------------------------------------
+
+StateMachine::Decision StateMachine::decide(Index, const QuotaSet& command) {
+  const Quotas::Row* present = kv_.quotas().find(command.prefix);
+  if (present != nullptr && present->quota == command.quota) return {Outcome::kUnchanged, {}, {}};
+  if (present == nullptr && kv_.quotas().rows().size() >= kQuotasMax)
+    return {Outcome::kFull, {}, "the store's " + std::to_string(kQuotasMax) + " quotas"};
+  kv_.set_quota(command.prefix, command.quota, journal_);
+  return {};
 }
 
-std::vector<Found> StateMachine::list(std::string_view prefix) const {
-  std::vector<Found> found;
-  for (auto it = entries_.lower_bound(prefix); it != entries_.end() && it->first.starts_with(prefix); ++it)
-    found.push_back({&it->first, &it->second});
-  return found;
+StateMachine::Decision StateMachine::decide(Index, const QuotaRemove& command) {
+  return {kv_.remove_quota(command.prefix, journal_) ? Outcome::kDone : Outcome::kNotFound, {}, {}};
 }
 
-std::vector<std::string> StateMachine::keys(std::string_view prefix, std::string_view separator) const {
-  std::vector<std::string> names;
-  for (auto it = entries_.lower_bound(prefix); it != entries_.end() && it->first.starts_with(prefix); ++it) {
-    std::string_view name = it->first;
-    const std::size_t cut = separator.empty() ? std::string_view::npos : name.find(separator, prefix.size());
-    if (cut != std::string_view::npos) name = name.substr(0, cut + separator.size());
-    if (names.empty() || names.back() != name) names.emplace_back(name);
+StateMachine::Decision StateMachine::decide(Index index, const EventFire& command) {
+  UserEvent event = command.event;
+  event.index = index;
+  journal_.mark(event_key(index), encode_event(event));
+  events_.push_back(std::move(event));
+  if (events_.size() > kEventsMax) {
+    journal_.mark_gone(event_key(events_.front().index));
+    events_.pop_front();
   }
-  return names;
+  journal_.watches.touch(Topic::Kind::kEvents);
+  return {};
 }
 
-Index StateMachine::key_index(std::string_view key) const {
-  if (const Entry* entry = get(key)) return entry->modify;
-  const auto grave = tombstones_.find(key);
-  return std::max(grave != tombstones_.end() ? grave->second : tombstone_floor_, Index{1});
-}
-
-Index StateMachine::prefix_index(std::string_view prefix) const {
-  Index newest = std::max(tombstone_floor_, Index{1});
-  if (prefix.empty()) return std::max(newest, kv_index_);
-  for (auto it = entries_.lower_bound(prefix); it != entries_.end() && it->first.starts_with(prefix); ++it)
-    newest = std::max(newest, it->second.modify);
-  for (auto it = tombstones_.lower_bound(prefix); it != tombstones_.end() && it->first.starts_with(prefix); ++it)
-    newest = std::max(newest, it->second);
-  return newest;
+Index StateMachine::events_index() const {
+  return events_.empty() ? Index{1} : std::max(events_.back().index, Index{1});
 }
 
 // --- waits --------------------------------------------------------------------------------------------------------
@@ -209,20 +149,29 @@ Index StateMachine::topic_index(const Topic& topic) const {
     case Topic::Kind::kLease:
       return lease_index(topic.name);
     case Topic::Kind::kService:
+      return catalog_.service_index(topic.name);
     case Topic::Kind::kServices:
+      return catalog_.services_index();
     case Topic::Kind::kNodes:
+      return catalog_.nodes_index();
     case Topic::Kind::kNode:
+      return catalog_.node_index(topic.name);
     case Topic::Kind::kChecks:
-    case Topic::Kind::kSession:
+      return catalog_.checks_index();
+    case Topic::Kind::kSession: {
+      const auto id = parse_session_id(topic.name);
+      return id ? sessions_.index_of(*id) : Index{1};
+    }
     case Topic::Kind::kSessions:
+      return sessions_.index();
     case Topic::Kind::kEvents:
-      break;
+      return events_index();
   }
   return Index{1};
 }
 
 Result<WatchId> StateMachine::watch(const Topic& topic, Index after) {
-  return watches_.add(topic, topic_index(topic) > after);
+  return journal_.watches.add(topic, topic_index(topic) > after);
 }
 
 }  // namespace store::kv

@@ -15,13 +15,14 @@
 #include "store/kv/catalog.h"
 #include "store/kv/change_feed.h"
 #include "store/kv/command.h"
+#include "store/kv/journal.h"
 #include "store/kv/kv_space.h"
 #include "store/kv/record.h"
 #include "store/kv/session_table.h"
-#include "store/kv/watch.h"
 
-/// The replicated state: KV with flags, indexes and tombstones; leases with epochs; member directory; cluster id;
-/// requests already decided. Kept in memory; every change is also handed out as records for the disk.
+/// The replicated state: KV with flags, locks, indexes and tombstones; sessions; leases with epochs; catalog; events;
+/// quotas; a restore being staged; member directory; cluster id; requests already decided. Kept in memory; every
+/// change is also handed out as records for the disk.
 /// Source:    replicated state machine after Schneider (1990); client sessions of Ongaro's thesis, 6.3; lease rules
 ///            of the design, section 5; KV rules as Consul's clients know them.
 /// Invariant: two replicas that applied the same commands at the same indexes hold equal records (content_hash()).
@@ -41,7 +42,8 @@ struct Applied {
   std::optional<std::string> lease_changed;  ///< service whose lease row changed
   std::vector<SessionId> sessions_changed;   ///< created or gone
   std::vector<std::string> delays_changed;   ///< keys that are held back from now on, or not any more
-  bool replaced = false;                     ///< a restore was committed: every row is another one
+  bool restore_changed = false;              ///< staged() changed
+  bool replaced = false;                     ///< a restore was committed: nearly every row is another one
 };
 
 class StateMachine {
@@ -57,41 +59,45 @@ class StateMachine {
   /// Errors: kBadState and those of decode_row(); the state is then unusable: stop.
   Result<void> load(Index applied, std::span<const Record> records);
   /// Changes since the last call, one record per row, sorted by key.
-  [[nodiscard]] std::vector<Record> take_dirty();
-  [[nodiscard]] std::size_t dirty_count() const { return dirty_.size(); }
+  [[nodiscard]] std::vector<Record> take_dirty() { return journal_.take(); }
+  [[nodiscard]] std::size_t dirty_count() const { return journal_.size(); }
   /// Every row, sorted by key: what load() takes. Copies the whole state.
   [[nodiscard]] std::vector<Record> records() const;
   [[nodiscard]] std::uint64_t content_hash() const;  ///< over records(), without the applied index
 
   [[nodiscard]] Index applied() const { return applied_; }
 
-  // --- KV -------------------------------------------------------------------------------------------------------
-  [[nodiscard]] const Entry* get(std::string_view key) const;            ///< nullptr = missing
-  [[nodiscard]] std::vector<Found> list(std::string_view prefix) const;  ///< in byte order
-  /// Keys below `prefix`, cut after the first `separator` beyond it (empty = not cut), without repeats.
-  [[nodiscard]] std::vector<std::string> keys(std::string_view prefix, std::string_view separator) const;
-  /// Present: its modify index. Missing: last change known of it, at least 1.
-  [[nodiscard]] Index key_index(std::string_view key) const;
-  /// Last change below the prefix, deletions counted, at least 1.
-  [[nodiscard]] Index prefix_index(std::string_view prefix) const;
-  [[nodiscard]] std::size_t entry_count() const { return entries_.size(); }
-  [[nodiscard]] std::size_t entry_bytes() const { return entry_bytes_; }  ///< keys + values
-  [[nodiscard]] std::size_t tombstone_count() const { return tombstones_.size(); }
-
   /// Transactions of this proposer are answered in full; of others, nobody here reads the answer.
-  void answer_txns_of(NodeId origin);
-  [[nodiscard]] const Lock* lock(std::string_view key) const;  ///< nullptr = never locked since it was created
+  void answer_txns_of(NodeId origin) { answered_ = origin; }
+
+  // --- KV -------------------------------------------------------------------------------------------------------
+  [[nodiscard]] const Entry* get(std::string_view key) const { return kv_.get(key); }  ///< nullptr = missing
+  [[nodiscard]] const Lock* lock(std::string_view key) const { return kv_.lock(key); }  ///< nullptr = never locked
+  [[nodiscard]] std::vector<Found> list(std::string_view prefix) const { return kv_.list(prefix); }  ///< in byte order
+  /// Keys below `prefix`, cut after the first `separator` beyond it (empty = not cut), without repeats.
+  [[nodiscard]] std::vector<std::string> keys(std::string_view prefix, std::string_view separator) const {
+    return kv_.keys(prefix, separator);
+  }
+  /// Present: its modify index. Missing: last change known of it, at least 1.
+  [[nodiscard]] Index key_index(std::string_view key) const { return kv_.key_index(key); }
+  /// Last change below the prefix, deletions counted, at least 1.
+  [[nodiscard]] Index prefix_index(std::string_view prefix) const { return kv_.prefix_index(prefix); }
+  [[nodiscard]] std::size_t entry_count() const { return kv_.entries().size(); }
+  [[nodiscard]] std::size_t entry_bytes() const { return kv_.entry_bytes(); }  ///< keys + values
+  [[nodiscard]] std::size_t tombstone_count() const { return kv_.tombstone_count(); }
   /// What happened below a prefix after an index: for watchers that want every changed key.
-  [[nodiscard]] ChangeFeed::Slice changes_since(std::string_view prefix, Index after, std::size_t limit) const;
-  [[nodiscard]] const Quotas& quotas() const;
+  [[nodiscard]] ChangeFeed::Slice changes_since(std::string_view prefix, Index after, std::size_t limit) const {
+    return kv_.feed().since(prefix, after, limit, applied_);
+  }
+  [[nodiscard]] const Quotas& quotas() const { return kv_.quotas(); }
 
   // --- sessions, catalog, events ----------------------------------------------------------------------------------
-  [[nodiscard]] const SessionTable& sessions() const;
+  [[nodiscard]] const SessionTable& sessions() const { return sessions_; }
   /// Keys that a session holds; nullptr = none.
-  [[nodiscard]] const std::set<std::string>* held_by(const SessionId& id) const;
-  [[nodiscard]] const Catalog& catalog() const;
-  [[nodiscard]] const std::deque<UserEvent>& events() const;  ///< oldest first, <= kEventsMax
-  [[nodiscard]] Index events_index() const;                   ///< of the newest, at least 1
+  [[nodiscard]] const std::set<std::string>* held_by(const SessionId& id) const { return kv_.held_by(id); }
+  [[nodiscard]] const Catalog& catalog() const { return catalog_; }
+  [[nodiscard]] const std::deque<UserEvent>& events() const { return events_; }  ///< oldest first, <= kEventsMax
+  [[nodiscard]] Index events_index() const;                                      ///< of the newest, at least 1
 
   // --- restore --------------------------------------------------------------------------------------------------
   struct Staged {
@@ -99,7 +105,7 @@ class StateMachine {
     std::vector<std::string> chunks;
     std::size_t bytes = 0;
   };
-  [[nodiscard]] const Staged& staged() const;
+  [[nodiscard]] const Staged& staged() const { return staged_; }
   /// The rows that a snapshot file holds and a restore takes, sorted by key: KV, sessions, catalog, quotas, epoch
   /// counters. Copies them all.
   [[nodiscard]] std::vector<Record> saved_rows() const;
@@ -117,22 +123,27 @@ class StateMachine {
   [[nodiscard]] Index topic_index(const Topic& topic) const;
   /// Wakes once the topic's index is above `after` (at once if it is). Errors: kWatchesFull.
   Result<WatchId> watch(const Topic& topic, Index after);
-  void unwatch(WatchId id) { watches_.cancel(id); }
-  [[nodiscard]] std::vector<WatchId> take_woken() { return watches_.take_woken(); }
-  [[nodiscard]] bool has_woken() const { return watches_.has_woken(); }
-  [[nodiscard]] std::size_t watch_count() const { return watches_.size(); }
+  void unwatch(WatchId id) { journal_.watches.cancel(id); }
+  [[nodiscard]] std::vector<WatchId> take_woken() { return journal_.watches.take_woken(); }
+  [[nodiscard]] bool has_woken() const { return journal_.watches.has_woken(); }
+  [[nodiscard]] std::size_t watch_count() const { return journal_.watches.size(); }
 
  private:
   struct Decision {
     Outcome outcome = Outcome::kDone;
     Epoch epoch{};
-    std::optional<std::string> lease_changed;
+    std::string detail;
   };
+  // state_machine.cc: KV
   Decision decide(Index index, const Set& command);
   Decision decide(Index index, const Cas& command);
   Decision decide(Index index, const Delete& command);
   Decision decide(Index index, const DeleteCas& command);
   Decision decide(Index index, const DeleteTree& command);
+  Decision decide(Index index, const QuotaSet& command);
+  Decision decide(Index index, const QuotaRemove& command);
+  Decision decide(Index index, const EventFire& command);
+  // state_lease.cc
   Decision decide(Index index, const LeaseAcquire& command);
   Decision decide(Index index, const LeaseRelease& command);
   Decision decide(Index index, const LeaseExpire& command);
@@ -141,18 +152,77 @@ class StateMachine {
   Decision decide(Index index, const MemberSet& command);
   Decision decide(Index index, const MemberRemove& command);
   Decision decide(Index index, const ClusterSet& command);
+  // state_session.cc
+  Decision decide(Index index, const Acquire& command);
+  Decision decide(Index index, const Release& command);
+  Decision decide(Index index, const SessionCreate& command);
+  Decision decide(Index index, const SessionDestroy& command);
+  Decision decide(Index index, const SessionExpire& command);
+  Decision decide(Index index, const LockDelayEnd& command);
+  // state_txn.cc
+  Decision decide(Index index, const Txn& command);
+  // state_catalog.cc
+  Decision decide(Index index, const NodeSet& command);
+  Decision decide(Index index, const NodeRemove& command);
+  Decision decide(Index index, const ServiceSet& command);
+  Decision decide(Index index, const ServiceRemove& command);
+  Decision decide(Index index, const CheckSet& command);
+  Decision decide(Index index, const CheckStatusSet& command);
+  Decision decide(Index index, const CheckRemove& command);
+  // state_restore.cc
+  Decision decide(Index index, const RestoreBegin& command);
+  Decision decide(Index index, const RestoreChunk& command);
+  Decision decide(Index index, const RestoreCommit& command);
+  Decision decide(Index index, const RestoreAbort& command);
 
-  Outcome put(Index index, const std::string& key, const std::string& value, std::uint64_t flags);
-  void erase(Index index, const std::string& key);
-  void trim_tombstones();
+  Decision put(Index index, const std::string& key, std::string_view value, std::uint64_t flags);
   void write_lease(Index index, const std::string& service, Lease lease);
+  Decision vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred);
+
+  /// A lock command's key, value and flags, as they will be.
+  struct LockWrite {
+    const std::string& key;
+    std::string_view value;
+    std::uint64_t flags = 0;
+  };
+  template <class LockCommand>
+  [[nodiscard]] LockWrite lock_write(const LockCommand& command) const;
+  Decision acquire(Index index, const LockWrite& write, const SessionId& session);
+  Decision release(Index index, const LockWrite& write, const SessionId& session);
+  void end_session(Index index, const SessionId& id);
+  void end_sessions(Index index, const Catalog::Lost& lost);
+
+  /// One step of a transaction; its failure text, or nullopt. Appends what it read to `results`.
+  std::optional<std::string> step(Index index, const TxnOp& op, TxnAnswer& answer, std::size_t number);
+  std::optional<std::string> step_read(const TxnOp& op) const;
+  [[nodiscard]] std::size_t read_bytes(const TxnOp& op) const;
+  std::optional<std::string> step_write(Index index, const TxnOp& op);
+  void step_result(const TxnOp& op, std::size_t number, TxnAnswer& answer) const;
+  Decision after_catalog(Index index, Catalog::Verdict verdict, const Catalog::Lost& lost);
+
+  void drop_staged();
+  /// What the staged rows make; an error names the row that cannot be taken.
+  struct Restored {
+    KvSpace kv;
+    SessionTable sessions;
+    Catalog catalog;
+    std::map<std::string, EpochCounter, std::less<>> epochs;
+  };
+  [[nodiscard]] Result<Restored> build_staged() const;
+  [[nodiscard]] std::optional<std::string> exceeded_bound() const;
+  void adopt(Index index, Restored restored);
+
   const Remembered* find_request(const RequestId& request) const;
   void remember(const RequestId& request, const Remembered& remembered);
   void bound_origins();
-  void mark(std::string key, std::optional<std::string> value);
-  Decision vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred);
   void load_row(Row row);
+  void load_request(const RequestRow& row);
+  void load_counter(CounterRow row);
+  void load_staged(StagedRow row);
   [[nodiscard]] bool load_consistent() const;
+  void append_kv_rows(std::vector<Record>& rows) const;
+  void append_counter_rows(std::vector<Record>& rows) const;
+  void append_staged_rows(std::vector<Record>& rows) const;
 
   struct Origin {
     std::vector<Remembered> slots;  // slot = seq % kDedupeWindow; grows up to that
@@ -160,19 +230,19 @@ class StateMachine {
   };
 
   Index applied_{};
-  std::map<std::string, Entry, std::less<>> entries_;
-  std::size_t entry_bytes_ = 0;
-  std::map<std::string, Index, std::less<>> tombstones_;
-  std::set<std::pair<Index, std::string>> tombstones_by_age_;
-  Index tombstone_floor_{};
-  Index kv_index_{};  // last change of any key
+  Applied* applying_ = nullptr;  // what the command being decided tells beyond its outcome
+  NodeId answered_{};
+  KvSpace kv_;
+  SessionTable sessions_;
+  Catalog catalog_;
+  std::deque<UserEvent> events_;
+  Staged staged_;
   std::map<std::string, Lease, std::less<>> leases_;
   std::map<std::string, EpochCounter, std::less<>> epochs_;
   std::map<NodeId, std::string> members_;
   ClusterId cluster_id_;
   std::map<NodeId, Origin> origins_;
-  std::map<std::string, std::optional<std::string>> dirty_;
-  WatchTable watches_;
+  Journal journal_;
 };
 
 }  // namespace store::kv

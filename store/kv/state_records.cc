@@ -7,17 +7,17 @@
 namespace store::kv {
 
 Result<void> StateMachine::load(Index applied, std::span<const Record> records) {
-  entries_.clear();
-  entry_bytes_ = 0;
-  tombstones_.clear();
-  tombstones_by_age_.clear();
-  tombstone_floor_ = kv_index_ = Index{};
+  kv_ = KvSpace{};
+  sessions_ = SessionTable{};
+  catalog_ = Catalog{};
+  events_.clear();
+  staged_ = Staged{};
   leases_.clear();
   epochs_.clear();
   members_.clear();
   cluster_id_ = ClusterId{};
   origins_.clear();
-  dirty_.clear();
+  journal_.clear();
   applied_ = applied;
   for (const Record& record : records) {
     if (!record.value) return fail(Errc::kBadState, "a row without a value");
@@ -25,8 +25,9 @@ Result<void> StateMachine::load(Index applied, std::span<const Record> records) 
     if (!row) return tl::unexpected<Error>(row.error());
     load_row(std::move(*row));
   }
-  watches_.touch_all();
-  if (!load_consistent()) return fail(Errc::kBadState, "rows contradict each other or the applied index");
+  journal_.watches.touch_all();
+  if (!kv_.finish_load(applied) || !load_consistent())
+    return fail(Errc::kBadState, "rows contradict each other or the applied index");
   return {};
 }
 
@@ -35,15 +36,11 @@ void StateMachine::load_row(Row row) {
       [this](auto& r) {
         using T = std::decay_t<decltype(r)>;
         if constexpr (std::is_same_v<T, EntryRow>) {
-          entry_bytes_ += r.key.size() + r.entry.value.size();
-          kv_index_ = std::max(kv_index_, r.entry.modify);
-          entries_.insert_or_assign(std::move(r.key), std::move(r.entry));
+          kv_.load(std::move(r.key), std::move(r.entry), r.lock);
         } else if constexpr (std::is_same_v<T, TombstoneRow>) {
-          kv_index_ = std::max(kv_index_, r.index);
-          tombstones_by_age_.emplace(r.index, r.key);
-          tombstones_.insert_or_assign(std::move(r.key), r.index);
+          kv_.load_tombstone(std::move(r.key), r.index);
         } else if constexpr (std::is_same_v<T, FloorRow>) {
-          tombstone_floor_ = r.index;
+          kv_.load_floor(r.index);
         } else if constexpr (std::is_same_v<T, LeaseRow>) {
           leases_.insert_or_assign(std::move(r.service), std::move(r.lease));
         } else if constexpr (std::is_same_v<T, EpochRow>) {
@@ -52,41 +49,76 @@ void StateMachine::load_row(Row row) {
           members_.insert_or_assign(r.id, std::move(r.name));
         } else if constexpr (std::is_same_v<T, ClusterRow>) {
           cluster_id_ = r.id;
+        } else if constexpr (std::is_same_v<T, Session>) {
+          sessions_.load(std::move(r));
+        } else if constexpr (std::is_same_v<T, DelayRow>) {
+          sessions_.load_delay(std::move(r.key), r.delay);
+        } else if constexpr (std::is_same_v<T, UserEvent>) {
+          events_.push_back(std::move(r));
+        } else if constexpr (std::is_same_v<T, QuotaRow>) {
+          kv_.load_quota(std::move(r.prefix), r.quota);
+        } else if constexpr (std::is_same_v<T, CounterRow>) {
+          load_counter(std::move(r));
+        } else if constexpr (std::is_same_v<T, StagedRow>) {
+          load_staged(std::move(r));
+        } else if constexpr (std::is_same_v<T, RequestRow>) {
+          load_request(r);
         } else {
-          static_assert(std::is_same_v<T, RequestRow>);
-          Origin& origin = origins_[r.origin];
-          if (r.slot >= origin.slots.size()) origin.slots.resize(r.slot + 1);
-          origin.slots[r.slot] = r.remembered;
-          origin.last = std::max(origin.last, r.remembered.index);
+          catalog_.load(std::move(r));
         }
       },
       row);
 }
 
+void StateMachine::load_request(const RequestRow& row) {
+  Origin& origin = origins_[row.origin];
+  if (row.slot >= origin.slots.size()) origin.slots.resize(row.slot + 1);
+  origin.slots[row.slot] = row.remembered;
+  origin.last = std::max(origin.last, row.remembered.index);
+}
+
+void StateMachine::load_counter(CounterRow row) {
+  if (row.name.empty()) return catalog_.load_floor(row.index);
+  if (row.name == SessionTable::kCounter) return sessions_.load_index(row.index);
+  catalog_.load_counter(std::move(row.name), row.index);
+}
+
+void StateMachine::load_staged(StagedRow row) {
+  // Row 0 names the restore, the chunks follow: records come sorted, and load_consistent() counts them.
+  staged_.id = row.restore;
+  if (row.number == 0) return;
+  staged_.bytes += row.rows.size();
+  staged_.chunks.push_back(std::move(row.rows));
+}
+
 // What no correct writer can have produced: then the bytes come from a defect, and serving them would spread it.
 bool StateMachine::load_consistent() const {
-  if (kv_index_ > applied_ || tombstone_floor_ > applied_) return false;
   for (const auto& [service, lease] : leases_) {
     if (epoch(service) < lease.epoch || lease.modify > applied_) return false;
   }
-  return std::none_of(tombstones_.begin(), tombstones_.end(),
-                      [this](const auto& grave) { return entries_.contains(grave.first); });
+  for (const auto& [key, lock] : kv_.locks()) {
+    if (kv_.get(key) == nullptr) return false;
+    if (!lock.session.is_none() && sessions_.find(lock.session) == nullptr) return false;
+  }
+  if (!events_.empty() && events_.back().index > applied_) return false;
+  return catalog_.consistent(applied_) && sessions_.consistent(catalog_, applied_);
 }
 
-std::vector<Record> StateMachine::take_dirty() {
-  std::vector<Record> records;
-  records.reserve(dirty_.size());
-  while (!dirty_.empty()) {
-    auto node = dirty_.extract(dirty_.begin());
-    records.push_back(Record{std::move(node.key()), std::move(node.mapped())});
+void StateMachine::append_kv_rows(std::vector<Record>& rows) const {
+  auto lock = kv_.locks().begin();
+  for (const auto& [key, entry] : kv_.entries()) {
+    while (lock != kv_.locks().end() && lock->first < key) ++lock;
+    const bool locked = lock != kv_.locks().end() && lock->first == key;
+    rows.push_back({entry_key(key), encode_entry(entry, locked ? &lock->second : nullptr)});
   }
-  return records;
 }
 
 std::vector<Record> StateMachine::records() const {
   // In order of the kind letters, so that the whole is sorted by key.
   std::vector<Record> rows;
-  rows.reserve(entries_.size() + tombstones_.size() + 2 * leases_.size() + members_.size());
+  rows.reserve(kv_.entries().size() + kv_.tombstone_count() + 2 * leases_.size() + members_.size());
+  for (const UserEvent& event : events_) rows.push_back({event_key(event.index), encode_event(event)});
+  for (const auto& [key, delay] : sessions_.delays()) rows.push_back({delay_key(key), encode_delay(delay)});
   if (!cluster_id_.is_none()) rows.push_back({cluster_key(), encode_cluster(cluster_id_)});
   for (const auto& [id, origin] : origins_) {
     for (std::size_t slot = 0; slot < origin.slots.size(); ++slot) {
@@ -94,11 +126,48 @@ std::vector<Record> StateMachine::records() const {
     }
   }
   for (const auto& [service, counter] : epochs_) rows.push_back({epoch_key(service), encode_epoch(counter)});
-  if (tombstone_floor_ != Index{}) rows.push_back({floor_key(), encode_index(tombstone_floor_)});
-  for (const auto& [key, entry] : entries_) rows.push_back({entry_key(key), encode_entry(entry)});
+  if (kv_.tombstone_floor() != Index{}) rows.push_back({floor_key(), encode_index(kv_.tombstone_floor())});
+  for (const Check* check : catalog_.all_checks()) rows.push_back({check_key(check->node, check->id), encode_check(*check)});
+  append_counter_rows(rows);
+  append_kv_rows(rows);
   for (const auto& [service, lease] : leases_) rows.push_back({lease_key(service), encode_lease(lease)});
   for (const auto& [id, name] : members_) rows.push_back({member_key(id), encode_member(name)});
-  for (const auto& [key, index] : tombstones_) rows.push_back({tombstone_key(key), encode_index(index)});
+  for (const auto& [name, node] : catalog_.nodes()) rows.push_back({node_key(name), encode_node(node)});
+  for (const auto& [prefix, row] : quotas().rows()) rows.push_back({quota_key(prefix), encode_quota(row.quota)});
+  append_staged_rows(rows);
+  for (const auto& [id, session] : sessions_.all()) rows.push_back({session_key(id), encode_session(session)});
+  for (const auto& [key, index] : kv_.tombstones()) rows.push_back({tombstone_key(key), encode_index(index)});
+  for (const ServiceInstance* instance : catalog_.all_instances())
+    rows.push_back({instance_key(instance->node, instance->id), encode_instance(*instance)});
+  return rows;
+}
+
+void StateMachine::append_counter_rows(std::vector<Record>& rows) const {
+  const IndexCounters& counters = catalog_.counters();
+  if (counters.floor() != Index{}) rows.push_back({counter_key({}), encode_index(counters.floor())});
+  for (const auto& [name, index] : counters.all()) rows.push_back({counter_key(name), encode_index(index)});
+  // Its letter comes after all of the catalog's.
+  if (sessions_.last_index() != Index{})
+    rows.push_back({counter_key(SessionTable::kCounter), encode_index(sessions_.last_index())});
+}
+
+void StateMachine::append_staged_rows(std::vector<Record>& rows) const {
+  if (staged_.id.is_none()) return;
+  rows.push_back({restore_key(0), encode_staged(staged_.id, {})});
+  for (std::size_t i = 0; i < staged_.chunks.size(); ++i)
+    rows.push_back({restore_key(i + 1), encode_staged(staged_.id, staged_.chunks[i])});
+}
+
+std::vector<Record> StateMachine::saved_rows() const {
+  std::vector<Record> rows;
+  for (const auto& [service, counter] : epochs_) rows.push_back({epoch_key(service), encode_epoch(counter)});
+  for (const Check* check : catalog_.all_checks()) rows.push_back({check_key(check->node, check->id), encode_check(*check)});
+  append_kv_rows(rows);
+  for (const auto& [name, node] : catalog_.nodes()) rows.push_back({node_key(name), encode_node(node)});
+  for (const auto& [prefix, row] : quotas().rows()) rows.push_back({quota_key(prefix), encode_quota(row.quota)});
+  for (const auto& [id, session] : sessions_.all()) rows.push_back({session_key(id), encode_session(session)});
+  for (const ServiceInstance* instance : catalog_.all_instances())
+    rows.push_back({instance_key(instance->node, instance->id), encode_instance(*instance)});
   return rows;
 }
 

@@ -59,6 +59,7 @@ struct TxnFailure {
 struct TxnAnswer {
   std::vector<TxnResult> results;    ///< Outcome::kDone; deletes have none
   std::vector<TxnFailure> failures;  ///< any other outcome; at least one
+  std::size_t bytes = 0;             ///< keys and values read
 };
 
 }  // namespace store::kv

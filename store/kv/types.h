@@ -119,7 +119,7 @@ inline constexpr std::size_t kEventPayloadBytesMax = std::size_t{8} << 10;
 inline constexpr std::size_t kFeedEntriesMax = 16'384;                    ///< changes kept for watchers that resume ...
 inline constexpr std::size_t kFeedBytesMax = std::size_t{2} << 20;        ///< ... and the bytes of their keys
 inline constexpr std::size_t kQuotasMax = 64;
-inline constexpr std::size_t kRestoreChunkBytesMax = std::size_t{512} << 10;
+inline constexpr std::size_t kRestoreChunkBytesMax = std::size_t{768} << 10;  ///< the largest row fits
 inline constexpr std::size_t kRestoreBytesMax = kStateBytesMax + 2 * kCatalogBytesMax;  ///< staged at once
 
 }  // namespace store::kv

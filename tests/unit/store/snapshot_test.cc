@@ -16,7 +16,7 @@ std::vector<kv::Record> rows(std::size_t count, std::size_t value_bytes) {
   std::vector<kv::Record> records;
   for (std::size_t i = 0; i < count; ++i) {
     kv::Entry entry{std::string(value_bytes, static_cast<char>('a' + i % 26)), 0, kv::Index{1}, kv::Index{1}};
-    records.push_back({kv::entry_key("key" + std::to_string(1000 + i)), kv::encode_entry(entry)});
+    records.push_back({kv::entry_key("key" + std::to_string(1000 + i)), kv::encode_entry(entry, nullptr)});
   }
   return records;
 }

@@ -12,7 +12,7 @@ std::vector<Record> samples() {
   Lease lease{Epoch{4}, NodeId{2}, "n2", NodeId{}, 1500, 500, Index{1}, Index{8}};
   ClusterId cluster;
   cluster.bytes[0] = 1;
-  return {{entry_key("k"), encode_entry(entry)},
+  return {{entry_key("k"), encode_entry(entry, nullptr)},
           {tombstone_key("gone"), encode_index(Index{5})},
           {floor_key(), encode_index(Index{2})},
           {lease_key("trader"), encode_lease(lease)},
@@ -57,7 +57,7 @@ TEST(Record, RefusalsByKind) {
   EXPECT_EQ(decode_row("t", index).error().code, Errc::kBadKey) << "a tombstone of nothing";
   EXPECT_EQ(decode_row("fx", index).error().code, Errc::kBadKey);
   EXPECT_EQ(decode_row("k" + std::string(kKeyBytesMax + 1, 'k'), index).error().code, Errc::kBadKey);
-  EXPECT_EQ(decode_row("m123", encode_member("n")).error().code, Errc::kMalformed);
+  EXPECT_EQ(decode_row("m123", encode_member("n")).error().code, Errc::kBadKey);
   EXPECT_EQ(decode_row("d123", encode_member("n")).error().code, Errc::kMalformed);
   EXPECT_EQ(decode_row("f", ArrayWriter(2).add(2U).add(1U).take()).error().code, Errc::kUnknownVersion);
   EXPECT_EQ(decode_row("c", ArrayWriter(2).add(1U).add("short").take()).error().code, Errc::kMalformed);

@@ -393,7 +393,7 @@ TEST(Rows, ContradictionsAreRefused) {
     StateMachine state;
     return state.load(Index{applied}, rows);
   };
-  const Record young{entry_key("k"), encode_entry({"", 0, Index{3}, Index{9}})};
+  const Record young{entry_key("k"), encode_entry({"", 0, Index{3}, Index{9}}, nullptr)};
   EXPECT_EQ(load(8, {young}).error().code, Errc::kBadState) << "changed after the applied index";
   EXPECT_TRUE(load(9, {young}));
   EXPECT_EQ(load(9, {young, {tombstone_key("k"), encode_index(Index{4})}}).error().code, Errc::kBadState);
