@@ -1,6 +1,7 @@
 // sim                       every test: the world's own, the judges', the seeds, the mutants
 // sim --seed=N [--trace]    one run, replayed; exit 1 if it breaks a promise
 // sim --seeds=A..B          these runs, one line each that breaks; exit 1 if any does
+// sim --seeds=A..B --jobs=J the same in J processes (0 = one per processor), with progress
 // sim --hunt=N              the first of the seeds 1..N that breaks a promise; exit 0 if there is one (for mutants)
 // sim_mutated --mutant=NAME with one of the above: the same with this rule of the product broken (mutants/)
 
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <string>
 
+#include "tests/sim/many.h"
 #include "tests/sim/mutants/switch.h"
 #include "tests/sim/scenario.h"
 
@@ -55,9 +57,11 @@ int hunt(std::uint64_t seeds) {
 int main(int argc, char** argv) {
   bool trace = false;
   bool verbose = false;
+  const char* jobs = nullptr;
   for (int i = 1; i < argc; ++i) {
     trace |= std::strcmp(argv[i], "--trace") == 0;
     verbose |= std::strcmp(argv[i], "--verbose") == 0;
+    if (starts_with(argv[i], "--jobs=")) jobs = argv[i] + 7;
     if (starts_with(argv[i], "--mutant=")) sim_mutant::active = sim_mutant::hash_of(argv[i] + 9);
   }
   for (int i = 1; i < argc; ++i) {
@@ -69,6 +73,7 @@ int main(int argc, char** argv) {
       char* end = nullptr;
       const std::uint64_t from = std::strtoull(argv[i] + 8, &end, 10);
       const std::uint64_t to = starts_with(end, "..") ? std::strtoull(end + 2, nullptr, 10) : from;
+      if (jobs != nullptr) return sim::run_many(from, to, static_cast<unsigned>(std::atoi(jobs))) == 0 ? 0 : 1;
       return run_range(from, to, false, verbose);
     }
     if (starts_with(argv[i], "--hunt=")) {
