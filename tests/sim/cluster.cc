@@ -109,6 +109,7 @@ void Cluster::observe_raft(int index, const store::raft::Raft& raft) {
                            raft.log().term(raft.log().first_index().previous()).value_or(Term{}));
   }
   const Index known = judge.log_end(index);
+  judge.means_to_vote(index, raft.term(), raft.vote());
   observe_log(index, raft.log());
   if (raft.role() == Role::kLeader) observe_leader(index, raft, known);
   judge.committed(now, index, raft.commit());

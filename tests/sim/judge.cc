@@ -184,7 +184,14 @@ void Judge::check_complete(Nanos now, int node, std::uint64_t term) {
   }
 }
 
+void Judge::means_to_vote(int node, Term term, NodeId candidate) {
+  if (candidate) {
+    meant_[{node, term.value}] = candidate.value;
+  }
+}
+
 void Judge::voted(Nanos now, int node, Term term, NodeId candidate) {
+  disk_terms_[node] = std::max(disk_terms_[node], term.value);
   if (!candidate) {
     return;
   }
@@ -198,8 +205,13 @@ bool Judge::elected(NodeId leader, Term term, const ConfState& conf,
                     const std::function<int(NodeId)>& node_of) const {
   for (const std::vector<NodeId>* voters : {&conf.voters, &conf.voters_outgoing}) {
     const auto votes = std::count_if(voters->begin(), voters->end(), [&](NodeId voter) {
-      const auto vote = votes_.find({node_of(voter), term.value});
-      return vote != votes_.end() && vote->second == leader.value;
+      const int node = node_of(voter);
+      const auto vote = votes_.find({node, term.value});
+      if (vote != votes_.end()) return vote->second == leader.value;
+      const auto meant = meant_.find({node, term.value});
+      const auto later = disk_terms_.find(node);
+      return meant != meant_.end() && meant->second == leader.value && later != disk_terms_.end() &&
+             later->second > term.value;
     });
     if (!voters->empty() && static_cast<std::size_t>(votes) * 2 <= voters->size()) {
       return false;

@@ -60,6 +60,9 @@ class Judge {
   [[nodiscard]] store::raft::Index commit_seen(int node) const;
   void leads(Nanos now, int node, store::raft::Term term);
   void voted(Nanos now, int node, store::raft::Term term, store::raft::NodeId candidate);
+  /// The node means to vote so; what counts is what its disk says. A vote that never came to the disk because a later
+  /// term came there first is as good: the node can vote in that term no more.
+  void means_to_vote(int node, store::raft::Term term, store::raft::NodeId candidate);
   /// Did a majority of `conf` vote for `leader` in `term`, as far as disks show? `node_of` names a voter's number here.
   [[nodiscard]] bool elected(store::raft::NodeId leader, store::raft::Term term, const store::raft::ConfState& conf,
                              const std::function<int(store::raft::NodeId)>& node_of) const;
@@ -104,6 +107,8 @@ class Judge {
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::pair<std::uint64_t, std::uint64_t>> entries_;
   std::map<std::uint64_t, int> leaders_;
   std::map<std::pair<int, std::uint64_t>, std::uint64_t> votes_;
+  std::map<std::pair<int, std::uint64_t>, std::uint64_t> meant_;
+  std::map<int, std::uint64_t> disk_terms_;
   std::map<std::uint64_t, std::uint64_t> states_;
   std::map<std::uint64_t, store::raft::ConfState> confs_;
   std::map<std::uint64_t, std::uint64_t> holders_;  ///< epoch -> holder, as any state machine showed it

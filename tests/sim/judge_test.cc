@@ -174,6 +174,51 @@ TEST(Judge, TwoVotesInOneTerm) {
   expect_rule(judge, "one vote per term");
 }
 
+/// Votes count when they are on a disk, and in both halves of a joint configuration.
+TEST(Judge, ElectedByVotesOnDisks) {
+  Judge judge(5);
+  const auto node_of = [](NodeId id) { return static_cast<int>(id.value) - 1; };
+  store::raft::ConfState conf;
+  conf.voters = {NodeId{1}, NodeId{2}, NodeId{3}};
+  judge.means_to_vote(0, Term{4}, NodeId{1});
+  judge.means_to_vote(1, Term{4}, NodeId{1});
+  judge.voted(0, 0, Term{4}, NodeId{1});
+  EXPECT_FALSE(judge.elected(NodeId{1}, Term{4}, conf, node_of)) << "the second vote is not on its disk";
+  judge.voted(0, 1, Term{4}, NodeId{1});
+  EXPECT_TRUE(judge.elected(NodeId{1}, Term{4}, conf, node_of));
+  EXPECT_FALSE(judge.elected(NodeId{2}, Term{4}, conf, node_of));
+  conf.voters_outgoing = {NodeId{3}, NodeId{4}, NodeId{5}};
+  judge.voted(0, 2, Term{4}, NodeId{1});
+  EXPECT_FALSE(judge.elected(NodeId{1}, Term{4}, conf, node_of));
+  judge.voted(0, 4, Term{4}, NodeId{1});
+  EXPECT_TRUE(judge.elected(NodeId{1}, Term{4}, conf, node_of));
+}
+
+/// A vote that was overtaken by a later term on its way to the disk: nobody can have the voter's vote any more.
+TEST(Judge, ALaterTermOnTheDiskKeepsAVoteToo) {
+  Judge judge(3);
+  const auto node_of = [](NodeId id) { return static_cast<int>(id.value) - 1; };
+  store::raft::ConfState conf;
+  conf.voters = {NodeId{1}, NodeId{2}, NodeId{3}};
+  judge.voted(0, 0, Term{4}, NodeId{1});
+  judge.voted(0, 1, Term{5}, NodeId{2});
+  EXPECT_FALSE(judge.elected(NodeId{1}, Term{4}, conf, node_of)) << "it never meant to vote for 1";
+  judge.means_to_vote(1, Term{4}, NodeId{1});
+  EXPECT_TRUE(judge.elected(NodeId{1}, Term{4}, conf, node_of));
+}
+
+TEST(Judge, OtherMembersAtOneIndex) {
+  Judge judge(2);
+  store::raft::ConfState conf;
+  conf.voters = {NodeId{1}, NodeId{2}};
+  judge.conf_is(0, 0, Index{8}, conf);
+  judge.conf_is(0, 1, Index{8}, conf);
+  EXPECT_FALSE(judge.violation().has_value());
+  conf.learners = {NodeId{3}};
+  judge.conf_is(0, 1, Index{8}, conf);
+  expect_rule(judge, "equal configurations");
+}
+
 TEST(Judge, TwoNodesPass) {
   Judge judge(2);
   judge.passes(0, {{0, epoch(1)}, {1, epoch(2)}});

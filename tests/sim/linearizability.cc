@@ -43,10 +43,16 @@ std::optional<ValueId> effect(const Operation& operation, ValueId value) {
   return std::nullopt;
 }
 
+/// Which calls of unknown outcome take part in a search.
+enum class Open {
+  kSeen,    ///< those whose value somebody saw: an order of fewer calls is an order, and most often there is one
+  kAnyUse,  ///< all that could matter
+};
+
 /// Calls that take part in the search: refused ones never happened, unanswered reads say nothing, and an unanswered
 /// put whose value nobody saw can be left out of every order unless some compare-and-swap came out as a mismatch
 /// (only then can a write matter without being seen).
-std::vector<Operation> relevant(const std::vector<Operation>& operations) {
+std::vector<Operation> relevant(const std::vector<Operation>& operations, Open which) {
   std::unordered_set<std::uint64_t> seen;
   bool mismatch = false;
   for (const Operation& operation : operations) {
@@ -59,8 +65,11 @@ std::vector<Operation> relevant(const std::vector<Operation>& operations) {
   std::vector<Operation> kept;
   for (const Operation& operation : operations) {
     const bool open = operation.outcome == Outcome::kPending || operation.outcome == Outcome::kUnknown;
-    const bool unseen_put = operation.kind == OperationKind::kPut && !mismatch &&
-                            seen.count(static_cast<std::uint64_t>(operation.argument)) == 0;
+    const bool unseen = seen.count(static_cast<std::uint64_t>(operation.argument)) == 0;
+    const bool unseen_put = operation.kind == OperationKind::kPut && !mismatch && unseen;
+    if (open && which == Open::kSeen && (unseen || operation.kind == OperationKind::kRemove)) {
+      continue;
+    }
     if (operation.outcome == Outcome::kRefused || (open && (operation.kind == OperationKind::kRead || unseen_put))) {
       continue;
     }
@@ -191,11 +200,17 @@ class Search {
 }  // namespace
 
 Verdict check_register(const std::vector<Operation>& operations, std::size_t effort_max, std::size_t* effort) {
-  const std::vector<Operation> kept = relevant(operations);
-  if (kept.empty()) {
-    return Verdict::kLinearizable;
+  // Without the calls that nobody saw first: every further call of unknown outcome doubles the search.
+  for (const Open which : {Open::kSeen, Open::kAnyUse}) {
+    const std::vector<Operation> kept = relevant(operations, which);
+    std::size_t spent = 0;
+    const Verdict verdict = kept.empty() ? Verdict::kLinearizable : Search(kept).run(effort_max, &spent);
+    *effort += spent;
+    if (verdict == Verdict::kLinearizable || which == Open::kAnyUse) {
+      return verdict;
+    }
   }
-  return Search(kept).run(effort_max, effort);
+  return Verdict::kUndecided;
 }
 
 LinearizabilityResult check_linearizable(const History& history, std::size_t effort_max) {

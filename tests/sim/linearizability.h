@@ -26,7 +26,7 @@ struct LinearizabilityResult {
 /// Source: Wing, Gong 1993 (search over minimal calls); Lowe 2017 (memory of visited states: set of calls done +
 ///         value). Keys are checked apart: linearizability is local (Herlihy, Wing 1990, theorem 1).
 /// @param operations  of one key, in call order; the key is absent at first
-/// @param effort_max  states after which to give up, > 0
+/// @param effort_max  states after which to give up, > 0; of each of two searches, the first with fewer calls
 Verdict check_register(const std::vector<Operation>& operations, std::size_t effort_max, std::size_t* effort);
 
 /// check_register for every key of the history.

@@ -85,6 +85,18 @@ TEST(Linearizability, UnseenUnknownPutStillExplainsAMismatch) {
   EXPECT_FINE(put(1, 0, 1), open(put(2, 2, 2)), swap(1, 3, Outcome::kMismatch, 4, 5));
 }
 
+/// A long quarrel without a quorum: dozens of writes that nobody ever saw, and a mismatch for which any could be the
+/// reason. The simplest explanation is found before all others are tried.
+TEST(Linearizability, UnseenCallsByTheDozenDoNotMatter) {
+  std::vector<Operation> calls = {put(1, 0, 1), swap(9, 7, Outcome::kMismatch, 2, 3)};
+  for (std::uint64_t i = 10; i <= 60; ++i) {
+    calls.push_back(open(i % 5 == 0 ? remove(4 + static_cast<Nanos>(i), 0) : put(i, 4 + static_cast<Nanos>(i), 0)));
+  }
+  calls.push_back(read(1, 100, 101));
+  std::size_t effort = 0;
+  EXPECT_EQ(check_register(calls, 10'000, &effort), Verdict::kLinearizable);
+}
+
 TEST(Linearizability, GivesUpWithAWordInsteadOfHanging) {
   std::vector<Operation> hard;
   for (std::uint64_t i = 1; i <= 24; ++i) {

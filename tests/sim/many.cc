@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <new>
 #include <thread>
@@ -87,12 +88,17 @@ std::uint64_t run_many(std::uint64_t from, std::uint64_t to, unsigned jobs) {
   Progress progress(board, to - from + 1);
   pid_t workers[kJobsMax] = {};
   unsigned running = 0;
+  sigset_t children;
+  sigemptyset(&children);
+  sigaddset(&children, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &children, nullptr);
   for (unsigned job = 0; job < jobs; ++job, ++running) workers[job] = start(board, job, to);
   while (running > 0) {
     int status = 0;
     const pid_t ended = waitpid(-1, &status, WNOHANG);
     if (ended <= 0) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      const timespec patience{10, 0};
+      sigtimedwait(&children, nullptr, &patience);
       progress.show(std::chrono::seconds(10));
       continue;
     }
@@ -108,6 +114,7 @@ std::uint64_t run_many(std::uint64_t from, std::uint64_t to, unsigned jobs) {
       --running;
     }
   }
+  sigprocmask(SIG_UNBLOCK, &children, nullptr);
   progress.show(std::chrono::seconds(0));
   const std::uint64_t broken = board->broken;
   std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(to - from + 1 - broken),
