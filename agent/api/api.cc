@@ -31,6 +31,11 @@ Api::Api(Backend& backend, std::function<std::uint64_t(std::uint64_t)> chance, s
          Limits limits)
     : backend_(backend), chance_(std::move(chance)), wake_(std::move(wake)), limits_(limits) {
   add_kv_routes(router_);
+  add_session_routes(router_);
+  add_txn_routes(router_);
+  add_own_kv_routes(router_);
+  add_feed_routes(router_);
+  add_election_routes(router_);
   add_consul_routes(router_);
   add_agent_routes(router_);
   add_catalog_routes(router_);
@@ -133,8 +138,10 @@ void Api::fail(ExchangeId id, const Error& error) {
   const auto retry = error.retry_after.count() != 0 ? error.retry_after : row.retry_after;
   Response response;
   if (it->second.dialect == Dialect::kConsul) {
-    const std::string text(row.consul_text.empty() ? std::string_view(error.detail) : row.consul_text);
-    response = text_response(row.consul_status, text);
+    // Clients look at the first line; what follows is for people.
+    std::string text(row.consul_text.empty() ? std::string_view(error.detail) : row.consul_text);
+    if (!row.consul_text.empty() && !error.detail.empty()) text += "\n" + error.detail;
+    response = text_response(row.consul_status, std::move(text));
   } else {
     const std::string message = error.detail.empty() ? std::string(row.name) : error.detail;
     const Json body = {{"code", row.name}, {"message", message}, {"hint", row.hint}, {"retry_after_ms", retry.count()}};
@@ -147,10 +154,16 @@ void Api::fail(ExchangeId id, const Error& error) {
 
 // ---------------------------------------------------------------- reads and waits
 
-std::optional<Error> Api::read_parameters(const Call& call, Exchange& exchange) {
-  const bool stale = call.query.has("stale"), consistent = call.query.has("consistent");
-  if (stale && consistent) return Error{Errc::kBadRequest, "?stale and ?consistent exclude each other", {}};
+std::optional<Error> Api::read_mode(const Query& query, Exchange& exchange) {
+  const bool stale = query.has("stale"), consistent = query.has("consistent");
+  if (stale && consistent)
+    return Error{Errc::kBadRequest, "Cannot specify ?stale with ?consistent, conflicting semantics.", {}};
   exchange.mode = stale ? ReadMode::kStale : consistent ? ReadMode::kConsistent : ReadMode::kDefault;
+  return std::nullopt;
+}
+
+std::optional<Error> Api::read_parameters(const Call& call, Exchange& exchange) {
+  if (auto error = read_mode(call.query, exchange)) return error;
   if (const auto* index = call.query.find("index"); index != nullptr && !index->empty()) {
     const auto parsed = parse_u64(*index);
     if (!parsed) return Error{Errc::kBadRequest, "Invalid index: \"" + *index + "\" is no number", {}};
@@ -207,6 +220,7 @@ void Api::answer_or_wait(ExchangeId id, const ReadInfo& info) {
 bool Api::begin_watch(ExchangeId id, Exchange& exchange, Index after) {
   const Topic topic = exchange.read.topic.value_or(Topic{});
   if (!exchange.is_stream && waits_ >= limits_.waits_max) return false;
+  if (exchange.watch) return true;
   exchange.watch = backend_.watch(topic, after, [this, alive = std::weak_ptr<bool>(alive_), id] {
     if (!alive.expired()) on_woken(id);
   });
@@ -226,9 +240,9 @@ void Api::on_woken(ExchangeId id) {
   if (!exchange.is_stream) {
     if (exchange.waits) --waits_;
     exchange.waits = false;
-    start_read(id);
+    answer_or_wait(id, backend_.read_info());
   } else {
-    push_event(id, exchange);
+    pull_stream(id);
   }
   wake_after_completion();
 }
@@ -261,31 +275,81 @@ Index Api::index_of(const Topic& topic) const {
 
 // ---------------------------------------------------------------- event streams
 
-void Api::stream(const Call& call, Topic topic, std::string event, std::function<std::string()> render) {
+void Api::permit(const Call& call, std::function<void(const ReadInfo& info)> then) {
   const auto it = exchanges_.find(call.id);
   if (it == exchanges_.end()) return;
-  if (streams_ >= limits_.streams_max) return fail(call.id, {Errc::kBusy, "too many event streams are open", {}});
-  Exchange& exchange = it->second;
-  exchange.is_stream = true;
-  exchange.read.topic = std::move(topic);
-  exchange.event = std::move(event);
-  exchange.render_event = std::move(render);
-  ++streams_;
-  Response head{200, "text/event-stream", {{"Cache-Control", "no-store"}}, {}};
-  output_.push_back({call.id, Output::Kind::kStreamBegin, std::move(head)});
-  set_deadline(call.id, exchange, call.now + limits_.stream_comment_every);
-  push_event(call.id, exchange);
+  if (const auto error = read_mode(call.query, it->second)) return fail(call.id, *error);
+  backend_.read_barrier(it->second.mode, [this, alive = std::weak_ptr<bool>(alive_), id = call.id,
+                                          then = std::move(then)](Result<ReadInfo> info) {
+    if (alive.expired() || !exchanges_.contains(id)) return;
+    if (info)
+      then(*info);
+    else
+      fail(id, info.error());
+    wake_after_completion();
+  });
 }
 
-void Api::push_event(ExchangeId id, Exchange& exchange) {
-  const Index index = index_of(*exchange.read.topic);
-  Response piece;
-  piece.body = "id: " + std::to_string(static_cast<std::uint64_t>(index)) + "\nevent: " + exchange.event +
-               "\ndata: " + exchange.render_event() + "\n\n";
-  output_.push_back({id, Output::Kind::kStreamData, std::move(piece)});
-  if (begin_watch(id, exchange, index)) return;
-  drop(id);  // the client comes back by itself: event sources reconnect
+void Api::stream(ExchangeId id, TimePoint now, Stream stream) {
+  const auto it = exchanges_.find(id);
+  if (it == exchanges_.end()) return;
+  if (stopping_) return fail(id, {Errc::kStopping, "this agent is stopping", {}});
+  if (streams_ >= limits_.streams_max) return fail(id, {Errc::kBusy, "too many event streams are open", {}});
+  Exchange& exchange = it->second;
+  if (exchange.client_ended) return drop(id);
+  exchange.is_stream = true;
+  exchange.read.topic = std::move(stream.topic);
+  exchange.after = stream.after;
+  exchange.pull = std::move(stream.pull);
+  exchange.idle = std::move(stream.idle);
+  ++streams_;
+  Response head{200, "text/event-stream", {{"Cache-Control", "no-store"}}, {}};
+  output_.push_back({id, Output::Kind::kStreamBegin, std::move(head)});
+  set_deadline(id, exchange, now + limits_.stream_comment_every);
+  pull_stream(id);
+}
+
+void Api::stream(const Call& call, Topic topic, std::string event, std::function<std::string()> render) {
+  Stream out;
+  out.topic = topic;
+  out.pull = [this, topic = std::move(topic), event = std::move(event), render = std::move(render)](Index) {
+    StreamPiece piece;
+    piece.upto = index_of(topic);
+    piece.text = "id: " + std::to_string(static_cast<std::uint64_t>(piece.upto)) + "\nevent: " + event +
+                 "\ndata: " + render() + "\n\n";
+    return piece;
+  };
+  stream(call.id, call.now, std::move(out));
+}
+
+void Api::pull_stream(ExchangeId id) {
+  Exchange& exchange = exchanges_.at(id);
+  exchange.has_more = exchange.full;
+  if (exchange.full) return;
+  StreamPiece piece = exchange.pull(exchange.after);
+  exchange.after = std::max(exchange.after, piece.upto);
+  if (!piece.text.empty()) output_.push_back({id, Output::Kind::kStreamData, {200, {}, {}, std::move(piece.text)}});
+  if (piece.over) return end_stream(id);
+  exchange.has_more = piece.more;
+  if (piece.more) return pulls_.push_back(id);
+  if (!begin_watch(id, exchange, exchange.after)) end_stream(id);  // no room: clients of event streams come back
+}
+
+void Api::end_stream(ExchangeId id) {
+  drop(id);
   output_.push_back({id, Output::Kind::kStreamEnd, {}});
+}
+
+void Api::on_stream_full(ExchangeId id) {
+  const auto it = exchanges_.find(id);
+  if (it != exchanges_.end()) it->second.full = true;
+}
+
+void Api::on_stream_drained(ExchangeId id) {
+  const auto it = exchanges_.find(id);
+  if (it == exchanges_.end() || !it->second.full) return;
+  it->second.full = false;
+  if (it->second.has_more) pulls_.push_back(id);
 }
 
 // ---------------------------------------------------------------- ends
@@ -319,11 +383,18 @@ bool Api::on_client_end(ExchangeId id) {
 void Api::on_hangup(ExchangeId id) { drop(id); }
 
 void Api::tick(TimePoint now) {
+  for (const ExchangeId id : std::exchange(pulls_, {})) {
+    const auto it = exchanges_.find(id);
+    if (it != exchanges_.end() && it->second.has_more && !it->second.watch) pull_stream(id);
+  }
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const ExchangeId id = deadlines_.begin()->second;
     Exchange& exchange = exchanges_.at(id);
     if (exchange.is_stream) {
-      output_.push_back({id, Output::Kind::kStreamData, {200, {}, {}, ":\n\n"}});
+      if (!exchange.full) {
+        std::string sign = exchange.idle ? exchange.idle(exchange.after) : std::string();
+        output_.push_back({id, Output::Kind::kStreamData, {200, {}, {}, sign.empty() ? ":\n\n" : std::move(sign)}});
+      }
       set_deadline(id, exchange, now + limits_.stream_comment_every);
       continue;
     }
@@ -334,7 +405,10 @@ void Api::tick(TimePoint now) {
   }
 }
 
-TimePoint Api::next_deadline() const { return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first; }
+TimePoint Api::next_deadline() const {
+  if (!pulls_.empty()) return TimePoint::min();
+  return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first;
+}
 
 std::vector<Output> Api::take_output() { return std::exchange(output_, {}); }
 
@@ -344,12 +418,10 @@ void Api::stop() {
   for (const auto& [id, exchange] : exchanges_)
     if (exchange.waits || exchange.is_stream) all.emplace_back(id, exchange.is_stream);
   for (const auto& [id, is_stream] : all) {
-    if (!is_stream) {
+    if (is_stream)
+      end_stream(id);
+    else
       fail(id, {Errc::kStopping, "this agent is stopping", {}});
-      continue;
-    }
-    drop(id);
-    output_.push_back({id, Output::Kind::kStreamEnd, {}});
   }
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -63,13 +64,18 @@ struct KvWrite {
   std::string key;  ///< for kDeleteTree a prefix; may be empty there (= everything)
   std::string value;
   std::uint64_t flags = 0;
-  Index cas{};  ///< kCas: expected ModifyIndex, 0 = the key must not exist; kDeleteCas: > 0
+  Index cas{};            ///< kCas: expected ModifyIndex, 0 = the key must not exist; kDeleteCas: > 0
   std::string session{};  ///< kLock, kUnlock: who takes the key or gives it back, writing `value` and `flags` with it
 };
 struct KvWritten {
   bool applied = false;  ///< false: a CAS that lost, a key that another session holds; anything else is an Error
   Index index{};         ///< index of the log entry that decided it
+  /// Set, CAS, lock, unlock that applied: the ModifyIndex under which the key holds what was written. Smaller than
+  /// `index` when the same was there already. 0 otherwise.
+  Index modify{};
 };
+/// Keys below it are made up on reading, one per election: who holds it and under which epoch. Nobody may write them.
+inline constexpr std::string_view kDerivedPrefix = "outrigger/election/";
 
 // --- who is there ------------------------------------------------------------------------------------------------
 
@@ -249,7 +255,7 @@ class Backend {
   /// The `index` that kv_get or kv_list would answer, without copying entries.
   [[nodiscard]] virtual Index kv_index(const Topic& topic) const = 0;
   /// Errors: kNoLeader (not written), kOutcomeUnknown, kBusy, kTooLarge, kStopping, kInternal; kLock and kUnlock also
-  /// kRefused (no such session), and below the derived keys (derived_key_prefix) kForbidden.
+  /// kRefused (no such session).
   virtual void kv_write(KvWrite write, Completion<KvWritten> done) = 0;
 
   /// Calls `woken` once, as soon as the topic's index is above `after` (at once, but not inside this call, when it is

@@ -79,6 +79,7 @@ http1::Flow Connection::on_head(const http1::RequestHead& head) {
   request_.origin = head.find("Origin").value_or("");
   request_.fetch_site = head.find("Sec-Fetch-Site").value_or("");
   request_.accept = head.find("Accept").value_or("");
+  request_.last_event_id = head.find("Last-Event-ID").value_or("");
   request_.body.clear();
   is_head_ = head.method == http1::Method::kHead;
   old_client_ = head.minor == 0;
@@ -144,7 +145,8 @@ void Connection::stream_begin(const Response& head) {
 }
 
 void Connection::stream_data(const std::string& data) {
-  if (stream_->write_queue_bytes() + data.size() > limits_.stream_behind_bytes_max) {
+  // One piece may be larger than the bound: only what had piled up before it counts against the client.
+  if (stream_->write_queue_bytes() > limits_.stream_behind_bytes_max) {
     stream_->reset();
     return closed();
   }
@@ -195,6 +197,7 @@ void Connection::begin_closing() {
 }
 
 void Connection::on_drained() {
+  if (state_ == State::kStreaming) return host_.on_stream_drained(exchange_);
   if (state_ == State::kClosing) set_deadline(limits_.linger);
   if (state_ == State::kReading && !parser_.in_message()) set_deadline(limits_.idle_timeout);
 }

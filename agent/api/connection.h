@@ -21,6 +21,8 @@ class ConnectionHost {
   virtual ExchangeId on_request(Connection& connection, const Request& request) = 0;
   /// See Api::on_client_end.
   virtual bool on_client_end(ExchangeId id) = 0;
+  /// The client of an event stream has taken everything that it was sent.
+  virtual void on_stream_drained(ExchangeId id) = 0;
   /// The connection is over: destroy it. `exchange` is the one that was open, or 0. Nothing follows.
   virtual void on_closed(Connection& connection, ExchangeId exchange) = 0;
   /// A request was refused before it reached the API, or a connection timed out; for counters.
@@ -32,7 +34,9 @@ struct ConnectionLimits {
   std::size_t body_bytes_max = 576U * 1024;  ///< a KV value and a little, so that the API can say what is too large
   std::size_t ahead_bytes_max = 64U * 1024;  ///< received while an answer is made; then reading stops
   std::size_t answer_bytes_max = 40U << 20;  ///< queue towards the client; above the API's own bound
-  std::size_t stream_behind_bytes_max = 1U << 20;  ///< an event stream's client that is further behind is cut off
+  std::size_t stream_full_bytes =
+      256U << 10;  ///< an event stream's client that is so far behind gets no more for a while
+  std::size_t stream_behind_bytes_max = 1U << 20;  ///< ... and one that is so far behind nevertheless is cut off
   io::Milliseconds head_timeout{10000};            ///< first byte of a request to the end of its head
   io::Milliseconds body_timeout{30000};            ///< end of the head to the end of the body
   io::Milliseconds idle_timeout{120000};           ///< between requests
@@ -57,6 +61,7 @@ class Connection final : public io::StreamSink, public proxy::http1::RequestSink
   void stream_begin(const Response& head);
   void stream_data(const std::string& data);
   void stream_end();
+  [[nodiscard]] std::size_t stream_backlog() const { return stream_->write_queue_bytes(); }
   /// Ends at once when idle, otherwise after the open answer. May end in on_closed.
   void close_when_idle();
   /// Closes what is over its time. May end in on_closed.

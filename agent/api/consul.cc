@@ -12,6 +12,53 @@ void add_consul_headers(Response& response, Index index, const ReadInfo& info) {
   response.headers.emplace_back("X-Consul-LastContact", std::to_string(info.last_contact.count()));
 }
 
+void add_write_index(Response& response, Index index) {
+  const auto number = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(index));
+  response.headers.emplace_back("X-Consul-Index", std::to_string(number));
+}
+
+void append_kv_entry(std::string& out, const KvEntry& entry, ShowValue value) {
+  out += "{\"LockIndex\":" + std::to_string(entry.lock_index) + ",\"Key\":";
+  append_json_string(out, entry.key);
+  out += ",\"Flags\":" + std::to_string(entry.flags) + ",\"Value\":";
+  if (entry.value.empty() || value == ShowValue::kNo) {
+    out += "null";
+  } else {
+    out += '"';
+    append_base64(out, entry.value);
+    out += '"';
+  }
+  out += ",\"CreateIndex\":" + std::to_string(static_cast<std::uint64_t>(entry.create_index));
+  out += ",\"ModifyIndex\":" + std::to_string(static_cast<std::uint64_t>(entry.modify_index));
+  if (!entry.session.empty()) {
+    out += ",\"Session\":";
+    append_json_string(out, entry.session);
+  }
+  out += '}';
+}
+
+void append_own_entry(std::string& out, const KvEntry& entry) {
+  out += "{\"key\":";
+  append_json_string(out, entry.key);
+  out += ",\"value\":\"";
+  append_base64(out, entry.value);
+  out += "\",\"flags\":" + std::to_string(entry.flags);
+  out += ",\"index\":" + std::to_string(static_cast<std::uint64_t>(entry.modify_index));
+  out += ",\"create_index\":" + std::to_string(static_cast<std::uint64_t>(entry.create_index));
+  out += ",\"lock_index\":" + std::to_string(entry.lock_index) + ",\"session\":";
+  if (entry.session.empty())
+    out += "null";
+  else
+    append_json_string(out, entry.session);
+  out += '}';
+}
+
+std::string read_only_text(std::string_view key) {
+  return "Permission denied: \"" + std::string(key) +
+         "\" shows an election and is read-only; stand for it with PUT "
+         "/outrigger/v1/election/NAME/campaign";
+}
+
 void append_base64(std::string& out, std::string_view bytes) {
   static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const auto byte = [&bytes](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(bytes[i])); };

@@ -10,7 +10,7 @@ namespace {
 using std::chrono::milliseconds;
 
 // 503 means: nothing was done, ask again. 504 means: we do not know whether it was done.
-constexpr std::array<ErrorRow, 15> kRows{{
+constexpr std::array<ErrorRow, 16> kRows{{
     {Errc::kBadRequest, "bad_request", 400, 400, "", "correct the request", milliseconds(0), 2},
     {Errc::kNotFound, "not_found", 404, 404, "", "check the name", milliseconds(0), 1},
     {Errc::kConflict, "conflict", 409, 409, "", "read the current state and decide again", milliseconds(0), 1},
@@ -21,9 +21,11 @@ constexpr std::array<ErrorRow, 15> kRows{{
      "it may still come through; read before you repeat it, and see /outrigger/v1/raft", milliseconds(1000), 1},
     {Errc::kTimeout, "timeout", 504, 500, "", "it may or may not have been done; read before you repeat it",
      milliseconds(1000), 1},
-    {Errc::kOutcomeUnknown, "outcome_unknown", 504, 500, "", "it may have been done, or be done later; read before you repeat it",
-     milliseconds(1000), 1},
+    {Errc::kOutcomeUnknown, "outcome_unknown", 504, 500, "",
+     "it may have been done, or be done later; read before you repeat it", milliseconds(1000), 1},
     {Errc::kRefused, "refused", 409, 500, "", "correct the request", milliseconds(0), 1},
+    {Errc::kTooOld, "too_old", 410, 410, "", "list everything again and go on from the index of that answer",
+     milliseconds(0), 1},
     {Errc::kForbidden, "forbidden", 403, 403, "", "write elsewhere", milliseconds(0), 1},
     {Errc::kBusy, "busy", 503, 503, "", "slow down and repeat it", milliseconds(500), 1},
     {Errc::kStopping, "stopping", 503, 500, "", "ask another agent", milliseconds(1000), 1},

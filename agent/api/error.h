@@ -8,21 +8,22 @@
 namespace agent::api {
 
 enum class Errc {
-  kBadRequest,   ///< the client's input is at fault; detail says which part
-  kNotFound,     ///< no such key, service, member
-  kConflict,     ///< decided against the caller: stale epoch, not the holder, CAS lost (own API only)
-  kTooLarge,     ///< body, key, value or answer above its bound
-  kNoLeader,     ///< nobody leads the replicated store; nothing was written
-  kNoQuorum,     ///< a leader, but no majority behind it: a write may still come through later
-  kTimeout,      ///< no answer in time, and nothing was written
+  kBadRequest,      ///< the client's input is at fault; detail says which part
+  kNotFound,        ///< no such key, service, member
+  kConflict,        ///< decided against the caller: stale epoch, not the holder, CAS lost (own API only)
+  kTooLarge,        ///< body, key, value or answer above its bound
+  kNoLeader,        ///< nobody leads the replicated store; nothing was written
+  kNoQuorum,        ///< a leader, but no majority behind it: a write may still come through later
+  kTimeout,         ///< no answer in time, and nothing was written
   kOutcomeUnknown,  ///< a write was under way when its answer was lost: done or not, nobody knows
   kRefused,         ///< the state decided against it for a reason that Consul's clients know as 500 and parse
+  kTooOld,          ///< a resume from further back than is remembered: start over with a listing
   kForbidden,       ///< never allowed, whoever asks: a read-only place
-  kBusy,         ///< a bounded queue or table is full; try again
-  kStopping,     ///< the agent is leaving or shutting down
-  kUnsupported,  ///< understood, but this agent does not do it
-  kUnavailable,  ///< a part that the answer needs is not there yet (starting, no service configured)
-  kInternal,     ///< our own fault; also when the disk failed
+  kBusy,            ///< a bounded queue or table is full; try again
+  kStopping,        ///< the agent is leaving or shutting down
+  kUnsupported,     ///< understood, but this agent does not do it
+  kUnavailable,     ///< a part that the answer needs is not there yet (starting, no service configured)
+  kInternal,        ///< our own fault; also when the disk failed
 };
 
 struct Error {

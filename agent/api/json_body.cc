@@ -138,9 +138,10 @@ std::uint64_t JsonFields::number(std::string_view name, std::uint64_t fallback) 
 std::int64_t JsonFields::integer(std::string_view name, std::int64_t fallback) {
   const Json* value = find(name);
   if (value == nullptr) return fallback;
-  const bool fits = value->is_number_integer() &&
-                    (!value->is_number_unsigned() ||
-                     value->get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
+  const bool fits =
+      value->is_number_integer() &&
+      (!value->is_number_unsigned() ||
+       value->get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
   if (fits) return value->get<std::int64_t>();
   refuse(name, "must be an integer");
   return fallback;

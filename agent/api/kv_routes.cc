@@ -18,32 +18,17 @@ bool key_of(Api& api, const Call& call, bool may_be_empty, std::string& key) {
   return api.fail(call.id, {Errc::kBadRequest, "the key is longer than " + bound + " bytes", {}}), false;
 }
 
-// Entries are written by hand: this is the busiest answer of the API, and u64 must not pass through a double.
-void append_entry(std::string& out, const KvEntry& entry) {
-  out += "{\"LockIndex\":" + std::to_string(entry.lock_index) + ",\"Key\":";
-  append_json_string(out, entry.key);
-  out += ",\"Flags\":" + std::to_string(entry.flags) + ",\"Value\":";
-  if (entry.value.empty()) {
-    out += "null";
-  } else {
-    out += '"';
-    append_base64(out, entry.value);
-    out += '"';
-  }
-  out += ",\"CreateIndex\":" + std::to_string(static_cast<std::uint64_t>(entry.create_index));
-  out += ",\"ModifyIndex\":" + std::to_string(static_cast<std::uint64_t>(entry.modify_index));
-  if (!entry.session.empty()) {
-    out += ",\"Session\":";
-    append_json_string(out, entry.session);
-  }
-  out += '}';
+/// Elections are decided elsewhere; their keys only show them.
+bool may_write(Api& api, const Call& call, const std::string& key) {
+  if (!key.starts_with(kDerivedPrefix)) return true;
+  return api.fail(call.id, {Errc::kForbidden, read_only_text(key), {}}), false;
 }
 
 Response entries_response(const KvAnswer& found) {
   Response response{200, "application/json", {}, "["};
   for (const auto& entry : found.entries) {
     if (response.body.size() > 1) response.body += ',';
-    append_entry(response.body, entry);
+    append_kv_entry(response.body, entry, ShowValue::kYes);
   }
   response.body += ']';
   return response;
@@ -111,8 +96,7 @@ void get_kv(Api& api, const Call& call) {
 void write_kv(Api& api, const Call& call, KvWrite write) {
   api.backend().kv_write(std::move(write), api.answer<KvWritten>(call.id, [](const KvWritten& written) {
     Response response{200, "application/json", {}, written.applied ? "true" : "false"};
-    // Consul does not say it; a client that wants to wait for its own write needs it.
-    response.headers.emplace_back("X-Consul-Index", std::to_string(static_cast<std::uint64_t>(written.index)));
+    add_write_index(response, written.modify != Index{} ? written.modify : written.index);
     return response;
   }));
 }
@@ -129,25 +113,22 @@ bool number_of(Api& api, const Call& call, std::string_view name, std::optional<
 
 void put_kv(Api& api, const Call& call) {
   KvWrite write;
-  if (!key_of(api, call, false, write.key)) return;
+  if (!key_of(api, call, false, write.key) || !may_write(api, call, write.key)) return;
   const bool cas = call.query.has("cas"), acquire = call.query.has("acquire"), release = call.query.has("release");
   if (cas + acquire + release > 1)
     return api.fail(call.id, {Errc::kBadRequest, "Conflicting flags: " + call.request.query.substr(0, 200), {}});
   std::optional<std::uint64_t> flags, expected;
   if (!number_of(api, call, "flags", flags) || !number_of(api, call, "cas", expected)) return;
   if (cas && !expected) return api.fail(call.id, {Errc::kBadRequest, "Invalid cas: it needs a number", {}});
-  if (acquire || release) {
-    // There are no sessions yet, so every one is unknown; clients parse the beginning of this sentence.
-    const std::string session = call.query.get(acquire ? "acquire" : "release").substr(0, 100);
-    return api.fail(call.id, {Errc::kInternal, "invalid session \"" + session + "\"; use /outrigger/v1/election", {}});
-  }
+  if (acquire || release) write.session = call.query.get(acquire ? "acquire" : "release");
+  if ((acquire || release) && write.session.empty()) return api.fail(call.id, {Errc::kRefused, "missing session", {}});
   if (call.request.body.size() > api.limits().value_bytes_max)
     return api.fail(call.id,
                     {Errc::kTooLarge,
                      "Request body(" + std::to_string(call.request.body.size()) +
                          " bytes) too large, max size: " + std::to_string(api.limits().value_bytes_max) + " bytes",
                      {}});
-  write.kind = cas ? Kind::kCas : Kind::kSet;
+  write.kind = cas ? Kind::kCas : acquire ? Kind::kLock : release ? Kind::kUnlock : Kind::kSet;
   write.cas = Index{expected.value_or(0)};
   write.flags = flags.value_or(0);
   write.value = call.request.body;
@@ -157,7 +138,7 @@ void put_kv(Api& api, const Call& call) {
 void delete_kv(Api& api, const Call& call) {
   KvWrite write;
   const bool recurse = call.query.has("recurse"), cas = call.query.has("cas");
-  if (!key_of(api, call, recurse, write.key)) return;
+  if (!key_of(api, call, recurse, write.key) || !may_write(api, call, write.key)) return;
   if (recurse && cas)
     return api.fail(call.id, {Errc::kBadRequest, "Conflicting flags: " + call.request.query.substr(0, 200), {}});
   std::optional<std::uint64_t> expected;

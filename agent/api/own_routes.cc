@@ -3,30 +3,11 @@
 
 #include "agent/api/consul.h"
 #include "agent/api/metrics_text.h"
+#include "agent/api/own.h"
 
-/// /outrigger/v1: what is ours alone. JSON in snake_case; ids of nodes are 16 hex digits, since JavaScript's numbers
-/// end at 2^53; epochs and indexes are numbers, which take centuries to get there.
+/// /outrigger/v1: role, mesh, store, proxy and health, and what an agent can be told to do.
 namespace agent::api {
 namespace {
-
-constexpr std::size_t kNameBytesMax = 64;
-constexpr Milliseconds kLeaseMin{100}, kLeaseMax{60000};
-
-std::string text_of(NodeId id) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string out(16, '0');
-  auto rest = static_cast<std::uint64_t>(id);
-  for (std::size_t i = 16; i-- > 0; rest >>= 4) out[i] = kDigits[rest & 15];
-  return out;
-}
-Json id_json(NodeId id) { return id == NodeId{} ? Json(nullptr) : Json(text_of(id)); }
-std::uint64_t number(Index index) { return static_cast<std::uint64_t>(index); }
-std::uint64_t number(Epoch epoch) { return static_cast<std::uint64_t>(epoch); }
-Json name_json(const std::string& name) { return name.empty() ? Json(nullptr) : Json(name); }
-
-Response json_response(const Json& body, int status = 200) {
-  return {status, "application/json", {}, body.dump(-1, ' ', false, Json::error_handler_t::replace)};
-}
 
 // ---------------------------------------------------------------- role
 
@@ -62,109 +43,6 @@ void watch_role(Api& api, const Call& call) {
   api.stream(call, Topic{}, "role", [&backend = api.backend()] {
     return role_json(backend.role()).dump(-1, ' ', false, Json::error_handler_t::replace);
   });
-}
-
-// ---------------------------------------------------------------- elections
-
-Json election_json(const ElectionInfo& election) {
-  return {{"name", election.name},
-          {"holder", name_json(election.holder_name)},
-          {"holder_id", id_json(election.holder)},
-          {"epoch", number(election.epoch)},
-          {"preferred_id", id_json(election.preferred)},
-          {"lease_ms", election.lease.count()},
-          {"index", number(election.index)}};
-}
-
-void get_election(Api& api, const Call& call) {
-  const std::string name = call.parameters.at(0);
-  Read read;
-  read.topic = Topic{Topic::Kind::kElection, name};
-  read.render = [&backend = api.backend(), name](const ReadInfo& info) {
-    const auto election = backend.election(name);
-    const Json missing = {{"code", "not_found"},
-                          {"message", "nobody has ever stood for \"" + name + "\""},
-                          {"hint", "check the name"},
-                          {"retry_after_ms", 0}};
-    Response response = election ? json_response(election_json(*election)) : json_response(missing, 404);
-    if (!election) response.content_type = "application/problem+json";
-    add_consul_headers(response, election ? election->index : Index{1}, info);
-    return response;
-  };
-  api.read(call, std::move(read));
-}
-
-/// Fields of a command: parameters of the query, or of a JSON object in the body when the query lacks them.
-class Fields {
- public:
-  explicit Fields(const Call& call) : call_(call) {
-    if (!call.request.body.empty()) body_ = Json::parse(call.request.body, nullptr, false);
-  }
-  [[nodiscard]] bool ok() const { return body_.is_null() || body_.is_object(); }
-  [[nodiscard]] std::string text(const std::string& name) const {
-    if (const auto* value = call_.query.find(name)) return *value;
-    const auto it = body_.is_object() ? body_.find(name) : body_.end();
-    if (!body_.is_object() || it == body_.end()) return {};
-    return it->is_string() ? it->get<std::string>() : it->is_null() ? std::string() : it->dump();
-  }
-  [[nodiscard]] const Json& body() const { return body_; }
-
- private:
-  const Call& call_;
-  Json body_;
-};
-
-/// What is wrong with a command's fields, for the kind that needs them; empty = nothing.
-std::string fault_of(const ElectionCommand& command, bool has_epoch) {
-  using Kind = ElectionCommand::Kind;
-  const bool of_client =
-      command.kind == Kind::kCampaign || command.kind == Kind::kRenew || command.kind == Kind::kResign;
-  if (command.name.size() > kNameBytesMax) return "the election's name is longer than 64 bytes";
-  if (command.target.size() > kNameBytesMax || command.holder.size() > kNameBytesMax)
-    return "a name is longer than 64 bytes";
-  if (of_client && command.holder.empty()) return "\"holder\" is missing: the name under which you stand";
-  if ((command.kind == Kind::kRenew || command.kind == Kind::kResign) && !has_epoch)
-    return "\"epoch\" is missing: the one that campaign answered";
-  if (command.kind == Kind::kCampaign && (command.lease < kLeaseMin || command.lease > kLeaseMax))
-    return "\"lease_ms\" must be 100 to 60000";
-  return {};
-}
-
-void command_election(Api& api, const Call& call, std::string name, ElectionCommand::Kind kind) {
-  const Fields fields(call);
-  if (!fields.ok()) return api.fail(call.id, {Errc::kBadRequest, "the body is no JSON object", {}});
-  ElectionCommand command;
-  command.kind = kind;
-  command.name = std::move(name);
-  command.target = fields.text("target");
-  command.holder = fields.text("holder");
-  const std::string epoch_text = fields.text("epoch"), lease_text = fields.text("lease_ms");
-  const auto epoch = parse_u64(epoch_text), lease = parse_u64(lease_text);
-  if ((!epoch_text.empty() && !epoch) || (!lease_text.empty() && !lease))
-    return api.fail(call.id, {Errc::kBadRequest, "\"epoch\" and \"lease_ms\" are numbers", {}});
-  command.epoch = Epoch{epoch.value_or(0)};
-  command.lease = Milliseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(lease.value_or(0), 1U << 30)));
-  if (const auto fault = fault_of(command, epoch.has_value()); !fault.empty())
-    return api.fail(call.id, {Errc::kBadRequest, fault, {}});
-  api.backend().election_command(
-      std::move(command), api.answer<ElectionInfo>(call.id, [](const ElectionInfo& election) {
-        Response response = json_response(election_json(election));
-        response.headers.emplace_back("X-Consul-Index",
-                                      std::to_string(std::max<std::uint64_t>(1, number(election.index))));
-        return response;
-      }));
-}
-
-template <ElectionCommand::Kind kKind>
-void put_election(Api& api, const Call& call) {
-  command_election(api, call, call.parameters.at(0), kKind);
-}
-
-/// The election of this agent's own service.
-void put_switchover(Api& api, const Call& call) {
-  std::string service = api.backend().role().service;
-  if (service.empty()) return api.fail(call.id, {Errc::kUnavailable, "this agent has no service", {}});
-  command_election(api, call, std::move(service), ElectionCommand::Kind::kSwitchover);
 }
 
 // ---------------------------------------------------------------- mesh, store, proxy
@@ -324,17 +202,9 @@ void put_leave(Api& api, const Call& call) {
 }  // namespace
 
 void add_own_routes(Router& router) {
-  using Kind = ElectionCommand::Kind;
   router.add("GET", "/outrigger/v1/role", get_role);
   router.add("GET", "/outrigger/v1/role/watch", watch_role);
-  router.add("GET", "/outrigger/v1/election/:name", get_election);
   for (const auto* method : {"PUT", "POST"}) {
-    router.add(method, "/outrigger/v1/election/:name/switchover", put_election<Kind::kSwitchover>);
-    router.add(method, "/outrigger/v1/election/:name/release", put_election<Kind::kRelease>);
-    router.add(method, "/outrigger/v1/election/:name/campaign", put_election<Kind::kCampaign>);
-    router.add(method, "/outrigger/v1/election/:name/renew", put_election<Kind::kRenew>);
-    router.add(method, "/outrigger/v1/election/:name/resign", put_election<Kind::kResign>);
-    router.add(method, "/outrigger/v1/switchover", put_switchover);
     router.add(method, "/outrigger/v1/drain", put_drain);
     router.add(method, "/outrigger/v1/join", put_join);
     router.add(method, "/outrigger/v1/leave", put_leave);

@@ -72,6 +72,11 @@ bool Server::on_client_end(ExchangeId id) {
   return true;
 }
 
+void Server::on_stream_drained(ExchangeId id) {
+  api_.on_stream_drained(id);
+  flush_.schedule();
+}
+
 void Server::on_closed(Connection& connection, ExchangeId exchange) {
   if (exchange != ExchangeId{} && exchanges_.erase(exchange) != 0) api_.on_hangup(exchange);
   connections_.erase(&connection);
@@ -79,6 +84,8 @@ void Server::on_closed(Connection& connection, ExchangeId exchange) {
 }
 
 void Server::flush() {
+  // What is ready goes out first: a stream whose client turns out to be behind is then not asked for more by tick().
+  for (const auto& output : api_.take_output()) deliver(output);
   api_.tick(io::boottime_now());
   for (const auto& output : api_.take_output()) deliver(output);
   arm_tick();
@@ -96,7 +103,10 @@ void Server::deliver(const Output& output) {
     case Output::Kind::kStreamBegin:
       return connection.stream_begin(output.response);
     case Output::Kind::kStreamData:
-      return connection.stream_data(output.response.body);
+      connection.stream_data(output.response.body);
+      if (exchanges_.contains(output.exchange) && connection.stream_backlog() > options_.connection.stream_full_bytes)
+        api_.on_stream_full(output.exchange);
+      return;
     case Output::Kind::kStreamEnd:
       exchanges_.erase(it);
       return connection.stream_end();

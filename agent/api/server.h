@@ -52,6 +52,7 @@ class Server final : public ConnectionHost {
   // ConnectionHost
   ExchangeId on_request(Connection& connection, const Request& request) override;
   bool on_client_end(ExchangeId id) override;
+  void on_stream_drained(ExchangeId id) override;
   void on_closed(Connection& connection, ExchangeId exchange) override;
   void on_refused() override { ++counters_.refused; }
 

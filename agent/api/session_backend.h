@@ -18,9 +18,9 @@ enum class SessionBehavior { kRelease, kDelete };
 
 /// What a client asks for. The API has checked bounds and spelling; whether node and checks exist, the state decides.
 struct SessionSpec {
-  std::string name;             ///< for people; may be empty
-  std::string node;             ///< the agent that it is bound to; empty = this one
-  Milliseconds ttl{0};          ///< 0 = it lives until it is destroyed or its node or checks fail
+  std::string name;                ///< for people; may be empty
+  std::string node;                ///< the agent that it is bound to; empty = this one
+  Milliseconds ttl{0};             ///< 0 = it lives until it is destroyed or its node or checks fail
   Milliseconds lock_delay{15000};  ///< how long its keys stay unlockable after it was *invalidated*; 0 .. 60 s
   SessionBehavior behavior = SessionBehavior::kRelease;
   std::vector<std::string> node_checks;     ///< check ids on its node; any of them critical ends it
@@ -45,7 +45,18 @@ struct SessionCreated {
 
 struct TxnOp {
   enum class Verb {
-    kSet, kCas, kLock, kUnlock, kGet, kGetTree, kCheckIndex, kCheckSession, kCheckNotExists, kDelete, kDeleteCas, kDeleteTree
+    kSet,
+    kCas,
+    kLock,
+    kUnlock,
+    kGet,
+    kGetTree,
+    kCheckIndex,
+    kCheckSession,
+    kCheckNotExists,
+    kDelete,
+    kDeleteCas,
+    kDeleteTree
   };
   Verb verb = Verb::kGet;
   std::string key;  ///< a prefix for the two trees
@@ -72,9 +83,13 @@ struct TxnAnswer {
 // --- the feed of changes -----------------------------------------------------------------------------------------
 
 struct KvChange {
-  bool deleted = false;
-  KvEntry entry;  ///< as it was right after the change; a deletion carries the key alone
+  enum class Op { kSet, kDelete, kLock, kUnlock };
+  Op op = Op::kSet;
+  std::string key;
   Index index{};  ///< of the change; several changes of one log entry share it
+  /// The key as the change left it; empty for deletions, and when the key has changed again since (that change
+  /// follows).
+  std::optional<KvEntry> entry;
 };
 struct KvChanges {
   std::vector<KvChange> changes;  ///< oldest first; never half of those that share an index

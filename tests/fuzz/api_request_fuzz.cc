@@ -23,6 +23,7 @@ class Feeder final : public http1::RequestSink {
     request_.host = head.host;
     request_.accept = head.find("Accept").value_or("");
     request_.origin = head.find("Origin").value_or("");
+    request_.last_event_id = head.find("Last-Event-ID").value_or("");
     return http1::Flow::kContinue;
   }
   void on_body(http1::Bytes bytes) override { request_.body += http1::text_of(bytes); }

@@ -5,16 +5,18 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "agent/api/api.h"
 #include "agent/api/catalog_backend.h"
+#include "agent/api/session_backend.h"
 
 namespace agent::api {
 
 /// A store of one process with the contract of Backend: completions never run inside the call, but in settle().
-class FakeBackend final : public Backend {
+class FakeBackend final : public Backend, public SessionBackend {
  public:
   // --- what a test sets ---
   ReadInfo info{Index{1}, true, Milliseconds(0)};
@@ -26,6 +28,10 @@ class FakeBackend final : public Backend {
   std::vector<UpstreamInfo> upstream_list;
   std::vector<MetricFamily> metric_list;
   std::vector<HealthItem> live_items, ready_items;
+  std::map<std::string, SessionInfo> session_rows;
+  std::set<std::string> held_back;  ///< keys under a lock-delay
+  UsageInfo usage_info;
+  Index feed_floor{};            ///< changes up to here are forgotten
   std::optional<Error> failure;  ///< what every completion answers, instead of its value
   std::size_t watches_max = 100000;
   CatalogBackend* catalog_backend = nullptr;  ///< what catalog() answers
@@ -36,6 +42,10 @@ class FakeBackend final : public Backend {
   std::vector<ElectionCommand> commands;
   std::vector<std::vector<std::string>> joins;
   std::vector<bool> drains;
+  std::vector<SessionSpec> specs;
+  std::vector<std::string> renewed;
+  std::vector<std::vector<TxnOp>> transactions;
+  std::vector<QuotaInfo> quotas_set;
   int leaves = 0;
   std::size_t watch_count() const { return watches_.size(); }
 
@@ -54,12 +64,12 @@ class FakeBackend final : public Backend {
 
   /// Changes a key behind the API's back and wakes its waits.
   Index set(const std::string& key, const std::string& value, std::uint64_t flags = 0) {
-    apply({KvWrite::Kind::kSet, key, value, flags, {}});
+    apply({KvWrite::Kind::kSet, key, value, flags, {}, {}});
     wake();
     return applied_;
   }
   Index erase(const std::string& key) {
-    apply({KvWrite::Kind::kDelete, key, {}, 0, {}});
+    apply({KvWrite::Kind::kDelete, key, {}, 0, {}, {}});
     wake();
     return applied_;
   }
@@ -108,9 +118,14 @@ class FakeBackend final : public Backend {
   void kv_write(KvWrite write, Completion<KvWritten> done) override {
     writes.push_back(write);
     if (failure) return complete(std::move(done), KvWritten{});
+    const bool of_lock = write.kind == KvWrite::Kind::kLock || write.kind == KvWrite::Kind::kUnlock;
+    if (of_lock && !session_rows.contains(write.session)) {
+      return refuse(std::move(done), "invalid session \"" + write.session + "\"");
+    }
     const bool applied = apply(write);
     wake();
-    complete(std::move(done), KvWritten{applied, applied_});
+    const auto entry = entries_.find(write.key);
+    complete(std::move(done), KvWritten{applied, applied_, applied && entry != entries_.end() ? entry->second.modify_index : Index{}});
   }
   std::optional<WatchId> watch(const Topic& topic, Index after, std::function<void()> woken) override {
     if (watches_.size() >= watches_max) return std::nullopt;
@@ -150,7 +165,104 @@ class FakeBackend final : public Backend {
     complete(std::move(done), std::monostate{});
   }
 
+  // --- SessionBackend ---
+  SessionBackend* sessions() override { return this; }
+  void session_create(SessionSpec spec, Completion<SessionCreated> done) override {
+    specs.push_back(spec);
+    if (failure) return complete(std::move(done), SessionCreated{});
+    applied_ = session_index_ = Index{static_cast<std::uint64_t>(applied_) + 1};
+    const std::string id = "00000000-0000-0000-0000-" + std::to_string(100000000000 + session_rows.size());
+    session_rows[id] = {id, std::move(spec), applied_, applied_};
+    wake();
+    complete(std::move(done), SessionCreated{id, applied_});
+  }
+  void session_renew(std::string id, Completion<SessionInfo> done) override {
+    renewed.push_back(id);
+    const auto row = session_rows.find(id);
+    if (row != session_rows.end()) return complete(std::move(done), row->second);
+    due_.push_back([done = std::move(done)] { done(tl::unexpected(Error{Errc::kNotFound, "no such session", {}})); });
+  }
+  void session_destroy(std::string id, Completion<Index> done) override {
+    applied_ = Index{static_cast<std::uint64_t>(applied_) + 1};
+    if (session_rows.erase(id) != 0) session_index_ = applied_;
+    for (auto& [key, entry] : entries_)
+      if (entry.session == id) {
+        entry.session.clear(), entry.modify_index = applied_;
+        log(KvChange::Op::kUnlock, key);
+      }
+    wake();
+    complete(std::move(done), applied_);
+  }
+  SessionsAnswer session_info(const std::string& id) const override {
+    return sessions_if([&id](const SessionInfo& session) { return session.id == id; });
+  }
+  SessionsAnswer session_list() const override {
+    return sessions_if([](const SessionInfo&) { return true; });
+  }
+  SessionsAnswer sessions_of_node(const std::string& node) const override {
+    return sessions_if([&node](const SessionInfo& session) { return session.spec.node == node; });
+  }
+  Index session_index(const Topic&) const override { return session_index_; }
+  void txn(std::vector<TxnOp> ops, Completion<TxnAnswer> done) override {
+    transactions.push_back(ops);
+    if (failure) return complete(std::move(done), TxnAnswer{});
+    const auto before = std::tuple(entries_, touched_, feed_);
+    applied_ = Index{static_cast<std::uint64_t>(applied_) + 1};
+    TxnAnswer answer = run(ops);
+    if (!answer.faults.empty()) std::tie(entries_, touched_, feed_) = before;
+    wake();
+    complete(std::move(done), std::move(answer));
+  }
+  TxnAnswer txn_read(const std::vector<TxnOp>& ops) const override {
+    FakeBackend copy;
+    copy.entries_ = entries_, copy.applied_ = applied_;
+    return copy.run(ops);
+  }
+  KvChanges kv_changes(const std::string& prefix, Index after, std::size_t bytes_max) const override {
+    KvChanges out;
+    out.too_old = after < feed_floor;
+    out.upto = std::max(after, applied_);
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < feed_.size() && !out.too_old; ++i) {
+      KvChange change = feed_[i];
+      if (change.index <= after || !change.key.starts_with(prefix)) continue;
+      if (bytes >= bytes_max && out.changes.back().index != change.index) {
+        out.upto = out.changes.back().index;
+        out.more = true;
+        break;
+      }
+      const auto entry = entries_.find(change.key);
+      if (change.op != KvChange::Op::kDelete && entry != entries_.end() && entry->second.modify_index == change.index)
+        change.entry = entry->second;
+      bytes += change.key.size() + (change.entry ? change.entry->value.size() : 0);
+      out.changes.push_back(std::move(change));
+    }
+    return out;
+  }
+  UsageInfo usage() const override { return usage_info; }
+  void set_quota(QuotaInfo quota, Completion<Index> done) override {
+    quotas_set.push_back(quota);
+    applied_ = Index{static_cast<std::uint64_t>(applied_) + 1};
+    complete(std::move(done), applied_);
+  }
+
  private:
+  template <typename Predicate>
+  SessionsAnswer sessions_if(Predicate predicate) const {
+    SessionsAnswer out;
+    for (const auto& [id, session] : session_rows)
+      if (predicate(session)) out.sessions.push_back(session);
+    out.index = session_index_;
+    return out;
+  }
+  TxnAnswer run(const std::vector<TxnOp>& ops) {
+    TxnAnswer answer;
+    for (std::size_t i = 0; i < ops.size(); ++i)
+      if (std::string what = step(ops[i], answer.results); !what.empty()) answer.faults.push_back({i, what});
+    if (!answer.faults.empty()) answer.results.clear();
+    answer.index = applied_;
+    return answer;
+  }
   struct Watch {
     Topic topic;
     Index after;
@@ -161,39 +273,90 @@ class FakeBackend final : public Backend {
     Result<T> result = failure ? Result<T>(tl::unexpected(*failure)) : Result<T>(std::move(value));
     due_.push_back([done = std::move(done), result = std::move(result)] { done(result); });
   }
-  bool apply(const KvWrite& write) {
-    applied_ = Index{static_cast<std::uint64_t>(applied_) + 1};
+  template <typename T>
+  void refuse(Completion<T> done, std::string what) {
+    due_.push_back([done = std::move(done), what = std::move(what)] { done(tl::unexpected(Error{Errc::kRefused, what, {}})); });
+  }
+  void log(KvChange::Op op, const std::string& key) {
+    touched_[key] = applied_;
+    KvChange change;
+    change.op = op, change.key = key, change.index = applied_;
+    feed_.push_back(std::move(change));
+  }
+  void put(const KvWrite& write, KvChange::Op op) {
+    KvEntry& entry = entries_[write.key];
+    if (entry.create_index == Index{}) entry.create_index = applied_;
+    entry.key = write.key, entry.value = write.value, entry.flags = write.flags, entry.modify_index = applied_;
+    log(op, write.key);
+  }
+  void drop(const std::string& key) {
+    if (entries_.erase(key) != 0) log(KvChange::Op::kDelete, key);
+  }
+  bool apply(const KvWrite& write, bool new_index = true) {
+    if (new_index) applied_ = Index{static_cast<std::uint64_t>(applied_) + 1};
     const auto it = entries_.find(write.key);
     const Index current = it == entries_.end() ? Index{} : it->second.modify_index;
+    const std::string holder = it == entries_.end() ? "" : it->second.session;
     switch (write.kind) {
       case KvWrite::Kind::kCas:
         if (current != write.cas) return false;
         [[fallthrough]];
-      case KvWrite::Kind::kSet: {
-        KvEntry& entry = entries_[write.key];
-        if (current == Index{}) entry.create_index = applied_;
-        entry.key = write.key, entry.value = write.value, entry.flags = write.flags, entry.modify_index = applied_;
-        touched_[write.key] = applied_;
+      case KvWrite::Kind::kSet:
+        put(write, KvChange::Op::kSet);
         return true;
-      }
       case KvWrite::Kind::kDeleteCas:
         if (current != write.cas) return false;
         [[fallthrough]];
       case KvWrite::Kind::kDelete:
-        if (entries_.erase(write.key) != 0) touched_[write.key] = applied_;
+        drop(write.key);
         return true;
       case KvWrite::Kind::kDeleteTree:
-        std::erase_if(entries_, [&](const auto& entry) {
-          if (!entry.first.starts_with(write.key)) return false;
-          touched_[entry.first] = applied_;
-          return true;
-        });
+        for (const auto& entry : kv_list(write.key).entries) drop(entry.key);
         return true;
       case KvWrite::Kind::kLock:
+        if (held_back.contains(write.key) || (!holder.empty() && holder != write.session)) return false;
+        put(write, KvChange::Op::kLock);
+        if (holder.empty()) ++entries_[write.key].lock_index;
+        entries_[write.key].session = write.session;
+        return true;
       case KvWrite::Kind::kUnlock:
-        return false;
+        if (holder != write.session) return false;
+        put(write, KvChange::Op::kUnlock);
+        entries_[write.key].session.clear();
+        return true;
     }
     return false;
+  }
+  /// One step of a transaction. @return what is wrong, empty = it was done.
+  std::string step(const TxnOp& op, std::vector<TxnResult>& results) {
+    using Verb = TxnOp::Verb;
+    using Kind = KvWrite::Kind;
+    const auto entry = entries_.find(op.key);
+    const bool there = entry != entries_.end();
+    const auto write = [&](Kind kind) { return apply({kind, op.key, op.value, op.flags, op.index, op.session}, false); };
+    const auto wrote = [&](bool done) {
+      if (done) results.push_back({entries_.at(op.key), false});
+      return done ? "" : "refused: " + op.key;
+    };
+    switch (op.verb) {
+      case Verb::kSet: return wrote(write(Kind::kSet));
+      case Verb::kCas: return wrote(write(Kind::kCas));
+      case Verb::kLock: return wrote(write(Kind::kLock));
+      case Verb::kUnlock: return wrote(write(Kind::kUnlock));
+      case Verb::kGet:
+        if (there) results.push_back({entry->second, true});
+        return there ? "" : "key \"" + op.key + "\" doesn't exist";
+      case Verb::kGetTree:
+        for (const auto& found : kv_list(op.key).entries) results.push_back({found, true});
+        return "";
+      case Verb::kCheckIndex: return there && entry->second.modify_index == op.index ? "" : "index of " + op.key;
+      case Verb::kCheckSession: return there && entry->second.session == op.session ? "" : "session of " + op.key;
+      case Verb::kCheckNotExists: return there ? "key \"" + op.key + "\" exists" : "";
+      case Verb::kDelete: return write(Kind::kDelete) ? "" : "?";
+      case Verb::kDeleteCas: return write(Kind::kDeleteCas) ? "" : "index of " + op.key;
+      case Verb::kDeleteTree: return write(Kind::kDeleteTree) ? "" : "?";
+    }
+    return "?";
   }
   Index index_of(const Topic& topic) const {
     if (topic.kind == Topic::Kind::kRole) return role_info.index;
@@ -201,6 +364,8 @@ class FakeBackend final : public Backend {
       return elections.contains(topic.name) ? elections.at(topic.name).index : Index{1};
     const bool of_catalog = topic.kind >= Topic::Kind::kNodes && topic.kind <= Topic::Kind::kEvents;
     if (of_catalog) return catalog_backend != nullptr ? catalog_backend->catalog_index(topic) : Index{1};
+    if (topic.kind == Topic::Kind::kSession || topic.kind == Topic::Kind::kSessions || topic.kind == Topic::Kind::kNodeSessions)
+      return session_index(topic);
     return kv_index(topic);
   }
   void wake() {
@@ -221,6 +386,8 @@ class FakeBackend final : public Backend {
   Index applied_{10};
   std::map<std::string, KvEntry> entries_;
   std::map<std::string, Index> touched_;
+  std::vector<KvChange> feed_;
+  Index session_index_{1};
   std::map<WatchId, Watch> watches_;
   std::set<WatchId> woken_;
   std::uint64_t last_watch_ = 0;

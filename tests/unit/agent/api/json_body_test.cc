@@ -37,7 +37,8 @@ TEST(JsonBody, NamesInAnyCaseAndTheExactOneWins) {
 }
 
 TEST(JsonBody, WholeU64WithoutADouble) {
-  const Json object = parsed(R"({"a":18446744073709551615,"b":3304740253564472344,"c":-1,"d":1.5,"e":18446744073709551616})");
+  const Json object =
+      parsed(R"({"a":18446744073709551615,"b":3304740253564472344,"c":-1,"d":1.5,"e":18446744073709551616})");
   JsonFields fields(object);
   EXPECT_EQ(fields.number("A"), 18446744073709551615ULL);
   EXPECT_EQ(fields.number("B"), 3304740253564472344ULL);

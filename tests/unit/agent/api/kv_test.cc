@@ -143,28 +143,85 @@ TEST_P(KvRefusal, SaysWhyAndWritesNothing) {
   EXPECT_EQ(response.content_type, "text/plain; charset=utf-8");
   EXPECT_THAT(backend.writes, IsEmpty());
 }
-INSTANTIATE_TEST_SUITE_P(All, KvRefusal,
-                         testing::Values(Refusal{"GET", "/v1/kv/", 400, "Missing key name"},
-                                         Refusal{"PUT", "/v1/kv/", 400, "Missing key name"},
-                                         Refusal{"DELETE", "/v1/kv/", 400, "Missing key name"},
-                                         Refusal{"PUT", "/v1/kv/k?cas=1&acquire=x", 400,
-                                                 "Conflicting flags: cas=1&acquire=x"},
-                                         Refusal{"PUT", "/v1/kv/k?release=y&acquire=x", 400, "Conflicting flags: "},
-                                         Refusal{"DELETE", "/v1/kv/k?cas=1&recurse", 400, "Conflicting flags: "},
-                                         Refusal{"PUT", "/v1/kv/k?cas=x", 400, "Invalid cas: "},
-                                         Refusal{"PUT", "/v1/kv/k?cas", 400, "Invalid cas: "},
-                                         Refusal{"DELETE", "/v1/kv/k?cas", 400, "Invalid cas: "},
-                                         Refusal{"PUT", "/v1/kv/k?flags=-1", 400, "Invalid flags: "},
-                                         Refusal{"PUT", "/v1/kv/k?acquire=abc", 500, "invalid session \"abc\""},
-                                         Refusal{"PUT", "/v1/kv/k?dc=other", 500, "No path to datacenter"},
-                                         Refusal{"GET", "/v1/kv/k?stale&consistent", 400, "?stale and ?consistent"},
-                                         Refusal{"GET", "/v1/kv/k?index=x", 400, "Invalid index"},
-                                         Refusal{"GET", "/v1/kv/k?index=1&wait=5", 400, "Invalid wait"},
-                                         Refusal{"POST", "/v1/kv/k", 405, "method POST not allowed"},
-                                         Refusal{"HEAD", "/v1/kv/k", 405, "method HEAD not allowed"},
-                                         Refusal{"GET", "/v1/kv/%zz", 400, "the path has a broken escape"},
-                                         Refusal{"GET", "/v1/kv/k?a=%zz", 400, "the query string is malformed"},
-                                         Refusal{"GET", "/v1/nothing", 404, "there is nothing at /v1/nothing"}));
+INSTANTIATE_TEST_SUITE_P(
+    All, KvRefusal,
+    testing::Values(Refusal{"GET", "/v1/kv/", 400, "Missing key name"},
+                    Refusal{"PUT", "/v1/kv/", 400, "Missing key name"},
+                    Refusal{"DELETE", "/v1/kv/", 400, "Missing key name"},
+                    Refusal{"PUT", "/v1/kv/k?cas=1&acquire=x", 400, "Conflicting flags: cas=1&acquire=x"},
+                    Refusal{"PUT", "/v1/kv/k?release=y&acquire=x", 400, "Conflicting flags: "},
+                    Refusal{"DELETE", "/v1/kv/k?cas=1&recurse", 400, "Conflicting flags: "},
+                    Refusal{"PUT", "/v1/kv/k?cas=x", 400, "Invalid cas: "},
+                    Refusal{"PUT", "/v1/kv/k?cas", 400, "Invalid cas: "},
+                    Refusal{"DELETE", "/v1/kv/k?cas", 400, "Invalid cas: "},
+                    Refusal{"PUT", "/v1/kv/k?flags=-1", 400, "Invalid flags: "},
+                    Refusal{"PUT", "/v1/kv/k?acquire=", 500, "missing session"},
+                    Refusal{"PUT", "/v1/kv/outrigger/election/trader", 403, "Permission denied: "},
+                    Refusal{"DELETE", "/v1/kv/outrigger/election/?recurse", 403, "Permission denied: "},
+                    Refusal{"PUT", "/v1/kv/k?dc=other", 500, "No path to datacenter"},
+                    Refusal{"GET", "/v1/kv/k?stale&consistent", 400,
+                            "Cannot specify ?stale with ?consistent, conflicting semantics."},
+                    Refusal{"GET", "/v1/kv/k?index=x", 400, "Invalid index"},
+                    Refusal{"GET", "/v1/kv/k?index=1&wait=5", 400, "Invalid wait"},
+                    Refusal{"POST", "/v1/kv/k", 405, "method POST not allowed"},
+                    Refusal{"HEAD", "/v1/kv/k", 405, "method HEAD not allowed"},
+                    Refusal{"GET", "/v1/kv/%zz", 400, "the path has a broken escape"},
+                    Refusal{"GET", "/v1/kv/k?a=%zz", 400, "the query string is malformed"},
+                    Refusal{"GET", "/v1/nothing", 404, "there is nothing at /v1/nothing"}));
+
+class KvLocks : public testing::Test, public ApiHarness {
+ protected:
+  std::string session() {
+    const auto body = Json::parse(ask("PUT", "/v1/session/create").body, nullptr, false);
+    return body.at("ID").get<std::string>();
+  }
+};
+
+TEST_F(KvLocks, OneHolderAtATime) {
+  const std::string mine = session(), other = session();
+  const auto won = ask("PUT", "/v1/kv/lock?flags=3304740253564472344&acquire=" + mine, "me");
+  EXPECT_EQ(won.body, "true");
+  EXPECT_EQ(header(won, "X-Consul-Index"), "13");
+  EXPECT_EQ(ask("PUT", "/v1/kv/lock?acquire=" + other, "you").body, "false");
+  EXPECT_EQ(ask("PUT", "/v1/kv/lock?acquire=" + mine, "me again").body, "true") << "the holder may acquire again";
+  const auto entry = ask_json("/v1/kv/lock").at(0);
+  EXPECT_EQ(entry.at("Session"), mine);
+  EXPECT_EQ(entry.at("LockIndex"), 1);
+  EXPECT_EQ(ask("PUT", "/v1/kv/lock?release=" + other).body, "false");
+  EXPECT_EQ(ask("PUT", "/v1/kv/lock?release=" + mine, "done").body, "true");
+  EXPECT_FALSE(ask_json("/v1/kv/lock").at(0).contains("Session"));
+  EXPECT_EQ(ask("PUT", "/v1/kv/lock?acquire=" + other, "you").body, "true");
+  EXPECT_EQ(ask_json("/v1/kv/lock").at(0).at("LockIndex"), 2);
+}
+
+TEST_F(KvLocks, AnUnknownSessionIsRefusedInTheWordsThatClientsParse) {
+  const auto response = ask("PUT", "/v1/kv/lock?acquire=abc", "v");
+  EXPECT_EQ(response.status, 500);
+  EXPECT_EQ(response.body, "invalid session \"abc\"");
+  EXPECT_EQ(ask("GET", "/v1/kv/lock").status, 404);
+}
+
+TEST_F(KvLocks, AKeyUnderALockDelayAnswersAPlainFalse) {
+  const std::string mine = session();
+  backend.held_back = {"lock"};
+  const auto response = ask("PUT", "/v1/kv/lock?acquire=" + mine, "v");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "false");
+}
+
+TEST_F(Kv, AWriteTellsTheIndexUnderWhichTheKeyIsKnown) {
+  EXPECT_EQ(header(ask("PUT", "/v1/kv/k", "v"), "X-Consul-Index"), "11");
+  EXPECT_EQ(header(ask("DELETE", "/v1/kv/k"), "X-Consul-Index"), "12");
+}
+
+TEST_F(Kv, AnUnknownOutcomeIsNeverCalledAFailure) {
+  backend.failure = Error{Errc::kOutcomeUnknown, "no answer in time: the outcome is unknown", {}};
+  const auto response = ask("PUT", "/v1/kv/k", "v");
+  EXPECT_EQ(response.status, 500);
+  EXPECT_THAT(response.body, HasSubstr("the outcome is unknown"));
+  const auto own = Json::parse(ask("PUT", "/outrigger/v1/kv/k", "v").body);
+  EXPECT_EQ(own.at("code"), "outcome_unknown");
+}
 
 TEST_F(Kv, BoundsOfKeyAndValue) {
   EXPECT_EQ(ask("PUT", "/v1/kv/k", std::string(512 * 1024, 'x')).body, "true");
@@ -206,8 +263,9 @@ TEST_F(Kv, StoreErrorsInConsulsWords) {
   backend.failure = Error{Errc::kNoLeader, "n2 and n3 do not answer", {}};
   auto response = ask("PUT", "/v1/kv/k", "v");
   EXPECT_EQ(response.status, 500);
-  EXPECT_EQ(response.body, "No cluster leader");
-  EXPECT_EQ(ask("GET", "/v1/kv/k").body, "No cluster leader");
+  EXPECT_EQ(response.body, "No cluster leader\nn2 and n3 do not answer")
+      << "the first line is for clients, the rest for people";
+  EXPECT_EQ(ask("GET", "/v1/kv/k").body, "No cluster leader\nn2 and n3 do not answer");
   backend.failure = Error{Errc::kTimeout, "no majority answered within 2000 ms", {}};
   response = ask("PUT", "/v1/kv/k", "v");
   EXPECT_EQ(response.status, 500);

@@ -18,10 +18,10 @@ using testing::HasSubstr;
 
 // --- error table ---
 
-constexpr Errc kAll[] = {Errc::kBadRequest, Errc::kNotFound,    Errc::kConflict,    Errc::kTooLarge,
-                         Errc::kNoLeader,   Errc::kNoQuorum,    Errc::kTimeout,     Errc::kBusy,
-                         Errc::kStopping,   Errc::kUnsupported, Errc::kUnavailable, Errc::kInternal,
-                         Errc::kOutcomeUnknown, Errc::kRefused, Errc::kForbidden};
+constexpr Errc kAll[] = {Errc::kBadRequest,     Errc::kNotFound,    Errc::kConflict,    Errc::kTooLarge,
+                         Errc::kNoLeader,       Errc::kNoQuorum,    Errc::kTimeout,     Errc::kBusy,
+                         Errc::kStopping,       Errc::kUnsupported, Errc::kUnavailable, Errc::kInternal,
+                         Errc::kOutcomeUnknown, Errc::kRefused,     Errc::kTooOld,      Errc::kForbidden};
 
 TEST(ErrorTable, EveryErrorHasOneRowAndOneName) {
   std::set<std::string_view> names;
@@ -37,7 +37,8 @@ TEST(ErrorTable, EveryErrorHasOneRowAndOneName) {
 }
 
 TEST(ErrorTable, UnknownOutcomesAreNot503) {
-  for (const Errc code : {Errc::kNoQuorum, Errc::kTimeout, Errc::kOutcomeUnknown}) EXPECT_EQ(error_row(code).status, 504);
+  for (const Errc code : {Errc::kNoQuorum, Errc::kTimeout, Errc::kOutcomeUnknown})
+    EXPECT_EQ(error_row(code).status, 504);
   EXPECT_EQ(error_row(Errc::kNoLeader).consul_text, "No cluster leader");
   EXPECT_EQ(error_row(Errc::kNoLeader).consul_status, 500);
 }
