@@ -284,7 +284,7 @@ TEST_F(AgentRoutes, FailuresOfTheStoreLookAsConsulsClientsKnowThem) {
   catalog.failure = Error{Errc::kNoLeader, "nobody leads", {}};
   const auto response = put("/v1/agent/service/register", R"({"Name":"web"})");
   EXPECT_EQ(response.status, 500);
-  EXPECT_EQ(response.body, "No cluster leader");
+  EXPECT_EQ(response.body, "No cluster leader\nnobody leads");
 }
 
 TEST_F(AgentRoutes, ForceLeaveAndReload) {
