@@ -13,6 +13,8 @@
 namespace agent {
 namespace {
 
+constexpr Milliseconds kCatalogAgain{200};  // how often an agent without state asks whether its copy is level
+
 std::uint64_t chance(std::uint64_t bound) { return io::random_below(bound); }
 
 }  // namespace
@@ -29,7 +31,7 @@ io::Result<void> Agent::start() {
   raft_id_ = raft_id_of(identity_.id);
   using Step = io::Result<void> (Agent::*)();
   for (const Step step : {&Agent::start_mesh, &Agent::start_gossip, &Agent::start_store, &Agent::start_proxy,
-                          &Agent::start_service, &Agent::start_api}) {
+                          &Agent::start_service, &Agent::start_api, &Agent::start_dns}) {
     if (auto done = (this->*step)(); !done) return done;
   }
   for (auto& [slot, number] : {std::pair{&term_, SIGTERM}, std::pair{&interrupt_, SIGINT}}) {
@@ -51,7 +53,8 @@ io::Result<void> Agent::start() {
       if (!result) log_line(LogLevel::kError, "bootstrap_failed", result.error().detail);
     });
   }
-  log_line(LogLevel::kInfo, "started", "api " + server_->local_address().to_string() + ", gossip " + gossip_->local_address().to_string() +
+  log_line(LogLevel::kInfo, "started", "api " + server_->local_address().to_string() + ", dns " +
+                                           (dns_ ? dns_->local_address().to_string() : "off") + ", gossip " + gossip_->local_address().to_string() +
                                            ", mesh " + mesh_->local_address().to_string() + ", node id " + identity_.id.to_string());
   return {};
 }
@@ -181,6 +184,33 @@ io::Result<void> Agent::start_api() {
   return {};
 }
 
+io::Result<void> Agent::start_dns() {
+  if (!config_.dns.enabled || backend_->catalog() == nullptr) return {};
+  auto settings = dns_settings(config_);
+  if (!settings) return tl::make_unexpected(settings.error());
+  dns_catalog_ = std::make_unique<DnsCatalog>(*backend_->catalog(), [this] { return applied(); });
+  auto dns = drivers::DnsDriver::start(*loop_, std::move(*settings), *dns_catalog_, chance);
+  if (!dns && config_.dns.listen_is_default && dns.error().code == io::Errc::kAddressInUse) {
+    log_line(LogLevel::kWarn, "dns_off", dns.error().detail + "; this agent goes on without DNS, since nobody asked for this port");
+    return {};
+  }
+  if (!dns) return tl::make_unexpected(dns.error());
+  dns_ = std::move(*dns);
+  // A copy read back from disk may be old, but it is one; answers never wait for a leader.
+  if (applied() != 0)
+    dns_catalog_->set_ready();
+  else
+    await_catalog();
+  return {};
+}
+
+void Agent::await_catalog() {
+  backend_->read_barrier(api::ReadMode::kConsistent, [this](const api::Result<api::ReadInfo>& level) {
+    if (level) return dns_catalog_->set_ready();
+    later(io::boottime_now() + kCatalogAgain, [this] { await_catalog(); });
+  });
+}
+
 BackendParts Agent::backend_parts() {
   BackendParts parts;
   parts.config = &config_;
@@ -208,6 +238,7 @@ BackendParts Agent::backend_parts() {
     begin_stop(true);
   };
   parts.drain = [this](bool enable, api::Completion<std::monostate> done) { drain(enable, std::move(done)); };
+  parts.dns = [this] { return dns_.get(); };
   parts.draining = [this] { return draining_; };
   parts.id = identity_.id.to_string();
   parts.raft_id = raft_id_;

@@ -14,6 +14,7 @@
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/drivers/check_driver.h"
+#include "agent/drivers/dns_driver.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/io/loop.h"
 #include "agent/io/timer.h"
@@ -54,6 +55,7 @@ struct BackendParts {
   std::function<void(std::vector<std::string>, api::Completion<std::size_t>)> join;
   std::function<void(api::Completion<std::monostate>)> leave;
   std::function<void(bool, api::Completion<std::monostate>)> drain;
+  std::function<const drivers::DnsDriver*()> dns;  ///< null while DNS is off
   std::function<bool()> draining;
   std::string id;                                    ///< 128-bit id as hex
   store::NodeId raft_id;

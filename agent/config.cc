@@ -1,6 +1,7 @@
 #include "agent/config.h"
 
 #include "agent/config_sources.h"
+#include "agent/config_dns.h"
 #include "agent/config_values.h"
 
 namespace agent {
@@ -388,6 +389,7 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   ConfigReader root(&tree, {}, {}, reading.findings);
   read_node(reading, root.section("node"), host_name);
   read_api(reading, root.section("api"));
+  config_read_dns(root.section("dns"), reading.all_keys, reading.config.dns);
   read_mesh(reading, root.section("mesh"));
   read_raft(reading, root.section("raft"));
   read_service(reading, root.section("service"));

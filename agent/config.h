@@ -52,6 +52,21 @@ struct ApiConfig {
   bool insecure = false;  ///< allows a listener that other machines can reach (the API has no authentication yet)
 };
 
+/// [dns]
+struct DnsConfig {
+  bool enabled = true;                   ///< false: listen = "off"
+  HostPort listen{"127.0.0.1", 8600, {}};  ///< UDP and TCP; never a unix path
+  bool listen_is_default = true;         ///< nobody asked for this address: a taken port is told, not fatal
+  bool insecure = false;                 ///< allows an address that other machines can reach
+  std::string domain = "consul";         ///< lower case, without final dot
+  std::string alt_domain = "outrigger";  ///< answered alike; empty = none; never the same as `domain`
+  bool only_passing = false;             ///< instances with a warning are left out too
+  Milliseconds ttl{0};                   ///< whole seconds, 0..24 h
+  std::uint32_t answers_max = 0;         ///< records of one answer; 0 = as many as fit
+  std::uint16_t udp_bytes_max = 8192;    ///< 512..8192; default 1232 when `listen` can be reached from other machines
+  std::uint32_t connections_max = 256;   ///< TCP, 1..10,000
+};
+
 /// [mesh]
 struct MeshConfig {
   std::string bind = "127.0.0.1";       ///< IP literal
@@ -159,6 +174,7 @@ struct OutlierConfig {
 struct Config {
   NodeConfig node;
   ApiConfig api;
+  DnsConfig dns;
   MeshConfig mesh;
   RaftConfig raft;
   std::optional<ServiceConfig> service;

@@ -145,6 +145,31 @@ void add_proxy(Families& out, const ProxyStatus& status) {
   out.add("upstream_failures_total", "Failures per endpoint", MetricFamily::Type::kCounter, std::move(failures));
 }
 
+void add_dns(Families& out, const drivers::DnsDriver* dns) {
+  out.gauge("dns_up", "1 while DNS is served", dns != nullptr ? 1 : 0);
+  if (dns == nullptr) return;
+  const dns::ResolverCounters& core = dns->core().counters();
+  const auto sample = [](const char* label, std::string_view value, std::uint64_t count) {
+    return MetricSample{{{label, std::string(value)}}, static_cast<double>(count), {}};
+  };
+  out.add("dns_queries_total", "DNS messages received, by transport", MetricFamily::Type::kCounter,
+          {sample("transport", "udp", core.queries[static_cast<std::size_t>(dns::Transport::kUdp)]),
+           sample("transport", "tcp", core.queries[static_cast<std::size_t>(dns::Transport::kTcp)])});
+  std::vector<MetricSample> answers, malformed;
+  for (const auto& [code, count] : core.answers) answers.push_back(sample("rcode", dns::to_string(code), count));
+  for (const auto& [fault, count] : core.malformed) malformed.push_back(sample("reason", dns::to_string(fault), count));
+  out.add("dns_answers_total", "DNS answers by code", MetricFamily::Type::kCounter, std::move(answers));
+  out.add("dns_malformed_total", "DNS messages that are no query, by reason", MetricFamily::Type::kCounter, std::move(malformed));
+  out.counter("dns_truncated_total", "DNS answers cut to the size that the client takes (TC)", core.truncated);
+  const drivers::DnsCounters counters = dns->counters();
+  out.counter("dns_datagrams_lost_total", "DNS answers that the kernel did not take", counters.datagrams_lost);
+  out.counter("dns_connections_total", "DNS connections accepted", counters.accepted);
+  out.add("dns_connections_closed_total", "DNS connections that we closed, by reason", MetricFamily::Type::kCounter,
+          {sample("reason", "evicted", counters.evicted), sample("reason", "timed_out", counters.timed_out),
+           sample("reason", "refused", counters.refused)});
+  out.gauge("dns_open_connections", "DNS connections open now", static_cast<double>(counters.connections));
+}
+
 }  // namespace
 
 std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const ProxyStatus& proxy) {
@@ -154,6 +179,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_store(out, parts);
   add_gossip(out, parts);
   add_proxy(out, proxy);
+  add_dns(out, parts.dns ? parts.dns() : nullptr);
   return out.take();
 }
 

@@ -159,6 +159,24 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   return settings;
 }
 
+io::Result<drivers::DnsSettings> dns_settings(const Config& config) {
+  drivers::DnsSettings settings;
+  auto listen = address_of(config.dns.listen, "dns.listen");
+  if (!listen) return tl::make_unexpected(listen.error());
+  settings.listen = *listen;
+  settings.connections_max = config.dns.connections_max;
+  settings.resolver.domain = dns::Name::parse(config.dns.domain).value_or(dns::Name());
+  settings.resolver.alt_domain = dns::Name::parse(config.dns.alt_domain).value_or(dns::Name());
+  settings.resolver.datacenter = config.mesh.cluster.empty() ? "dc1" : config.mesh.cluster;
+  // A label of a cluster may be longer than one of a name; names then do without.
+  if (!dns::Name::parse(settings.resolver.datacenter)) settings.resolver.datacenter.clear();
+  settings.resolver.only_passing = config.dns.only_passing;
+  settings.resolver.ttl_seconds = static_cast<std::uint32_t>(config.dns.ttl.count() / 1000);
+  settings.resolver.answers_max = config.dns.answers_max;
+  settings.resolver.udp_payload_bytes_max = config.dns.udp_bytes_max;
+  return settings;
+}
+
 io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config) {
   std::vector<proxy::Route> routes;
   for (const RouteConfig& route : config.routes) {

@@ -6,6 +6,7 @@
 
 #include "agent/config.h"
 #include "agent/drivers/check_driver.h"
+#include "agent/drivers/dns_driver.h"
 #include "agent/drivers/gossip_driver.h"
 #include "agent/drivers/proxy_driver.h"
 #include "agent/identity.h"
@@ -27,6 +28,8 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 [[nodiscard]] io::Result<drivers::CheckSettings> check_settings(const ServiceConfig& service);
 [[nodiscard]] io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::NodeId id);
 [[nodiscard]] io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config);
+/// Only for a config with DNS on.
+[[nodiscard]] io::Result<drivers::DnsSettings> dns_settings(const Config& config);
 [[nodiscard]] io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config);
 [[nodiscard]] io::Result<io::Address> address_of(const HostPort& place, const std::string& key);
 

@@ -14,6 +14,8 @@
 #include "agent/backend.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
+#include "agent/dns_catalog.h"
+#include "agent/drivers/dns_driver.h"
 #include "agent/drivers/gossip_driver.h"
 #include "agent/drivers/mesh.h"
 #include "agent/drivers/proxy_driver.h"
@@ -41,6 +43,10 @@ class Agent {
   io::Result<void> start_proxy();
   io::Result<void> start_service();
   io::Result<void> start_api();
+  io::Result<void> start_dns();
+  /// Denies nothing over DNS before the own copy has been level with the leader's; asks again until it has.
+  void await_catalog();
+  [[nodiscard]] std::uint64_t applied() const { return static_cast<std::uint64_t>(store_->core().state().applied()); }
   BackendParts backend_parts();
 
   // News: each ends in calls that ignore what has not changed, so it may be called too often, never too seldom.
@@ -81,6 +87,8 @@ class Agent {
   std::unique_ptr<PrimaryDriver> primary_;
   std::unique_ptr<AgentBackend> backend_;
   std::unique_ptr<api::Server> server_;
+  std::unique_ptr<DnsCatalog> dns_catalog_;
+  std::unique_ptr<drivers::DnsDriver> dns_;  // null: off
   std::unique_ptr<io::Timer> stop_timer_;
   std::unique_ptr<io::Signal> term_, interrupt_;
 

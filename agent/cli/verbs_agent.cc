@@ -25,6 +25,7 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--zone", "node.zone", "label of the place it runs at"},
     {"--log-level", "node.log_level", "trace, debug, info, warn or error"},
     {"--api", "api.listen", "where the API listens: ip:port or unix:/path"},
+    {"--dns", "dns.listen", "where DNS listens, UDP and TCP: ip:port or off"},
     {"--bootstrap-expect", "raft.bootstrap_expect", "that many agents form the cluster together"},
 };
 

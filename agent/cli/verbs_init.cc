@@ -71,7 +71,8 @@ std::string service_text(const InitOptions& options) {
 std::string node_text(const InitOptions& options, const std::vector<Node>& nodes, const Node& node) {
   return "# Settings of agent " + node.name + ". Start it with: outrigger agent --config " + node.name +
          "/outrigger.toml\n[node]\nname = \"" + node.name + "\"\ndata_dir = \"outrigger-data/" + node.name +
-         "\"\n\n[api]\nlisten = \"127.0.0.1:" + std::to_string(node.port(8500, 1)) + "\"\n\n[mesh]\nbind = \"" +
+         "\"\n\n[api]\nlisten = \"127.0.0.1:" + std::to_string(node.port(8500, 1)) +
+         "\"\n\n[dns]\nlisten = \"127.0.0.1:" + std::to_string(node.port(8600, 1)) + "\"\n\n[mesh]\nbind = \"" +
          node.ip + "\"\ngossip_port = " + std::to_string(node.gossip_port()) +
          "\nport = " + std::to_string(node.port(7947, 10)) + "\ncert = \"cert.pem\"\nkey = \"key.pem\"\n" +
          mesh_text(options, nodes) + raft_text(options, nodes.size()) + service_text(options);
@@ -82,7 +83,7 @@ std::string shared_text(const InitOptions& options, const std::vector<Node>& nod
   return "# Settings for every agent of this cluster. Each one also needs, in its environment:\n"
          "#   OUTRIGGER_NODE_NAME, OUTRIGGER_MESH_BIND, OUTRIGGER_MESH_CERT, OUTRIGGER_MESH_KEY\n"
          "# and, where several share a machine, its own OUTRIGGER_NODE_DATA_DIR, OUTRIGGER_API_LISTEN,\n"
-         "# OUTRIGGER_MESH_GOSSIP_PORT and OUTRIGGER_MESH_PORT.\n[mesh]\n" +
+         "# OUTRIGGER_DNS_LISTEN, OUTRIGGER_MESH_GOSSIP_PORT and OUTRIGGER_MESH_PORT.\n[mesh]\n" +
          mesh_text(options, nodes) + raft_text(options, nodes.size()) + service_text(options);
 }
 

@@ -129,6 +129,7 @@ class Node:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.api, self.entry, self.service = (f"127.0.0.1:{p}" for p in ports[:3])
         self.gossip_port, self.mesh_port = ports[3:5]
+        self.dns = f"127.0.0.1:{ports[5]}"
         self.agent = self.trader = None
         self.role_file = self.folder / "role"
         self.receive_log = self.folder / "received.jsonl"
@@ -155,6 +156,7 @@ class Node:
     def environment(self):
         secrets = self.cluster.secrets
         values = {"NODE_NAME": self.name, "NODE_DATA_DIR": self.folder / "data", "API_LISTEN": self.api,
+                  "DNS_LISTEN": self.dns,
                   "MESH_GOSSIP_PORT": self.gossip_port, "MESH_PORT": self.mesh_port,
                   "MESH_CERT": secrets / self.name / "cert.pem", "MESH_KEY": secrets / self.name / "key.pem",
                   "SERVICE_ADDRESS": self.service, "SERVICE_ROLE_FILE": self.role_file}
@@ -190,8 +192,8 @@ class Cluster:
         self.extra_environment = {}
         self.exchange = None
         self.exchange_address = f"127.0.0.1:{free_ports(1)[0]}"
-        ports = free_ports(5 * count)
-        self.nodes = [Node(self, f"n{i + 1}", ports[5 * i:5 * i + 5]) for i in range(count)]
+        ports = free_ports(6 * count)
+        self.nodes = [Node(self, f"n{i + 1}", ports[6 * i:6 * i + 6]) for i in range(count)]
 
     # --- settings ---------------------------------------------------------------------------------------------------
     def make_secrets(self):

@@ -96,13 +96,15 @@ class RealProcesses(unittest.TestCase):
 
     def single_config(self, name="n1", extra="", **ports):
         """Settings of an agent that is a cluster of its own, on free ports."""
-        api, gossip, mesh = free_ports(3)
-        ports = {"api": api, "gossip": gossip, "mesh": mesh, **ports}
+        api, gossip, mesh, dns = free_ports(4)
+        ports = {"api": api, "gossip": gossip, "mesh": mesh, "dns": dns, **ports}
         return ports, f"""[node]
 name = "{name}"
 data_dir = "{self.folder}/{name}-data"
 [api]
 listen = "127.0.0.1:{ports['api']}"
+[dns]
+listen = "127.0.0.1:{ports['dns']}"
 [mesh]
 gossip_port = {ports['gossip']}
 port = {ports['mesh']}
