@@ -246,8 +246,14 @@ void Network::pump(ConnectionId id, int side) {
   Nanos arrival = scheduler_->now() + draw_delay(quality);
   while (!direction.waiting.empty()) {
     if (random_.chance_ppm(quality.loss_ppm)) {
-      // Later segments make duplicate acks and so a quick retransmission; the last one waits for the timer.
-      arrival += direction.waiting.size() > 3 ? 2 * quality.delay + kMillisecond : kRetransmit;
+      // Later segments make duplicate acks and so a quick retransmission. The last one waits for the timer, and all that
+      // is sent meanwhile waits behind it; when the link is better by then, everything goes at once.
+      if (direction.waiting.size() <= 3) {
+        direction.pumping = true;
+        scheduler_->after(kRetransmit, [this, id, side] { pump(id, side); });
+        return;
+      }
+      arrival += 2 * quality.delay + kMillisecond;
     }
     arrival = std::max(arrival, direction.last_arrival + 1);
     direction.last_arrival = arrival;
