@@ -39,7 +39,10 @@ DnsCatalog::DnsCatalog(const api::CatalogView& view, std::function<std::uint64_t
     : view_(view), version_(std::move(version)) {}
 
 std::span<const dns::Instance> DnsCatalog::instances(std::string_view service) const {
-  const api::Topic topic{api::Topic::Kind::kService, std::string(service)};
+  refresh_names();
+  const auto name = names_.find(service);
+  if (name == names_.end()) return {};
+  const api::Topic topic{api::Topic::Kind::kService, name->second};
   const api::Index index = view_.catalog_index(topic);
   auto it = services_.find(service);
   if (it != services_.end() && it->second.index == index) return it->second.instances;
@@ -50,7 +53,7 @@ std::span<const dns::Instance> DnsCatalog::instances(std::string_view service) c
   }
   if (it == services_.end()) {
     if (services_.size() >= kServicesMax) services_.clear();
-    it = services_.emplace(topic.name, Service{}).first;
+    it = services_.emplace(std::string(service), Service{}).first;
   }
   it->second.index = read.index;
   it->second.instances.clear();
@@ -75,7 +78,11 @@ void DnsCatalog::refresh_names() const {
   auto read = view_.services();
   names_index_ = read.index;
   names_.clear();
-  for (auto& [name, tags] : read.value) names_.push_back(name);
+  for (const auto& [name, tags] : read.value) {
+    // Two that differ in case alone: the one that is spelled as it is asked for, else the first.
+    const auto [it, is_new] = names_.emplace(dns::lower_case(name), name);
+    if (!is_new && name == it->first) it->second = name;
+  }
 }
 
 const dns::Node* DnsCatalog::node(std::string_view name) const {
@@ -90,8 +97,9 @@ std::vector<dns::Resident> DnsCatalog::residents(const dns::Place& ip) const {
   for (const auto& [lower, node] : nodes_)
     if (node.place == ip) out.push_back({dns::Resident::Kind::kNode, node.name});
   refresh_names();
-  for (const std::string& name : names_) {
-    const auto all = instances(dns::lower_case(name));
+  const std::vector<std::pair<std::string, std::string>> names(names_.begin(), names_.end());  // instances() may renew them
+  for (const auto& [lower, name] : names) {
+    const auto all = instances(lower);
     if (std::any_of(all.begin(), all.end(), [&ip](const dns::Instance& one) { return one.place == ip; }))
       out.push_back({dns::Resident::Kind::kService, name});
   }

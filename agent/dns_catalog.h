@@ -14,7 +14,8 @@
 namespace agent {
 
 /// Asks the view again only when the index of what was asked for has moved, so a question costs no copy of checks and
-/// maps. Bounds: at most kServicesMax services are kept, only such as exist; all nodes.
+/// maps, and one for a name that is not there no walk over all names.
+/// Bounds: the instances of at most kServicesMax services, all names of services, all nodes.
 /// Ownership: the view must outlive it. Thread: the control loop.
 class DnsCatalog final : public dns::Catalog {
  public:
@@ -48,7 +49,7 @@ class DnsCatalog final : public dns::Catalog {
   mutable std::map<std::string, Service, std::less<>> services_;  // by lower-case name
   mutable api::Index nodes_index_{}, names_index_{};
   mutable std::map<std::string, dns::Node, std::less<>> nodes_;  // by lower-case name
-  mutable std::vector<std::string> names_;                        // of all services
+  mutable std::map<std::string, std::string, std::less<>> names_;  // of all services, by lower case
 };
 
 }  // namespace agent
