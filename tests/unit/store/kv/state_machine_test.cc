@@ -4,29 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "store/kv/wire.h"
+#include "tests/unit/store/kv/machine.h"
 
 namespace store::kv {
 namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
-
-/// A state machine that is fed commands at indexes 1, 2, ...
-class Machine {
- public:
-  Applied run(CommandBody body) { return at(++index_, RequestId{NodeId{1}, ++seq_}, std::move(body)); }
-  Applied at(std::uint64_t index, RequestId request, CommandBody body) {
-    index_ = index;
-    auto applied = state.apply(Index{index}, encode({request, std::move(body)}));
-    EXPECT_TRUE(applied) << (applied ? "" : applied.error().detail);
-    return applied ? *applied : Applied{};
-  }
-  [[nodiscard]] std::uint64_t index() const { return index_; }
-  StateMachine state;
-
- private:
-  std::uint64_t index_ = 0, seq_ = 0;
-};
 
 TEST(StateMachine, SetCreatesThenChangesAndKeepsTheCreateIndex) {
   Machine m;
