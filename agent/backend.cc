@@ -1,5 +1,8 @@
 #include "agent/backend.h"
 
+#include "agent/backend_error.h"
+#include "agent/backend_sessions.h"
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -9,43 +12,7 @@ namespace {
 
 constexpr std::uint64_t kRoleWatchBit = std::uint64_t{1} << 63U;  ///< tells waits for the role from the store's
 
-api::Errc api_errc(store::Errc code) {
-  switch (code) {
-    case store::Errc::kNoLeader: return api::Errc::kNoLeader;
-    case store::Errc::kNoQuorum: return api::Errc::kNoQuorum;
-    case store::Errc::kTimeout: return api::Errc::kTimeout;
-    case store::Errc::kBusy: return api::Errc::kBusy;
-    case store::Errc::kTooLarge: return api::Errc::kTooLarge;
-    case store::Errc::kBadRequest: return api::Errc::kBadRequest;
-    case store::Errc::kNotFound: return api::Errc::kNotFound;
-    case store::Errc::kStaleEpoch:
-    case store::Errc::kNotLeader:
-    case store::Errc::kAlreadyFounded:
-    case store::Errc::kConflict: return api::Errc::kConflict;
-    case store::Errc::kStopped: return api::Errc::kStopping;
-    case store::Errc::kBadState: return api::Errc::kInternal;
-  }
-  return api::Errc::kInternal;
-}
-
-tl::unexpected<api::Error> api_error(const store::Error& error) {
-  return tl::make_unexpected(api::Error{api_errc(error.code), error.detail, {}});
-}
-tl::unexpected<api::Error> api_error(api::Errc code, std::string detail) {
-  return tl::make_unexpected(api::Error{code, std::move(detail), {}});
-}
-
-api::KvEntry entry_of(const std::string& key, const store::kv::Entry& entry) {
-  api::KvEntry made;
-  made.key = key;
-  made.value = entry.value;
-  made.flags = entry.flags;
-  made.create_index = api::Index{store::kv::value(entry.create)};
-  made.modify_index = api::Index{store::kv::value(entry.modify)};
-  return made;
-}
-
-store::kv::CommandBody command_of(api::KvWrite&& write) {
+store::kv::CommandBody command_of(api::KvWrite&& write, const store::kv::SessionId& session) {
   const store::kv::Index expected{static_cast<std::uint64_t>(write.cas)};
   switch (write.kind) {
     case api::KvWrite::Kind::kSet: return store::kv::Set{std::move(write.key), std::move(write.value), write.flags};
@@ -54,7 +21,9 @@ store::kv::CommandBody command_of(api::KvWrite&& write) {
     case api::KvWrite::Kind::kDeleteCas: return store::kv::DeleteCas{std::move(write.key), expected};
     case api::KvWrite::Kind::kDeleteTree: return store::kv::DeleteTree{std::move(write.key)};
     case api::KvWrite::Kind::kLock:
-    case api::KvWrite::Kind::kUnlock: break;  // refused before
+      return store::kv::Acquire{std::move(write.key), std::move(write.value), write.flags, session};
+    case api::KvWrite::Kind::kUnlock:
+      return store::kv::Release{std::move(write.key), std::move(write.value), write.flags, session};
   }
   return store::kv::Delete{};
 }
@@ -69,12 +38,33 @@ store::kv::NodeId client_holder(const std::string& name) {
 
 api::Milliseconds to_ms(store::Duration duration) { return std::chrono::duration_cast<api::Milliseconds>(duration); }
 
+/// What the store waits for instead of the API's topic. Sessions of a node move with any session, checks of a state
+/// with any check: such a wait wakes too often, never too seldom.
 store::kv::Topic store_topic(const api::Topic& topic) {
   using Kind = store::kv::Topic::Kind;
-  const Kind kind = topic.kind == api::Topic::Kind::kKey      ? Kind::kKey
-                    : topic.kind == api::Topic::Kind::kPrefix ? Kind::kPrefix
-                                                              : Kind::kLease;
-  return {kind, topic.name};
+  switch (topic.kind) {
+    case api::Topic::Kind::kKey:
+      // An election shown as a key changes with its lease.
+      if (topic.name.starts_with(api::kDerivedPrefix)) return {Kind::kLease, topic.name.substr(api::kDerivedPrefix.size())};
+      return {Kind::kKey, topic.name};
+    case api::Topic::Kind::kPrefix:
+      if (topic.name.starts_with(api::kDerivedPrefix)) return {Kind::kLease, {}};
+      return {Kind::kPrefix, topic.name};
+    case api::Topic::Kind::kElection: return {Kind::kLease, topic.name};
+    case api::Topic::Kind::kNodes: return {Kind::kNodes, {}};
+    case api::Topic::Kind::kNode: return {Kind::kNode, topic.name};
+    case api::Topic::Kind::kServices: return {Kind::kServices, {}};
+    case api::Topic::Kind::kService: return {Kind::kService, topic.name};
+    case api::Topic::Kind::kChecks: return {Kind::kChecks, {}};
+    case api::Topic::Kind::kEvents: return {Kind::kEvents, {}};
+    case api::Topic::Kind::kSession:
+      if (const auto id = store::kv::parse_session_id(topic.name)) return {Kind::kSession, id->text()};
+      return {Kind::kSessions, {}};
+    case api::Topic::Kind::kSessions:
+    case api::Topic::Kind::kNodeSessions: return {Kind::kSessions, {}};
+    case api::Topic::Kind::kRole: break;  // not the store's
+  }
+  return {Kind::kLease, topic.name};
 }
 
 }  // namespace
@@ -112,7 +102,8 @@ AgentBackend::AgentBackend(BackendParts parts)
         }
         for (const auto& one : woken) one();
       }),
-      alive_(std::make_shared<bool>(true)) {}
+      alive_(std::make_shared<bool>(true)),
+      sessions_(std::make_unique<BackendSessions>(parts_)) {}
 
 AgentBackend::~AgentBackend() { *alive_ = false; }
 
@@ -142,22 +133,26 @@ void AgentBackend::read_barrier(api::ReadMode mode, api::Completion<api::ReadInf
 
 api::ReadInfo AgentBackend::read_info() const {
   const store::Store& core = parts_.store->core();
-  return {api::Index{store::kv::value(core.state().applied())}, bool(core.leader()), api::Milliseconds{0}};
+  const auto heard = core.last_contact(io::boottime_now());
+  return {api::Index{store::kv::value(core.state().applied())}, bool(core.leader()), to_ms(heard)};
 }
 
 api::KvAnswer AgentBackend::kv_get(const std::string& key) const {
   const auto& state = parts_.store->core().state();
   api::KvAnswer answer;
-  if (const auto* entry = state.get(key)) answer.entries.push_back(entry_of(key, *entry));
-  answer.index = api::Index{store::kv::value(state.key_index(key))};
+  if (auto derived = derived_entry(state, key)) answer.entries.push_back(std::move(*derived));
+  else if (const auto* entry = state.get(key)) answer.entries.push_back(entry_of(key, *entry, state.lock(key)));
+  answer.index = kv_index({api::Topic::Kind::kKey, key});
   return answer;
 }
 
 api::KvAnswer AgentBackend::kv_list(const std::string& prefix) const {
   const auto& state = parts_.store->core().state();
   api::KvAnswer answer;
-  for (const store::kv::Found& found : state.list(prefix)) answer.entries.push_back(entry_of(*found.key, *found.entry));
-  answer.index = api::Index{store::kv::value(state.prefix_index(prefix))};
+  answer.entries = derived_entries(state, prefix);
+  if (!prefix.starts_with(api::kDerivedPrefix))
+    for (const store::kv::Found& found : state.list(prefix)) answer.entries.push_back(entry_of(*found.key, *found.entry, found.lock));
+  answer.index = kv_index({api::Topic::Kind::kPrefix, prefix});
   return answer;
 }
 
@@ -167,24 +162,33 @@ api::Index AgentBackend::kv_index(const api::Topic& topic) const {
 }
 
 void AgentBackend::kv_write(api::KvWrite write, api::Completion<api::KvWritten> done) {
-  if (write.kind == api::KvWrite::Kind::kLock || write.kind == api::KvWrite::Kind::kUnlock) {
-    return parts_.loop->post([alive = alive_, done = std::move(done), session = std::move(write.session)] {
-      if (*alive) done(api_error(api::Errc::kRefused, "invalid session \"" + session + "\""));
+  using Kind = api::KvWrite::Kind;
+  const bool of_lock = write.kind == Kind::kLock || write.kind == Kind::kUnlock;
+  const auto session = of_lock ? store::kv::parse_session_id(write.session) : store::kv::SessionId{};
+  const std::string holder = write.session;
+  if (!session) {
+    return parts_.loop->post([alive = alive_, done = std::move(done), holder] {
+      if (*alive) done(api_error(api::Errc::kRefused, "invalid session \"" + holder + "\""));
     });
   }
-  parts_.store->write(command_of(std::move(write)), write_deadline(),
-                      [alive = alive_, done = std::move(done)](store::Result<store::Written> written) {
+  const bool sets = of_lock || write.kind == Kind::kSet || write.kind == Kind::kCas;
+  const std::string key = sets ? write.key : std::string();
+  parts_.store->write(command_of(std::move(write), *session), write_deadline(),
+                      [this, alive = alive_, key, holder, done = std::move(done)](store::Result<store::Written> written) {
                         using store::kv::Outcome;
                         if (!*alive) return;
-                        if (!written) return done(api_error(written.error()));
-                        if (written->outcome == Outcome::kFull) {
-                          return done(api_error(api::Errc::kTooLarge, "the replicated state is full; delete keys first"));
-                        }
-                        if (written->outcome == Outcome::kForgotten) {
-                          return done(api_error(api::Errc::kTimeout, "the outcome of this write is not remembered any more"));
-                        }
-                        done(api::KvWritten{written->outcome != Outcome::kConditionFailed,
-                                            api::Index{store::kv::value(written->index)}});
+                        if (!written) return done(write_error(written.error()));
+                        if (auto refusal = refusal_of(*written)) return done(tl::make_unexpected(std::move(*refusal)));
+                        if (written->outcome == Outcome::kInvalidSession)
+                          return done(api_error(api::Errc::kRefused, "invalid session \"" + holder + "\""));
+                        api::KvWritten made{written->outcome == Outcome::kDone || written->outcome == Outcome::kUnchanged,
+                                            api::Index{store::kv::value(written->index)}, {}};
+                        if (made.applied && !key.empty()) made.modify = made.index;
+                        // The same was there already, under an older index. If somebody has written since, the newer
+                        // index stays: a CAS with it fails, as it must.
+                        const auto* entry = written->outcome == Outcome::kUnchanged ? parts_.store->core().state().get(key) : nullptr;
+                        if (entry != nullptr && entry->modify < written->index) made.modify = api::Index{store::kv::value(entry->modify)};
+                        done(made);
                       });
 }
 
@@ -200,6 +204,8 @@ std::optional<api::WatchId> AgentBackend::watch(const api::Topic& topic, api::In
   if (!id) return std::nullopt;
   return api::WatchId{static_cast<std::uint64_t>(*id)};
 }
+
+api::SessionBackend* AgentBackend::sessions() { return sessions_.get(); }
 
 void AgentBackend::unwatch(api::WatchId id) {
   const auto number = static_cast<std::uint64_t>(id);
@@ -384,7 +390,7 @@ void AgentBackend::order_switchover(const api::ElectionCommand& command, const s
   parts_.store->write(store::kv::Set{switchover_key(command.name), order.text(), 0}, write_deadline(),
                       [this, alive = alive_, epoch, deadline, name = command.name, done = std::move(done)](store::Result<store::Written> written) mutable {
                         if (!*alive) return;
-                        if (!written) return done(api_error(written.error()));
+                        if (!written) return done(write_error(written.error()));
                         await_epoch_above(name, epoch, deadline, std::move(done));
                       });
 }
@@ -408,24 +414,33 @@ void AgentBackend::await_epoch_above(const std::string& service, store::kv::Epoc
   timer->arm(watched ? deadline : std::min(deadline, io::boottime_now() + io::Milliseconds(50)));
 }
 
+/// An election that agents hold for their instances, here or anywhere: no client may stand for it.
+bool AgentBackend::is_of_agents(const std::string& name) const {
+  if (parts_.primary != nullptr && parts_.primary->service() == name) return true;
+  const auto members = parts_.members();
+  return std::any_of(members.begin(), members.end(), [&name](const gossip::Member& member) { return read_tags(member.tags).service == name; });
+}
+
 void AgentBackend::client_election(const api::ElectionCommand& command, api::Completion<api::ElectionInfo> done) {
-  if (parts_.primary != nullptr && parts_.primary->service() == command.name) {
-    return done(api_error(api::Errc::kConflict, command.name + " is held by agents for their instances; clients need another name"));
+  if (is_of_agents(command.name)) {
+    return parts_.loop->post([alive = alive_, name = command.name, done = std::move(done)] {
+      if (*alive) done(api_error(api::Errc::kConflict, name + " is held by agents for their instances; clients need another name"));
+    });
   }
   const store::kv::Epoch epoch{static_cast<std::uint64_t>(command.epoch)};
-  const auto finish = [this, alive = alive_, name = command.name, done](const store::Result<store::Written>& written) {
+  const auto finish = [this, alive = alive_, command, name = command.name, done](const store::Result<store::Written>& written) {
     if (!*alive) return;
-    if (!written) return done(api_error(written.error()));
-    if (written->outcome != store::kv::Outcome::kDone) {
-      return done(api_error(api::Errc::kConflict, std::string("decided against the caller: ") + store::kv::to_string(written->outcome)));
-    }
-    finish_election(name, done);
+    if (!written) return done(write_error(written.error()));
+    if (auto refusal = refusal_of(*written)) return done(tl::make_unexpected(std::move(*refusal)));
+    if (written->outcome != store::kv::Outcome::kDone) return done(api_error(api::Errc::kConflict, lost_text(name, *written)));
+    // What was granted to this caller, not what the state says by now: another entry may have come behind it.
+    done(granted(command, api::Epoch{store::kv::value(written->epoch)}, api::Index{store::kv::value(written->index)}));
   };
   if (command.kind == api::ElectionCommand::Kind::kRenew) {
-    parts_.store->renew(command.name, epoch, write_deadline(), [this, alive = alive_, name = command.name, done](store::Result<void> renewed) {
+    parts_.store->renew(command.name, epoch, write_deadline(), [this, alive = alive_, command, done](store::Result<void> renewed) {
       if (!*alive) return;
       if (!renewed) return done(api_error(renewed.error()));
-      finish_election(name, done);
+      done(granted(command, command.epoch, {}));
     });
   } else if (command.kind == api::ElectionCommand::Kind::kResign) {
     parts_.store->write(store::kv::LeaseRelease{command.name, epoch, {}}, write_deadline(), finish);
@@ -434,6 +449,31 @@ void AgentBackend::client_election(const api::ElectionCommand& command, api::Com
     parts_.store->write(store::kv::LeaseAcquire{command.name, client_holder(command.holder), command.holder, lease_ms, lease_ms / 3},
                         write_deadline(), finish);
   }
+}
+
+/// What a client holds after a campaign or renewal, or has given up. `index` 0 = as the state here has it.
+api::ElectionInfo AgentBackend::granted(const api::ElectionCommand& command, api::Epoch epoch, api::Index index) const {
+  api::ElectionInfo info = election(command.name).value_or(api::ElectionInfo{});
+  const bool current = info.epoch == epoch;
+  info.name = command.name;
+  info.epoch = epoch;
+  if (index != api::Index{}) info.index = index;
+  const bool gives_up = command.kind == api::ElectionCommand::Kind::kResign;
+  info.holder = gives_up ? api::NodeId{} : api::NodeId{store::kv::value(client_holder(command.holder))};
+  info.holder_name = gives_up ? std::string() : command.holder;
+  if (command.kind == api::ElectionCommand::Kind::kCampaign) info.lease = command.lease;
+  else if (!current) info.lease = api::Milliseconds{0};  // not known here yet
+  return info;
+}
+
+std::string AgentBackend::lost_text(const std::string& name, const store::Written& written) const {
+  using store::kv::Outcome;
+  const store::kv::Lease* lease = parts_.store->core().state().lease(name);
+  if (written.outcome == Outcome::kHeld && lease != nullptr && lease->holder != store::kv::NodeId{})
+    return name + " is held by " + lease->holder_name + " under epoch " + std::to_string(store::kv::value(lease->epoch));
+  if (written.outcome == Outcome::kStaleEpoch) return "that epoch of " + name + " is over; the last one is " + std::to_string(store::kv::value(written.epoch));
+  if (written.outcome == Outcome::kReserved) return name + " is kept for another candidate for a moment";
+  return "decided against the caller: " + std::string(store::kv::to_string(written.outcome));
 }
 
 // --- proxy, health, commands ---------------------------------------------------------------------------------------

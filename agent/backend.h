@@ -80,6 +80,7 @@ class AgentBackend final : public api::Backend {
   void kv_write(api::KvWrite write, api::Completion<api::KvWritten> done) override;
   std::optional<api::WatchId> watch(const api::Topic& topic, api::Index after, std::function<void()> woken) override;
   void unwatch(api::WatchId id) override;
+  api::SessionBackend* sessions() override;
   [[nodiscard]] api::SelfInfo self() const override;
   [[nodiscard]] std::vector<api::MemberInfo> members() const override;
   [[nodiscard]] api::RaftInfo raft() const override;
@@ -106,6 +107,9 @@ class AgentBackend final : public api::Backend {
   void await_epoch_above(const std::string& service, store::kv::Epoch epoch, io::TimePoint deadline,
                          api::Completion<api::ElectionInfo> done);
   void client_election(const api::ElectionCommand& command, api::Completion<api::ElectionInfo> done);
+  [[nodiscard]] bool is_of_agents(const std::string& name) const;
+  [[nodiscard]] api::ElectionInfo granted(const api::ElectionCommand& command, api::Epoch epoch, api::Index index) const;
+  [[nodiscard]] std::string lost_text(const std::string& name, const store::Written& written) const;
   void finish_election(const std::string& name, const api::Completion<api::ElectionInfo>& done) const;
   [[nodiscard]] std::uint64_t role_index() const;
 
@@ -117,6 +121,7 @@ class AgentBackend final : public api::Backend {
   std::uint64_t wait_count_ = 0;
   io::Deferral wake_roles_;
   std::shared_ptr<bool> alive_;  ///< false once destroyed: completions that come later find nobody
+  std::unique_ptr<api::SessionBackend> sessions_;
 };
 
 /// Metric families of one agent, built from plain numbers (metrics.cc).

@@ -301,6 +301,7 @@ const kv::StateMachine& Store::state() const { return impl_->machine; }
 const raft::Raft& Store::raft() const { return *impl_->raft; }
 Status Store::status(TimePoint now) const { return impl_->status(now); }
 const kv::ClusterId& Store::cluster_id() const { return impl_->durable_cluster; }
+Duration Store::last_contact(TimePoint now) const { return impl_->leads() ? Duration{} : now - impl_->leader_heard_at; }
 NodeId Store::leader() const { return impl_->raft->leader(); }
 
 Counters Store::counters() const {

@@ -90,6 +90,7 @@ class Store {
   [[nodiscard]] Counters counters() const;
   [[nodiscard]] const kv::ClusterId& cluster_id() const;  ///< none until founded or joined, and durable
   [[nodiscard]] NodeId leader() const;                    ///< 0 = unknown
+  [[nodiscard]] Duration last_contact(TimePoint now) const;  ///< since the leader was last heard; 0 on the leader
 
  private:
   struct Impl;

@@ -82,6 +82,10 @@ void StoreDriver::renew(std::string service, store::kv::Epoch epoch, io::TimePoi
   store_->renew(open_request(plain(std::move(done))), std::move(service), epoch, deadline, io::boottime_now());
 }
 
+void StoreDriver::renew_session(store::kv::SessionId session, io::TimePoint deadline, Done done) {
+  store_->renew_session(open_request(plain(std::move(done))), session, deadline, io::boottime_now());
+}
+
 void StoreDriver::bootstrap(Done done) { store_->bootstrap(open_request(plain(std::move(done))), io::boottime_now()); }
 
 void StoreDriver::transfer_leadership(store::NodeId to, Done done) {

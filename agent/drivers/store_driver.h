@@ -59,6 +59,7 @@ class StoreDriver {
   void write(store::kv::CommandBody command, io::TimePoint deadline, WriteDone done);
   void read(store::Consistency consistency, io::TimePoint deadline, ReadDone done);
   void renew(std::string service, store::kv::Epoch epoch, io::TimePoint deadline, Done done);
+  void renew_session(store::kv::SessionId session, io::TimePoint deadline, Done done);
   void bootstrap(Done done);
   void transfer_leadership(store::NodeId to, Done done);
   void remove_server(store::NodeId server, Done done);

@@ -117,6 +117,11 @@ Epoch StateMachine::epoch(std::string_view service) const {
 }
 
 Index StateMachine::lease_index(std::string_view service) const {
+  if (service.empty()) {
+    Index last{1};
+    for (const auto& [name, counter] : epochs_) last = std::max(last, counter.modify);
+    return last;
+  }
   const auto found = epochs_.find(service);
   return found == epochs_.end() ? Index{1} : std::max(found->second.modify, Index{1});
 }

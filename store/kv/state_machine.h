@@ -114,7 +114,8 @@ class StateMachine {
   [[nodiscard]] const Lease* lease(std::string_view service) const;  ///< nullptr = never acquired, or forgotten
   [[nodiscard]] const std::map<std::string, Lease, std::less<>>& leases() const { return leases_; }
   [[nodiscard]] Epoch epoch(std::string_view service) const;        ///< last one granted, 0 = none ever
-  [[nodiscard]] Index lease_index(std::string_view service) const;  ///< for waits; at least 1
+  /// For waits; at least 1. The empty name: the last change of any lease.
+  [[nodiscard]] Index lease_index(std::string_view service) const;
   [[nodiscard]] const std::map<NodeId, std::string>& members() const { return members_; }
   [[nodiscard]] const ClusterId& cluster_id() const { return cluster_id_; }
 

@@ -60,7 +60,9 @@ void WatchTable::touch_key(std::string_view key) {
 }
 
 void WatchTable::touch(Topic::Kind kind, std::string_view name) {
-  if (!waits_.empty()) wake(Topic{kind, std::string(name)});
+  if (waits_.empty()) return;
+  wake(Topic{kind, std::string(name)});
+  if (kind == Topic::Kind::kLease && !name.empty()) wake(Topic{kind, {}});
 }
 
 void WatchTable::touch_all() {

@@ -19,7 +19,7 @@ struct Topic {
   enum class Kind : std::uint8_t {
     kKey,
     kPrefix,    ///< everything below it; the empty prefix is the whole KV space
-    kLease,     ///< by service
+    kLease,     ///< by service; the empty name is the lease of any service
     kService,   ///< instances of a service, their checks, their nodes
     kServices,  ///< list of services with their tags
     kNodes,     ///< list of nodes
