@@ -1,6 +1,7 @@
 #include "agent/dns/answer.h"
 
 #include <algorithm>
+#include <array>
 
 namespace agent::dns {
 namespace {
@@ -32,8 +33,7 @@ Resolver::Answer::Answer(Resolver& resolver, const Query& query, std::size_t lim
       settings_(resolver.settings_),
       catalog_(resolver.catalog_),
       writer_(resolver.writer_),
-      query_(query),
-      domain_(resolver.settings_.domain) {
+      query_(query) {
   writer_.begin(query, limit);
 }
 
@@ -81,7 +81,7 @@ void Resolver::Answer::answer_inside() {
   }
   if (lookup.kind == Lookup::Kind::kReverse) return answer_reverse(lookup.ip);
   authoritative_ = true;
-  domain_ = lookup.domain;
+  speak_of(lookup.domain);
   const Found found = find(query_.name, lookup);
   if (found == Found::kNoName) rcode_ = Rcode::kNxDomain;
   if (found != Found::kRecords) add_negative_soa(domain_);
@@ -97,6 +97,7 @@ void Resolver::Answer::answer_reverse(const Place& ip) {
   }
   authoritative_ = true;
   if (!wants(Type::kPtr)) return;
+  speak_of(settings_.domain);
   for (const Resident& resident : residents) {
     if (!room()) return;
     const auto name = resident.kind == Resident::Kind::kNode ? node_name(resident.name) : Name::parse(resident.name + ".service", domain_);
@@ -207,17 +208,21 @@ bool Resolver::Answer::add_service_alias(const Name& owner, const Picks& picks, 
 }
 
 bool Resolver::Answer::add_service_ports(const Name& owner, const Picks& picks, std::uint32_t ttl) {
-  std::set<std::pair<std::string, std::uint16_t>> seen;
+  std::set<std::pair<std::string_view, std::uint16_t>> seen;
+  std::vector<Srv> written;
+  written.reserve(picks.size());  // `seen` looks into its names: they must not move
   bool found = false;
   for (const Instance* instance : picks) {
     Place glue;
-    const auto target = target_of(*instance, glue);
-    if (!target || !seen.emplace(target->wire(), instance->port).second) continue;
+    auto target = target_of(*instance, glue);
+    if (!target) continue;
+    const Srv& srv = written.emplace_back(Srv{1, instance->weight, instance->port, std::move(*target)});
+    if (!seen.emplace(srv.target.wire(), srv.port).second) continue;
     found = true;
     if (!room()) break;
-    const bool fitted = writer_.add_srv(Section::kAnswer, owner, ttl, {1, instance->weight, instance->port, *target});
+    const bool fitted = writer_.add_srv(Section::kAnswer, owner, ttl, srv);
     note(fitted);
-    if (fitted && glue.is_ip()) glue_.emplace_back(*target, glue);
+    if (fitted && glue.is_ip()) glue_.emplace_back(srv.target, glue);
   }
   return found;
 }
@@ -294,23 +299,29 @@ Soa Resolver::Answer::soa_of(const Name& domain) const {
   return soa;
 }
 
-std::string Resolver::Answer::datacenter_suffix() const {
-  return settings_.datacenter.empty() ? std::string() : "." + settings_.datacenter;
+void Resolver::Answer::speak_of(const Name& domain) {
+  const std::string datacenter = settings_.datacenter.empty() ? std::string() : "." + settings_.datacenter;
+  domain_ = domain;
+  node_suffix_ = Name::parse("node" + datacenter, domain).value_or(domain);
+  address_suffix_ = Name::parse("addr" + datacenter, domain).value_or(domain);
 }
 
 /// nullopt: the node's name has a label that no name may have.
 std::optional<Name> Resolver::Answer::node_name(const std::string& node) const {
-  return Name::parse(node + ".node" + datacenter_suffix(), domain_);
+  return Name::parse(node, node_suffix_);
 }
 
 std::optional<Name> Resolver::Answer::address_name(const Place& ip) const {
   static constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
+  std::array<char, 32> label{};
+  std::size_t length = 0;
   for (const std::uint8_t byte : ip.bytes()) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 0xf];
+    label[length++] = kDigits[byte >> 4];
+    label[length++] = kDigits[byte & 0xf];
   }
-  return Name::parse(text + ".addr" + datacenter_suffix(), domain_);
+  Name name;
+  const bool fits = name.append(std::string_view(label.data(), length)) && name.append(address_suffix_);
+  return fits ? std::optional(std::move(name)) : std::nullopt;
 }
 
 /// Where SRV sends to. @param glue  the address of that name where we are the ones to know it

@@ -57,7 +57,7 @@ class Resolver::Answer {
   [[nodiscard]] bool room();  ///< false: the answer is full, by settings or by size
   void note(bool fitted) { truncated_ = truncated_ || !fitted; }
   [[nodiscard]] Soa soa_of(const Name& domain) const;
-  [[nodiscard]] std::string datacenter_suffix() const;  ///< with the dot in front; empty without datacenter
+  void speak_of(const Name& domain);  ///< makes names of ours in this domain from now on
   [[nodiscard]] std::optional<Name> node_name(const std::string& node) const;
   [[nodiscard]] std::optional<Name> address_name(const Place& ip) const;
   [[nodiscard]] std::optional<Name> target_of(const Instance& instance, Place& glue) const;
@@ -67,7 +67,8 @@ class Resolver::Answer {
   const Catalog& catalog_;
   MessageWriter& writer_;
   const Query& query_;
-  Name domain_;  // in which targets are spelled
+  Name domain_;                      // in which names of ours are made,
+  Name node_suffix_, address_suffix_;  // and what stands behind those of nodes and addresses
   Rcode rcode_ = Rcode::kNoError;
   bool authoritative_ = false, truncated_ = false;
   unsigned aliases_ = 0;

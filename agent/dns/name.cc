@@ -35,9 +35,13 @@ std::optional<Name> Name::parse(std::string_view text, const Name& suffix) {
     if (!out.append(text.substr(from, dot - from))) return std::nullopt;
     from = dot + 1;
   }
-  if (out.wire_bytes() + suffix.wire_.size() > kBytesMax) return std::nullopt;
-  out.wire_ += suffix.wire_;
-  return out;
+  return out.append(suffix) ? std::optional(std::move(out)) : std::nullopt;
+}
+
+bool Name::append(const Name& tail) {
+  if (wire_bytes() + tail.wire_.size() > kBytesMax) return false;
+  wire_ += tail.wire_;
+  return true;
 }
 
 bool Name::append(std::string_view label) {

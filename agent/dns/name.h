@@ -25,6 +25,8 @@ class Name {
   static std::optional<Name> parse(std::string_view text, const Name& suffix);
   /// Adds one label at the end, whatever its bytes. @return false, nothing changed: a length that no name may have.
   bool append(std::string_view label);
+  /// Adds all labels of `tail`. @return false, nothing changed: the whole would be too long.
+  bool append(const Name& tail);
 
   /// From the leftmost on. Valid while this name lives and is unchanged.
   [[nodiscard]] std::vector<std::string_view> labels() const;

@@ -145,8 +145,8 @@ std::span<const std::byte> MessageWriter::finish(Rcode rcode, Flags flags, std::
 void MessageWriter::put8(std::uint8_t value) { out_.push_back(static_cast<std::byte>(value)); }
 
 void MessageWriter::put16(std::uint16_t value) {
-  put8(static_cast<std::uint8_t>(value >> 8));
-  put8(static_cast<std::uint8_t>(value));
+  const std::array<std::byte, 2> bytes{static_cast<std::byte>(value >> 8), static_cast<std::byte>(value)};
+  out_.insert(out_.end(), bytes.begin(), bytes.end());
 }
 
 void MessageWriter::put32(std::uint32_t value) {
