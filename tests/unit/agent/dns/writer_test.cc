@@ -203,5 +203,31 @@ TEST(MessageWriter, NamesThatRepeatTheirOwnLabels) {
   EXPECT_EQ(read->answers[4].name, "a.consul.a.");
 }
 
+TEST(MessageWriter, ANameThatRepeatsItselfIsNotItsOwnEnd) {
+  // Whatever two suffixes of one name share a slot of the table: some of these do.
+  MessageWriter writer;
+  std::string label = "aaa";
+  for (int i = 0; i < 26 * 26 * 26; ++i) {
+    for (int rest = i, at = 0; at < 3; ++at, rest /= 26) label[static_cast<std::size_t>(at)] = static_cast<char>('a' + rest % 26);
+    writer.begin(query_of(label + "." + label), 512);
+    const auto read = decode(writer.finish(Rcode::kNoError, {}, 512));
+    ASSERT_TRUE(read) << label;
+    ASSERT_EQ(read->question->name, label + "." + label + ".");
+  }
+}
+
+TEST(MessageWriter, WhatWasRolledBackIsForgotten) {
+  // The record that does not fit leaves the name "y." at a place where the next one has the end of its TTL, 0x0179, and
+  // behind it a length of data that is still 0 when its names are written, and not 0 in the end.
+  MessageWriter writer;
+  writer.begin(query_of("q"), 512);
+  EXPECT_FALSE(writer.add_txt(Section::kAnswer, name("abcdefg.y"), 0, std::string(490, 't')));
+  const Name longest = name(std::string(63, 'l') + "." + std::string(63, 'm') + "." + std::string(63, 'n') + "." + std::string(60, 'o'));
+  EXPECT_TRUE(writer.add_soa(Section::kAuthority, name("q"), 0x0179, {longest, name("y"), 1, 2, 3, 4, 5}));
+  const auto read = decode(writer.finish(Rcode::kNoError, {}, 512));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->authority[0].data, longest.text() + " y. 1 2 3 4 5");
+}
+
 }  // namespace
 }  // namespace agent::dns
