@@ -27,6 +27,25 @@ std::vector<NodeId> Founding::candidates() const {
   return ids;
 }
 
+/// Who, by what is seen here, should be a voter of this founding and is not; nobody if all is well.
+NodeId Founding::left_out(const disk::Grant& grant) const {
+  for (const NodeId id : candidates()) {
+    const bool within = std::binary_search(grant.voters.begin(), grant.voters.end(), id);
+    if (!within && id < grant.voters.back()) return id;
+  }
+  return NodeId{};
+}
+
+/// Have the candidates been the same for long enough? If not, tick() looks again.
+bool Founding::settled(const std::vector<NodeId>& ids, TimePoint now) {
+  if (ids != seen_) {
+    seen_ = ids;
+    seen_since_ = now;
+  }
+  settle_at_ = now - seen_since_ < kSettle ? seen_since_ + kSettle : TimePoint::max();
+  return settle_at_ == TimePoint::max();
+}
+
 bool Founding::alive(NodeId id) const {
   if (id == self_) return true;
   return std::any_of(members_.begin(), members_.end(),
@@ -63,7 +82,9 @@ void Founding::consider(const Chance& chance, TimePoint now) {
     const bool incomplete = std::any_of(grant_->voters.begin(), grant_->voters.end(), [&](NodeId voter) {
       return std::find(ids.begin(), ids.end(), voter) == ids.end();
     });
-    if (undercut || (incomplete && ids.size() >= expect_)) return give_up();
+    // A candidate that came to be known only now: others know it too, and will not promise.
+    const bool narrow = expect_ >= 2 && static_cast<bool>(left_out(*grant_));
+    if (undercut || narrow || (incomplete && ids.size() >= expect_)) return give_up();
     if (incomplete) report(self_, "a member that was asked to found the cluster is not alive");
     return;
   }
@@ -76,7 +97,7 @@ void Founding::consider(const Chance& chance, TimePoint now) {
     report(NodeId{}, "waiting for members: " + std::to_string(ids.size()) + " of " + std::to_string(expect_));
     return;
   }
-  if (ids.front() != self_) return;
+  if (ids.front() != self_ || !settled(ids, now)) return;
   disk::Grant grant;
   for (std::uint8_t& byte : grant.id.bytes) byte = static_cast<std::uint8_t>(chance(256));
   if (grant.id.is_none()) return;  // once in 2^128: next time
@@ -128,6 +149,10 @@ void Founding::on_ask(NodeId from, const disk::Grant& grant) {
     actions_.frames.emplace_back(from, GrantAnswerFrame{grant.id, GrantVerdict::kGranted, from, {}});
     return;
   }
+  if (const NodeId other = left_out(grant)) {
+    actions_.frames.emplace_back(from, GrantAnswerFrame{grant.id, GrantVerdict::kOtherView, other, {}});
+    return;  // it asks again: either it sees that candidate too by then, or this agent no longer does
+  }
   if (own() && from < self_) return give_up();  // asks again, then nothing is promised any more
   // A founder asks for one founding at a time: a new id means that it gave the old one up.
   if (!grant_ || (!own() && grant_->founder == from)) {
@@ -162,6 +187,9 @@ void Founding::on_answer(NodeId from, const GrantAnswerFrame& answer) {
     case GrantVerdict::kNotExpecting:
       report(from, "a member has another bootstrap_expect");
       return;
+    case GrantVerdict::kOtherView:
+      report(from, "a member sees another candidate with a lower id, unknown here so far");
+      return;
   }
 }
 
@@ -178,8 +206,11 @@ void Founding::on_withdraw(NodeId from, const kv::ClusterId& id) {
 }
 
 void Founding::tick(const Chance& chance, TimePoint now) {
-  if (founded_ || persisting_ || now < ask_at_) return;
+  if (founded_ || persisting_ || now < std::min(ask_at_, settle_at_)) return;
+  settle_at_ = TimePoint::max();
+  const bool asks = now >= ask_at_;
   consider(chance, now);
+  if (!asks) return;
   ask_at_ = TimePoint::max();
   if (own() && !persisting_) ask(now);
 }
@@ -191,7 +222,9 @@ void Founding::ask(TimePoint now) {
   ask_at_ = now + kAskEvery;
 }
 
-raft::TimePoint Founding::next_deadline() const { return founded_ || persisting_ ? TimePoint::max() : ask_at_; }
+raft::TimePoint Founding::next_deadline() const {
+  return founded_ || persisting_ ? TimePoint::max() : std::min(ask_at_, settle_at_);
+}
 
 std::optional<disk::Grant> Founding::founded_by_others(const kv::ClusterId& id) const {
   return grant_ && grant_->id == id ? grant_ : std::nullopt;

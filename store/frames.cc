@@ -183,7 +183,7 @@ FrameBody read_grant_ask(ArrayReader& r) {
 FrameBody read_grant_answer(ArrayReader& r) {
   GrantAnswerFrame frame;
   frame.asked = read_cluster(r);
-  frame.verdict = read_choice(r, GrantVerdict::kNotExpecting);
+  frame.verdict = read_choice(r, GrantVerdict::kOtherView);
   frame.founder = NodeId{r.number()};
   frame.cluster = read_cluster(r);
   return frame;

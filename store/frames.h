@@ -69,6 +69,7 @@ enum class GrantVerdict : std::uint8_t {
   kPromised = 2,      ///< to another founder, named in `founder`
   kFounded = 3,       ///< belongs to a cluster, named in `cluster`
   kNotExpecting = 4,  ///< has no such setting
+  kOtherView = 5,     ///< it sees a live candidate, `founder`, that should be among the voters instead
 };
 struct GrantAnswerFrame {
   kv::ClusterId asked;

@@ -240,7 +240,7 @@ void Store::Impl::expire_requests(TimePoint now) {
 
 // What never left this agent did not happen; what did may still come true.
 Error Store::Impl::late_error(bool sent, TimePoint now) const {
-  if (durable_cluster.is_none()) return {Errc::kNoLeader, "this agent belongs to no cluster yet"};
+  if (!sent && durable_cluster.is_none()) return {Errc::kNoLeader, "this agent belongs to no cluster yet"};
   if (!sent) {
     return raft->leader() ? Error{Errc::kTimeout, "no answer in time"} : Error{Errc::kNoLeader, missing_text(now)};
   }

@@ -351,7 +351,9 @@ Result<void> Raft::step(const PeerConnected& event, TimePoint now) {
   }
   const bool looks_for_leader = !leader_ && role_ != Role::kCandidate;
   if (!looks_for_leader || !promotable() || !tracker_.members().votes(event.peer)) return {};
-  const TimePoint at = stagger(kNobody);
+  // Not before the promise is over that this process, or the one before it, may have made to a leader's lease: others
+  // would be asked in vain, but a node that stands forgets its own (6.4.2).
+  const TimePoint at = std::max(stagger(kNobody), promise_until_);
   campaign_at_ = campaign_at_ ? std::min(*campaign_at_, at) : at;
   return {};
 }

@@ -40,6 +40,20 @@ Cluster::~Cluster() {
   world_.scheduler.clear();
 }
 
+void Cluster::begin_in_halves() {
+  if (scenario_.halves_until == 0) return;
+  const auto block = [this](bool blocked) {
+    for (int a = 0; a < 3; ++a) {
+      for (int b = 3; b < scenario_.agents.machines; ++b) {
+        if (a == 0 && b == 3) continue;
+        world_.network.link(a, b).blocked = world_.network.link(b, a).blocked = blocked;
+      }
+    }
+  };
+  block(true);
+  world_.scheduler.at(scenario_.halves_until, [block] { block(false); });
+}
+
 bool Cluster::run_until(Nanos end, const std::function<bool()>& enough) {
   while (!world_.judge.violation() && !world_.scheduler.empty() && world_.scheduler.next_time() <= end) {
     world_.scheduler.run_one();
@@ -52,10 +66,14 @@ bool Cluster::run_until(Nanos end, const std::function<bool()>& enough) {
 
 Report Cluster::run() {
   for (const auto& machine : machines_) {
-    world_.scheduler.after(world_.random.between(0, 300) * kMillisecond, [&machine] { machine->start(); });
+    // The two that join the halves come first, so that they find each other before anybody else.
+    const bool joint = scenario_.halves_until > 0 && machine->index() % 3 == 0;
+    const Nanos start = joint ? 0 : world_.random.between(scenario_.halves_until > 0 ? 100 : 0, 300) * kMillisecond;
+    world_.scheduler.after(start, [&machine] { machine->start(); });
   }
+  begin_in_halves();
   // Trouble may begin before the cluster is founded; most runs get a moment first.
-  const Nanos calm = world_.random.chance_ppm(150'000) ? 0 : 3 * kSecond;
+  const Nanos calm = world_.random.chance_ppm(150'000) && scenario_.halves_until == 0 ? 0 : 3 * kSecond;
   world_.scheduler.at(calm, [this] {
     clients_.start();
     faults_.start();

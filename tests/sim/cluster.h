@@ -22,6 +22,8 @@ struct Scenario {
   ClientSettings clients;
   FaultSettings faults;
   Link link;
+  /// Until then only machines 0 and 3 join two halves, 0 .. 2 and the rest: who is there comes to be known slowly.
+  Nanos halves_until = 0;
   Nanos trouble = 12 * kSecond;       ///< how long things break
   Nanos settle_within = 40 * kSecond;  ///< after the last fault is over, all must be well by then
   std::string label;                  ///< for people: what kind of run this is
@@ -62,6 +64,7 @@ class Cluster {
     std::uint64_t applied = 0;
     store::raft::Index conf_at;  ///< applied index at which `conf` and the judge were last brought together
   };
+  void begin_in_halves();
   bool run_until(Nanos end, const std::function<bool()>& enough);
   void observe(int index);
   void observe_raft(int index, const store::raft::Raft& raft);

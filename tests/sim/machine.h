@@ -34,6 +34,7 @@ inline constexpr const char* kService = "trader";
 struct AgentSettings {
   int machines = 3;
   std::uint32_t bootstrap_expect = 3;  ///< machines 0 .. this - 1 found the cluster; the others join it
+  bool all_expect = false;             ///< all machines have that setting, though they are more
   store::Config store;        ///< id and name are filled in per machine
   agent::PrimaryConfig primary;  ///< self is filled in per machine
   std::uint32_t margin_ms = 500;
@@ -110,7 +111,7 @@ class Machine : public Endpoint {
   [[nodiscard]] std::uint64_t wall_ms() const;
   [[nodiscard]] std::uint32_t bootstrap_expect() const {
     const std::uint32_t expect = world_->settings.bootstrap_expect;
-    return static_cast<std::uint32_t>(index_) < expect ? expect : 0;
+    return world_->settings.all_expect || static_cast<std::uint32_t>(index_) < expect ? expect : 0;
   }
 
   // --- From the network. ---

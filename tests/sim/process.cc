@@ -200,7 +200,10 @@ void Process::on_event(const store::Event& event) {
                         [&](const store::SteppedAside& e) {
                           world_->trace.add(world_->scheduler.now(), machine_->index(), "steps aside", e.to.value);
                         },
-                        [](const store::FoundingWaits&) {}},
+                        [&](const store::FoundingWaits& e) {
+                          world_->trace.add(world_->scheduler.now(), machine_->index(), "founding waits",
+                                            e.founder.value, 0, e.reason);
+                        }},
              event);
 }
 

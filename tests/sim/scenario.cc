@@ -97,6 +97,17 @@ void draw_agents(support::Random& random, AgentSettings* agents, std::string* la
             " us, ";
 }
 
+/// More agents with the setting than it names, and views that differ for a while: still one cluster (store/founding.h).
+void draw_founding(std::uint64_t seed, Scenario* scenario) {
+  support::Random random(seed, 0x666f756e64);
+  if (!random.chance_ppm(50'000)) return;
+  scenario->agents.machines = 6;
+  scenario->agents.bootstrap_expect = 3;
+  scenario->agents.all_expect = true;
+  scenario->halves_until = random.between(200, 2'500) * kMillisecond;
+  scenario->label += ", six that expect three";
+}
+
 }  // namespace
 
 Scenario draw_scenario(std::uint64_t seed) {
@@ -111,6 +122,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   scenario.clients.think = random.between(15, 60) * kMillisecond;
   scenario.clients.large_value_ppm = random.chance_ppm(150'000) ? 50'000 : 0;
   scenario.trouble = random.between(8, 30) * kSecond;
+  draw_founding(seed, &scenario);
   return scenario;
 }
 

@@ -12,6 +12,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 const TimePoint kStart = TimePoint{} + 1h;
+const TimePoint kSettled = kStart + Founding::kSettle;
 
 Chance counting() {
   return [n = std::uint64_t{0}](std::uint64_t bound) mutable { return ++n % bound; };
@@ -45,11 +46,14 @@ std::vector<std::pair<NodeId, T>> frames(const Founding::Actions& actions) {
 /// Brings the founder to the point where it has asked.
 Founding::Actions ask(Founding& founding) {
   founding.on_members({member(1), member(2), member(3)}, counting(), kStart);
+  EXPECT_FALSE(founding.take_actions().persist) << "the view may still change";
+  EXPECT_EQ(founding.next_deadline(), kSettled);
+  founding.tick(counting(), kSettled);
   auto promised = founding.take_actions();
   EXPECT_TRUE(promised.persist && *promised.persist);
   EXPECT_THAT(promised.frames, IsEmpty()) << "nothing leaves before the own promise is durable";
   founding.on_durable();
-  founding.tick(counting(), kStart);
+  founding.tick(counting(), kSettled);
   return founding.take_actions();
 }
 
@@ -74,6 +78,7 @@ TEST(Founding, TheLowestOfNAsksTheOthersAndFoundsWithAllPromises) {
 TEST(Founding, NobodyElseStartsAndFewerThanNWait) {
   Founding second(NodeId{2}, 3, std::nullopt);
   second.on_members({member(1), member(2), member(3)}, counting(), kStart);
+  second.tick(counting(), kSettled);
   EXPECT_FALSE(second.take_actions().persist);
   Founding first(NodeId{1}, 3, std::nullopt);
   first.on_members({member(1), member(2), member(3, 5)}, counting(), kStart);
@@ -88,7 +93,70 @@ TEST(Founding, NoneIsFoundedBesideALiveCluster) {
   MemberInfo settled = member(4);
   settled.cluster_id.bytes[0] = 1;
   founding.on_members({member(1), member(2), member(3), settled}, counting(), kStart);
+  founding.tick(counting(), kSettled);
   EXPECT_FALSE(founding.take_actions().persist);
+}
+
+TEST(Founding, AViewThatChangesIsWaitedOut) {
+  Founding founding(NodeId{3}, 3, std::nullopt);
+  founding.on_members({member(3), member(4), member(5)}, counting(), kStart);
+  founding.tick(counting(), kStart + Founding::kSettle - 1ms);
+  EXPECT_FALSE(founding.take_actions().persist);
+  founding.on_members({member(3), member(4), member(5), member(6)}, counting(), kStart + Founding::kSettle - 1ms);
+  founding.tick(counting(), kSettled);
+  EXPECT_FALSE(founding.take_actions().persist) << "a fourth came: the wait begins anew";
+  founding.on_members({member(1), member(3), member(4), member(5), member(6)}, counting(), kSettled);
+  founding.tick(counting(), kSettled + Founding::kSettle);
+  EXPECT_FALSE(founding.take_actions().persist) << "no longer the lowest";
+}
+
+// 2N agents: whoever sees a candidate that is left out, though its id is lower than a voter's, does not promise.
+TEST(Founding, NobodyPromisesWhoSeesALowerCandidateLeftOut) {
+  Founding founding(NodeId{5}, 3, std::nullopt);
+  founding.on_members({member(2), member(4), member(5), member(6)}, counting(), kStart);
+  founding.on_ask(NodeId{4}, grant_of(4, {4, 5, 6}));
+  auto actions = founding.take_actions();
+  EXPECT_FALSE(actions.persist);
+  auto answers = frames<GrantAnswerFrame>(actions);
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(answers[0].second.verdict, GrantVerdict::kOtherView);
+  EXPECT_EQ(answers[0].second.founder, NodeId{2});
+  // One in the middle counts as well; one above all voters does not, and neither does a dead one.
+  founding.on_members({member(1), member(3), member(5), member(6)}, counting(), kStart);
+  founding.on_ask(NodeId{1}, grant_of(1, {1, 5, 6}));
+  EXPECT_FALSE(founding.take_actions().persist);
+  MemberInfo dead = member(3);
+  dead.liveness = Liveness::kDead;
+  founding.on_members({member(1), dead, member(5), member(6), member(7)}, counting(), kStart);
+  founding.on_ask(NodeId{1}, grant_of(1, {1, 5, 6}));
+  EXPECT_TRUE(founding.take_actions().persist);
+}
+
+TEST(Founding, AFounderThatLearnsOfALowerCandidateThanAVoterBeginsAnew) {
+  Founding founding(NodeId{1}, 3, std::nullopt);
+  founding.on_members({member(1), member(4), member(5)}, counting(), kStart);
+  founding.tick(counting(), kSettled);
+  ASSERT_TRUE(founding.take_actions().persist);
+  founding.on_durable();
+  founding.on_members({member(1), member(2), member(4), member(5)}, counting(), kSettled);
+  const auto actions = founding.take_actions();
+  EXPECT_TRUE(actions.persist && !*actions.persist);
+  founding.on_durable();
+  founding.tick(counting(), kSettled);
+  founding.tick(counting(), kSettled + Founding::kSettle);
+  const auto anew = founding.take_actions();
+  ASSERT_TRUE(anew.persist && *anew.persist);
+  EXPECT_EQ((*anew.persist)->voters, (std::vector<NodeId>{NodeId{1}, NodeId{2}, NodeId{4}}));
+}
+
+TEST(Founding, AFounderWithTooNarrowAViewSaysWhatItWaitsFor) {
+  Founding founding(NodeId{1}, 3, std::nullopt);
+  const disk::Grant grant = frames<GrantAskFrame>(ask(founding))[0].second.grant;
+  founding.on_answer(NodeId{2}, {grant.id, GrantVerdict::kOtherView, NodeId{9}, {}});
+  const auto actions = founding.take_actions();
+  EXPECT_FALSE(actions.found);
+  ASSERT_TRUE(actions.waits);
+  EXPECT_THAT(actions.waits->reason, HasSubstr("another candidate"));
 }
 
 TEST(Founding, QuestionsAreRepeatedUntilAnswered) {
@@ -196,6 +264,8 @@ TEST(Founding, ALostMemberMakesTheFounderBeginAnew) {
   static_cast<void>(founding.take_actions());
   Chance other = [n = std::uint64_t{100}](std::uint64_t bound) mutable { return ++n % bound; };
   founding.tick(other, kStart);
+  EXPECT_FALSE(founding.take_actions().persist) << "other candidates than before";
+  founding.tick(other, kSettled);
   const auto anew = founding.take_actions();
   ASSERT_TRUE(anew.persist && *anew.persist);
   EXPECT_NE((*anew.persist)->id, first.id);
@@ -253,6 +323,25 @@ TEST(FoundingCluster, FourOfThreeExpectedEndInOneCluster) {
   EXPECT_TRUE(cluster.await_voters(3));
 }
 
+/// Six agents, all told to found with three: two groups that know only one another, but for one agent in each group that
+/// has heard of the other. Without the promisers' own look this makes two clusters.
+TEST(FoundingCluster, TwiceAsManyAsExpectedInTwoGroupsEndInOneCluster) {
+  for (std::uint64_t bridge = 4; bridge <= 6; ++bridge) {
+    FakeCluster cluster(bridge);
+    for (std::uint64_t id = 1; id <= 6; ++id) {
+      const bool low = id <= 3;
+      auto& view = cluster.gossip_override[NodeId{id}];
+      for (std::uint64_t other = low ? 1 : 4; other <= (low ? 3U : 6U); ++other) view.push_back(member(other));
+      if (id == bridge) view.push_back(member(2));
+      cluster.add(expect_three);
+    }
+    cluster.run(3s);
+    for (std::uint64_t id = 4; id <= 6; ++id) EXPECT_TRUE(cluster.store(id).cluster_id().is_none()) << id;
+    cluster.gossip_override.clear();
+    EXPECT_TRUE(cluster.run_until([&] { return one_cluster(cluster, 6); }, 20s)) << "bridge " << bridge;
+  }
+}
+
 TEST(FoundingCluster, DifferentViewsOfWhoIsThereEndInOneCluster) {
   FakeCluster cluster;
   for (int i = 0; i < 4; ++i) {
@@ -270,7 +359,7 @@ TEST(FoundingCluster, CrashesAtEveryMomentOfTheFoundingNeverMakeTwoClusters) {
   for (int moment = 0; moment < 40; ++moment) {
     FakeCluster cluster(static_cast<std::uint64_t>(moment) + 1);
     for (int i = 0; i < 3; ++i) cluster.add(expect_three);
-    cluster.run(moment * 500us);
+    cluster.run(Founding::kSettle + moment * 500us);
     const NodeId victim{static_cast<std::uint64_t>(moment) % 3 + 1};
     cluster.crash(victim);
     cluster.run(300ms);
@@ -305,7 +394,7 @@ TEST(FoundingCluster, BootstrapAfterAPromiseIsRefused) {
   FakeCluster cluster;
   for (int i = 0; i < 3; ++i) cluster.add(expect_three);
   cluster.cut({1}, {2, 3});
-  cluster.run(100ms);
+  cluster.run(Founding::kSettle + 100ms);
   const auto answer = cluster.await(1, cluster.bootstrap_request(1));
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, Errc::kConflict);

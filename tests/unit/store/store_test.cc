@@ -139,6 +139,21 @@ TEST_F(ThreeNodes, AnAcquireThatIsSentTwiceGrantsOneEpoch) {
   EXPECT_EQ(cluster.at(cluster.leader()).store->state().epoch("trader"), kv::Epoch{1});
 }
 
+// A joiner forwards as soon as it knows a leader; what it forwarded may come true, whatever its own disk knows by then.
+TEST(Store, AWriteSentBeforeTheOwnDiskKnowsTheClusterIsNotCalledUndone) {
+  FakeCluster cluster;
+  cluster.add();
+  ASSERT_TRUE(cluster.bootstrap());
+  const NodeId joiner = cluster.add();
+  cluster.at(joiner.value).flush_time = 10s;
+  ASSERT_TRUE(cluster.run_until([&] { return static_cast<bool>(cluster.store(2).leader()); }, 2s));
+  const auto answer = cluster.await(2, cluster.write(2, kv::Set{"k", "v", 0}, 1s));
+  ASSERT_FALSE(answer);
+  EXPECT_TRUE(cluster.store(2).cluster_id().is_none());
+  EXPECT_EQ(cluster.store(1).state().get("k") != nullptr, answer.error().code != Errc::kNoLeader);
+  EXPECT_EQ(answer.error().code, Errc::kTimeout);
+}
+
 TEST_F(ThreeNodes, WritesWithoutAMajoritySayWhoIsMissing) {
   cluster.crash(NodeId{follower});
   cluster.crash(NodeId{third});

@@ -342,5 +342,22 @@ TEST(RaftElection, DeadlineIsTheNextThingToDo) {
   EXPECT_EQ(net.raft(1).next_deadline(), net.now + milliseconds(50));
 }
 
+// 6.4.2: a restarted node keeps the promise of the process before it, also when connections come up at once.
+TEST(RaftElection, ARestartedVoterDoesNotStandBeforeItsPromiseIsOver) {
+  Network net(3);
+  net.run(milliseconds(300));
+  ASSERT_EQ(net.leader(), NodeId{1});
+  net.start(NodeId{2});
+  const TimePoint restarted = net.now;
+  net.isolate(1);
+  ASSERT_TRUE(net.raft(2).step(PeerConnected{NodeId{3}}, net.now));
+  while (net.now < restarted + net[2].config.election_timeout_min - milliseconds(5)) {
+    net.run(milliseconds(5));
+    ASSERT_EQ(net.raft(2).role(), Role::kFollower);
+  }
+  net.run(milliseconds(10));
+  EXPECT_EQ(net.leader(), NodeId{2}) << "and then it does not wait for its time-out";
+}
+
 }  // namespace
 }  // namespace store::raft::test
