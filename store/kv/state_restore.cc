@@ -52,20 +52,39 @@ StateMachine::Decision StateMachine::decide(Index, const RestoreAbort& command) 
   return {};
 }
 
+namespace {
+
+// What a command would have to obey to make such a row.
+Result<void> check_row(const Row& row) {
+  if (const auto* entry = std::get_if<EntryRow>(&row)) return check(Delete{entry->key});
+  if (const auto* session = std::get_if<Session>(&row)) return check(SessionCreate{*session});
+  if (const auto* node = std::get_if<Node>(&row)) return check(NodeSet{*node});
+  if (const auto* instance = std::get_if<ServiceInstance>(&row)) return check(ServiceSet{*instance, {}, {}, {}});
+  if (const auto* one = std::get_if<Check>(&row)) return check(CheckSet{*one, {}});
+  if (const auto* quota = std::get_if<QuotaRow>(&row)) return check(QuotaSet{quota->prefix, quota->quota});
+  return {};
+}
+
+}  // namespace
+
 // Saved rows come from a file that anybody may have written: whatever is wrong with them refuses the restore, and
 // must never stop a replica.
 Result<StateMachine::Restored> StateMachine::build_staged() const {
   StateMachine scratch;
   Restored restored;
   std::size_t number = 0;
+  std::string last;
   for (const std::string& chunk : staged_.chunks) {
     const std::string where = "chunk " + std::to_string(number++) + ": ";
     const auto rows = decode_rows(chunk);
     if (!rows) return fail(rows.error().code, where + rows.error().detail);
     for (const Record& record : *rows) {
       if (!is_saved_kind(record.key)) return fail(Errc::kUnknownKind, where + "a kind of row that is not restored");
+      if (record.key <= last) return fail(Errc::kMalformed, where + "rows out of order, or one of them twice");
+      last = record.key;
       auto row = decode_row(record.key, *record.value);
       if (!row) return fail(row.error().code, where + row.error().detail);
+      if (auto sound = check_row(*row); !sound) return fail(sound.error().code, where + sound.error().detail);
       scratch.load_row(std::move(*row));
     }
   }

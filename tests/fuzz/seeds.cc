@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -114,9 +115,66 @@ void write_raft() {
   write("log_record", "grant", row("grant", disk::encode_grant({{}, {1}, {{1}, {2}, {3}}})));
 }
 
+// One of each command about locks, sessions, catalog, events, quotas and restore, in an order in which all of them act.
+std::vector<kv::CommandBody> later_bodies() {
+  using namespace kv;
+  const auto uuid = [](std::uint8_t number) {
+    Uuid id;
+    id.bytes[15] = number;
+    return id;
+  };
+  const SessionId one{uuid(1)};
+  Node node;
+  node.name = "n1";
+  node.id = uuid(9);
+  node.address = "10.0.0.1";
+  node.meta = {{"zone", "a"}};
+  ServiceInstance web;
+  web.node = "n1", web.id = "web1", web.name = "web", web.tags = {"a", "b"}, web.port = 80;
+  web.tagged_addresses = {{"lan", {"10.0.0.1", 80}}};
+  Check check;
+  check.node = "n1", check.id = "c", check.service_id = "web1", check.name = "alive", check.type = "ttl";
+  check.status = CheckStatus::kPassing;
+  Session session;
+  session.id = one, session.name = "s", session.node = "n1", session.ttl_ms = 10'000;
+  session.service_checks = {"c"};
+  TxnOp lock, get, gone;
+  lock.verb = TxnVerb::kLock, lock.key = "t", lock.value = "v", lock.session = one;
+  get.verb = TxnVerb::kGetTree;
+  gone.verb = TxnVerb::kCheckNotExists, gone.key = "t";
+  UserEvent event;
+  event.id = uuid(3), event.name = "deploy", event.payload = "v2";
+  const Record saved[] = {{entry_key("r"), encode_entry({"v", 1, Index{2}, Index{3}}, nullptr)}};
+  return {NodeSet{node},
+          ServiceSet{web, {check}, OldChecks::kRemove, KeepStatus::kKeep},
+          SessionCreate{session},
+          Acquire{"k", "v", 0, one, KeepValue::kOverwrite},
+          Release{"k", "v", 0, one, KeepValue::kKeep},
+          Acquire{"k", "v", 0, one, KeepValue::kKeep},
+          Txn{{lock, get}},
+          Txn{{lock, gone}},
+          QuotaSet{"k", {100, 10}},
+          EventFire{event},
+          CheckStatusSet{"n1", "c", CheckStatus::kCritical, "gone"},
+          LockDelayEnd{"k", Index{26}},
+          CheckSet{check, KeepStatus::kReplace},
+          SessionCreate{session},
+          SessionDestroy{one},
+          SessionExpire{one},
+          RestoreBegin{uuid(4)},
+          RestoreChunk{uuid(4), 0, encode_rows(saved)},
+          RestoreCommit{uuid(4), 1},
+          RestoreBegin{uuid(5)},
+          RestoreAbort{uuid(5)},
+          QuotaRemove{"k"},
+          CheckRemove{"n1", "c"},
+          ServiceRemove{"n1", "web1"},
+          NodeRemove{"n1"}};
+}
+
 void write_kv() {
   using namespace kv;
-  const std::vector<CommandBody> bodies{Set{"a/b", "value", 42},
+  std::vector<CommandBody> bodies{Set{"a/b", "value", 42},
                                         Cas{"a/b", "other", 0, Index{1}},
                                         Set{"a/c", std::string("\0\xff", 2), ~std::uint64_t{0}},
                                         DeleteCas{"a/c", Index{3}},
@@ -131,9 +189,11 @@ void write_kv() {
                                         MemberRemove{NodeId{1}},
                                         ClusterSet{ClusterId{{1, 2, 3}}},
                                         DeleteTree{"a/"}};
+  for (CommandBody& body : later_bodies()) bodies.push_back(std::move(body));
   std::string all;
   StateMachine state;
   std::vector<std::string> commands;
+  std::set<std::string> written;
   for (std::size_t i = 0; i < bodies.size(); ++i) {
     const std::string bytes = encode(Command{{NodeId{1}, i + 1}, bodies[i]});
     const std::string framed = {static_cast<char>(bytes.size() >> 8), static_cast<char>(bytes.size() & 255)};
@@ -141,9 +201,12 @@ void write_kv() {
     all += framed + bytes;
     commands.push_back(bytes);
     if (!state.apply(Index{i + 1}, bytes)) std::cerr << "seed command " << i << " was refused\n";
-    for (const auto& record : state.records())
-      write("log_record", "state-" + std::to_string(i) + record.key.substr(0, 1),
-            std::string(1, static_cast<char>(record.key.size())) + record.key + record.value.value_or(""));
+    for (const auto& record : state.records()) {
+      // One row of each kind is enough; 'k' twice, since a lock makes it another one.
+      const std::string name = "state-" + record.key.substr(0, 1) + (state.lock(record.key.substr(1)) ? "-locked" : "");
+      if (!written.insert(name).second) continue;
+      write("log_record", name, std::string(1, static_cast<char>(record.key.size())) + record.key + *record.value);
+    }
   }
   write("kv_command", "all", all);
   const ClusterId cluster{{7}};
@@ -157,6 +220,7 @@ void write_kv() {
   frame("grant-ask", store::GrantAskFrame{{cluster, {1}, {{1}, {2}, {3}}}});
   frame("grant-answer", store::GrantAnswerFrame{cluster, store::GrantVerdict::kPromised, {1}, cluster});
   frame("grant-withdraw", store::GrantWithdrawFrame{cluster});
+  frame("session-renew", store::SessionRenewFrame{6, SessionId{Uuid{{1}}}});
   frame("chunk-ack", store::ChunkAckFrame{3, 1, store::ChunkVerdict::kNext});
   const auto image = store::make_image({{10}, {2}, conf()}, state.records());
   store::ChunkFrame chunk;

@@ -86,8 +86,7 @@ store::kv::CommandBody Clients::command_for(OperationKind kind, const std::strin
   switch (kind) {
     case OperationKind::kRemove: return store::kv::Delete{key};
     case OperationKind::kCompareAndSwap: return store::kv::Cas{key, make_value(value), 0, seen.modify};
-    case OperationKind::kPut:
-    case OperationKind::kRead: break;
+    default: break;
   }
   return store::kv::Set{key, make_value(value), 0};
 }

@@ -19,6 +19,7 @@ Cluster::Cluster(Scenario scenario, bool print)
     : scenario_(std::move(scenario)),
       world_(scenario_.seed, scenario_.agents, print),
       clients_(&world_, &machines_, &history_, scenario_.clients, scenario_.seed),
+      lockers_(&world_, &machines_, scenario_.lockers, scenario_.seed),
       faults_(&world_, &machines_, scenario_.faults, scenario_.seed),
       seen_(static_cast<std::size_t>(scenario_.agents.machines)) {
   const int size = scenario_.agents.machines;
@@ -76,6 +77,7 @@ Report Cluster::run() {
   const Nanos calm = world_.random.chance_ppm(150'000) && scenario_.halves_until == 0 ? 0 : 3 * kSecond;
   world_.scheduler.at(calm, [this] {
     clients_.start();
+    lockers_.start();
     faults_.start();
   });
   run_until(calm + scenario_.trouble, nullptr);
@@ -83,11 +85,13 @@ Report Cluster::run() {
     faults_.heal();
     if (settle()) {
       clients_.stop();
+      lockers_.stop();
       const Nanos now = world_.scheduler.now();
       if (!write_everywhere(now + 5 * kSecond)) {
         world_.judge.fail(world_.scheduler.now(), "convergence", "a write did not succeed at every agent");
       }
       read_everything(now + 12 * kSecond);
+      await_session_ends(world_.scheduler.now() + 10 * kSecond);
     }
   }
   check_history();
@@ -333,6 +337,18 @@ void Cluster::read_everything(Nanos end) {
   run_until(end, [left] { return *left == 0; });
 }
 
+// Nobody renews any more, so every session must end by its TTL.
+void Cluster::await_session_ends(Nanos end) {
+  if (world_.judge.violation()) return;
+  const bool done = run_until(end, [this] {
+    return std::all_of(machines_.begin(), machines_.end(), [](const auto& machine) {
+      return machine->process() != nullptr && machine->process()->store().state().sessions().all().empty();
+    });
+  });
+  if (!done && !world_.judge.violation())
+    world_.judge.fail(world_.scheduler.now(), "sessions end", "a session without renewals is still there");
+}
+
 void Cluster::check_history() {
   if (world_.judge.violation()) {
     return;
@@ -343,6 +359,8 @@ void Cluster::check_history() {
                       std::string(result.verdict == Verdict::kUndecided ? "could not decide" : "not linearizable") +
                           ": key " + result.key + "\n" + result.detail);
   }
+  if (const std::string wrong = lockers_.contradiction(); !wrong.empty() && !world_.judge.violation())
+    world_.judge.fail(world_.scheduler.now(), "locks and sessions", wrong);
 }
 
 Report Cluster::report() const {

@@ -11,6 +11,7 @@
 #include "tests/sim/client.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/history.h"
+#include "tests/sim/lockers.h"
 #include "tests/sim/machine.h"
 
 namespace sim {
@@ -20,6 +21,7 @@ struct Scenario {
   std::uint64_t seed = 1;
   AgentSettings agents;
   ClientSettings clients;
+  LockerSettings lockers;
   FaultSettings faults;
   Link link;
   /// Until then only machines 0 and 3 join two halves, 0 .. 2 and the rest: who is there comes to be known slowly.
@@ -79,6 +81,7 @@ class Cluster {
   std::string what_is_missing() const;
   bool write_everywhere(Nanos end);
   void read_everything(Nanos end);
+  void await_session_ends(Nanos end);
   void check_history();
   Report report() const;
 
@@ -87,6 +90,7 @@ class Cluster {
   std::vector<std::unique_ptr<Machine>> machines_;
   History history_;
   Clients clients_;
+  Lockers lockers_;
   Faults faults_;
   std::vector<Seen> seen_;
   std::map<RaftId, int> index_of_;

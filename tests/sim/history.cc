@@ -12,6 +12,14 @@ const char* name(OperationKind kind) {
     case OperationKind::kPut: return "put";
     case OperationKind::kRemove: return "remove";
     case OperationKind::kCompareAndSwap: return "cas";
+    case OperationKind::kCreate: return "create";
+    case OperationKind::kEnd: return "end";
+    case OperationKind::kRenew: return "renew";
+    case OperationKind::kAcquire: return "acquire";
+    case OperationKind::kRelease: return "release";
+    case OperationKind::kWrite: return "write";
+    case OperationKind::kMove: return "move";
+    case OperationKind::kLook: return "look";
   }
   return "";
 }

@@ -20,6 +20,15 @@ enum class OperationKind : std::uint8_t {
   kPut,             ///< wrote `argument`
   kRemove,          ///< removed the key, there or not
   kCompareAndSwap,  ///< wrote `argument` if the key held `expected`
+  // On a group of two keys with locks (lockers.h); `argument` says which key, session and value.
+  kCreate,   ///< a session
+  kEnd,      ///< it was destroyed, or ended by itself
+  kRenew,    ///< it was alive
+  kAcquire,  ///< wrote and locked
+  kRelease,  ///< wrote and unlocked
+  kWrite,    ///< wrote, whoever holds the lock
+  kMove,     ///< a transaction: wrote both keys if the session holds the first
+  kLook,     ///< found both values and holders, packed in `result`
 };
 
 enum class Outcome : std::uint8_t {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,13 @@ struct LinearizabilityResult {
 /// @param operations  of one key, in call order; the key is absent at first
 /// @param effort_max  states after which to give up, > 0; of each of two searches, the first with fewer calls
 Verdict check_register(const std::vector<Operation>& operations, std::size_t effort_max, std::size_t* effort);
+
+/// What a call does to a state packed into a number; nothing when its answer contradicts that. An unknown call that
+/// cannot do anything leaves the state as it is.
+using Effect = std::optional<ValueId> (*)(const Operation& operation, ValueId state);
+/// The same question about any object with such a model; its first state is 0.
+Verdict check_order(const std::vector<Operation>& operations, Effect effect, std::size_t effort_max,
+                    std::size_t* effort);
 
 /// check_register for every key of the history.
 LinearizabilityResult check_linearizable(const History& history, std::size_t effort_max = 2'000'000);

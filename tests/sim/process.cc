@@ -114,6 +114,10 @@ void Process::read(store::Consistency consistency, milliseconds patience, Answer
   store_->read(open_request(std::move(answer)), consistency, now() + patience, now());
 }
 
+void Process::renew_session(store::kv::SessionId session, milliseconds patience, Answer answer) {
+  store_->renew_session(open_request(std::move(answer)), session, now() + patience, now());
+}
+
 void Process::drain() { primary_.drain(now()); }
 void Process::undrain() { primary_.resume(now()); }
 void Process::switchover(agent::HolderId target) { primary_.switchover(now(), target); }

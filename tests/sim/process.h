@@ -32,6 +32,7 @@ class Process {
   // --- Requests, from clients on this machine. `answer` runs exactly once, from the scheduler. ---
   void write(store::kv::CommandBody body, std::chrono::milliseconds patience, Answer answer);
   void read(store::Consistency consistency, std::chrono::milliseconds patience, Answer answer);
+  void renew_session(store::kv::SessionId session, std::chrono::milliseconds patience, Answer answer);
   void drain();
   void undrain();
   void switchover(agent::HolderId target);

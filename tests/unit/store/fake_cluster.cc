@@ -280,6 +280,13 @@ RequestNo FakeCluster::renew(std::uint64_t id, const std::string& service, std::
   return request;
 }
 
+RequestNo FakeCluster::renew_session(std::uint64_t id, kv::SessionId session, Duration within) {
+  const RequestNo request{next_request_++};
+  store(id).renew_session(request, session, now_ + within, now_);
+  drain(at(id));
+  return request;
+}
+
 std::optional<FakeCluster::Answer> FakeCluster::reply(std::uint64_t id, RequestNo request) {
   const auto found = at(id).replies.find(request);
   if (found == at(id).replies.end()) return std::nullopt;

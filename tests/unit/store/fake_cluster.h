@@ -84,6 +84,7 @@ class FakeCluster {
   RequestNo write(std::uint64_t id, kv::CommandBody command, Duration within = 2s);
   RequestNo read(std::uint64_t id, Consistency consistency, Duration within = 2s);
   RequestNo renew(std::uint64_t id, const std::string& service, std::uint64_t epoch, Duration within = 1s);
+  RequestNo renew_session(std::uint64_t id, kv::SessionId session, Duration within = 1s);
   RequestNo bootstrap_request(std::uint64_t id);
   /// The reply if it has come.
   std::optional<Answer> reply(std::uint64_t id, RequestNo request);

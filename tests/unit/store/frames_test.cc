@@ -40,7 +40,8 @@ std::vector<FrameBody> all_bodies() {
           GrantAnswerFrame{cluster_id(), GrantVerdict::kPromised, NodeId{3}, {}},
           GrantWithdrawFrame{cluster_id()},
           chunk,
-          ChunkAckFrame{5, 1, ChunkVerdict::kNext}};
+          ChunkAckFrame{5, 1, ChunkVerdict::kNext},
+          SessionRenewFrame{8, kv::SessionId{kv::Uuid{{1, 2, 3}}}}};
 }
 
 TEST(Frames, EveryKindSurvivesTheRoundTrip) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "store/kv/wire.h"
+#include "tests/unit/store/kv/machine.h"
 
 namespace store::kv {
 namespace {
@@ -12,6 +13,21 @@ const RequestId kRequest{NodeId{9}, 77};
 std::vector<CommandBody> all_bodies() {
   ClusterId cluster;
   cluster.bytes[3] = 5;
+  Session tied = session(1);
+  tied.node = "n1";
+  tied.node_checks = {"serfHealth"};
+  tied.service_checks = {"a", "b"};
+  TxnOp op;
+  op.verb = TxnVerb::kCheckSession;
+  op.key = "k";
+  op.value = "v";
+  op.flags = ~std::uint64_t{0};
+  op.index = Index{3};
+  op.session = session_id(1);
+  UserEvent event;
+  event.id = uuid(2);
+  event.name = "deploy";
+  event.payload = std::string("\0\xff", 2);
   return {Set{"k", std::string("v\0w", 3), ~std::uint64_t{0}},
           Cas{"k", "v", 3, Index{12}},
           Delete{"k"},
@@ -25,7 +41,29 @@ std::vector<CommandBody> all_bodies() {
           LeaseForget{"trader"},
           MemberSet{NodeId{3}, "n3"},
           MemberRemove{NodeId{3}},
-          ClusterSet{cluster}};
+          ClusterSet{cluster},
+          Acquire{"k", "v", 7, session_id(1), KeepValue::kKeep},
+          Release{"k", "v", 7, session_id(1), KeepValue::kOverwrite},
+          SessionCreate{tied},
+          SessionDestroy{session_id(1)},
+          SessionExpire{session_id(1)},
+          LockDelayEnd{"k", Index{4}},
+          Txn{{op, op}},
+          NodeSet{node("n1")},
+          NodeRemove{"n1"},
+          ServiceSet{instance("n1", "web1", "web", {"a"}), {check_row("n1", "c", "web1")}, OldChecks::kRemove,
+                     KeepStatus::kReplace},
+          ServiceRemove{"n1", "web1"},
+          CheckSet{check_row("n1", "c"), KeepStatus::kKeep},
+          CheckStatusSet{"n1", "c", CheckStatus::kWarning, "slow"},
+          CheckRemove{"n1", "c"},
+          EventFire{event},
+          QuotaSet{"p/", {1, 2}},
+          QuotaRemove{"p/"},
+          RestoreBegin{uuid(1)},
+          RestoreChunk{uuid(1), 3, "rows"},
+          RestoreCommit{uuid(1), 4},
+          RestoreAbort{uuid(1)}};
 }
 
 TEST(Command, EveryKindSurvivesTheRoundTrip) {

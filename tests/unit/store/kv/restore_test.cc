@@ -146,6 +146,14 @@ TEST(Restore, GarbageChangesNothingAndStopsNobody) {
     EXPECT_EQ(m.state.get("k")->value, "v");
     EXPECT_TRUE(m.state.staged().id.is_none()) << "it cannot become better";
   }
+  Machine other;
+  other.run(Set{"k2", "v", 0});
+  const std::string twice = chunk_rows(other.state.saved_rows())[0];
+  EXPECT_THAT(restore(m, {twice, twice}).detail, HasSubstr("chunk 1: rows out of order"));
+  Node nul = node("n1");
+  nul.name = std::string("n\0x", 3);
+  EXPECT_THAT(restore(m, {encode_rows(std::vector<Record>{{node_key(nul.name), encode_node(nul)}})}).detail,
+              HasSubstr("NUL"));
   EXPECT_THAT(restore(m, {"garbage"}).detail, HasSubstr("chunk 0"));
   m.expect_mirrored();
 }
