@@ -96,7 +96,12 @@ std::optional<std::string> StateMachine::step_read(const TxnOp& op) const {
   if (op.verb == TxnVerb::kGetTree || op.verb == TxnVerb::kGetOrEmpty) return std::nullopt;
   if (op.verb == TxnVerb::kCheckNotExists)
     return entry == nullptr ? std::nullopt : std::optional("key " + quoted(op.key) + " exists");
-  if (entry == nullptr) return "key " + quoted(op.key) + " doesn't exist";
+  if (entry == nullptr) {
+    const char* what = op.verb == TxnVerb::kCheckIndex     ? "failed to check index, "
+                       : op.verb == TxnVerb::kCheckSession ? "failed to check session, "
+                                                           : "";
+    return what + ("key " + quoted(op.key)) + " doesn't exist";
+  }
   if (op.verb == TxnVerb::kCheckIndex && entry->modify != op.index)
     return "failed index check for key " + quoted(op.key) + ", current modify index " +
            std::to_string(value(entry->modify)) + " != " + std::to_string(value(op.index));
@@ -125,7 +130,7 @@ std::optional<std::string> StateMachine::step_write(Index index, const TxnOp& op
       decision = release(index, {op.key, op.value, op.flags}, op.session);
       break;
     case TxnVerb::kDeleteCas:
-      if (entry == nullptr || current != op.index)
+      if (entry != nullptr && current != op.index)
         return "failed to delete key " + quoted(op.key) + ", index is stale";
       [[fallthrough]];
     case TxnVerb::kDelete:

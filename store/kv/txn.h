@@ -25,7 +25,7 @@ enum class TxnVerb : std::uint8_t {
   kCheckSession = 7,    ///< `session` holds the key
   kCheckNotExists = 8,  ///< the key is missing
   kDelete = 9,
-  kDeleteCas = 10,      ///< a missing key fails, unlike the command DeleteCas: as Consul has it
+  kDeleteCas = 10,      ///< a missing key is no failure, as with DeleteCas
   kDeleteTree = 11,
   kGetOrEmpty = 12,     ///< a missing key yields a result without a value
 };

@@ -98,11 +98,11 @@ TEST_F(Txns, EachVerbFailsWithItsReason) {
   EXPECT_EQ(alone(op(TxnVerb::kGet, "z")), "key \"z\" doesn't exist");
   EXPECT_EQ(alone(op(TxnVerb::kCheckIndex, "a", "", 9)),
             "failed index check for key \"a\", current modify index 3 != 9");
-  EXPECT_EQ(alone(op(TxnVerb::kCheckIndex, "z", "", 9)), "key \"z\" doesn't exist");
+  EXPECT_EQ(alone(op(TxnVerb::kCheckIndex, "z", "", 9)), "failed to check index, key \"z\" doesn't exist");
+  EXPECT_EQ(alone(op(TxnVerb::kCheckSession, "z", "", 0, 1)), "failed to check session, key \"z\" doesn't exist");
   EXPECT_THAT(alone(op(TxnVerb::kCheckSession, "a", "", 0, 1)), HasSubstr("failed session check for key \"a\""));
   EXPECT_EQ(alone(op(TxnVerb::kCheckNotExists, "a")), "key \"a\" exists");
   EXPECT_EQ(alone(op(TxnVerb::kDeleteCas, "a", "", 9)), "failed to delete key \"a\", index is stale");
-  EXPECT_EQ(alone(op(TxnVerb::kDeleteCas, "z", "", 9)), "failed to delete key \"z\", index is stale");
   EXPECT_EQ(alone(op(TxnVerb::kLock, "a", "", 0, 9)), "invalid session \"" + session_id(9).text() + "\"");
   EXPECT_EQ(alone(op(TxnVerb::kUnlock, "a", "", 0, 1)),
             "failed to unlock key \"a\", lock isn't held, or is held by another session");
@@ -120,6 +120,7 @@ TEST_F(Txns, EachVerbWorks) {
   EXPECT_EQ(alone(op(TxnVerb::kCheckSession, "b", "", 0, 1)), "");
   EXPECT_EQ(alone(op(TxnVerb::kUnlock, "b", "2", 0, 1)), "");
   EXPECT_EQ(alone(op(TxnVerb::kDeleteCas, "b", "", m.index())), "");
+  EXPECT_EQ(alone(op(TxnVerb::kDeleteCas, "z", "", 9)), "") << "nor is it here";
   EXPECT_EQ(alone(op(TxnVerb::kDelete, "z")), "") << "a missing key is no failure";
   EXPECT_EQ(alone(op(TxnVerb::kDeleteTree, "")), "");
   EXPECT_EQ(m.state.entry_count(), 0U);
