@@ -29,6 +29,7 @@ TimePoint Swim::next_deadline() const { return core_->next_deadline(); }
 Result<void> Swim::join(TimePoint now, std::span<const Address> seeds) { return core_->join(now, seeds); }
 Result<void> Swim::restore(TimePoint now, std::span<const std::byte> snapshot) { return core_->restore(now, snapshot); }
 void Swim::leave(TimePoint now) { core_->leave(now); }
+Result<void> Swim::push_out(TimePoint now, const MemberId& id) { return core_->push_out(now, id); }
 Result<void> Swim::set_tags(TimePoint now, std::span<const TagChange> changes, Urgency urgency) {
   return core_->set_tags(now, changes, urgency);
 }

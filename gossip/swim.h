@@ -83,6 +83,10 @@ class Swim {
   /// Says goodbye: state left, pushed at once. kLeaveDone follows within leave_timeout; the driver keeps ticking
   /// until then. Idempotent. Afterwards the core answers probes with nothing and joins no more.
   void leave(TimePoint now);
+  /// Declares a dead member gone for good, at an operator's word: as if it had said goodbye itself. If it lives after
+  /// all it contradicts this and is back. A member that left already: nothing happens.
+  /// Errors: kInvalidArgument (unknown, ourselves, or alive as far as we know).
+  Result<void> push_out(TimePoint now, const MemberId& id);
   /// Sets or removes own tags. All or nothing. Errors: kInvalidArgument (key), kTooBig (bounds of tags.h).
   /// Setting the present value again costs nothing.
   Result<void> set_tags(TimePoint now, std::span<const TagChange> changes, Urgency urgency);

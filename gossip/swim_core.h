@@ -41,6 +41,7 @@ class Swim::Core {
   Result<void> join(TimePoint now, std::span<const Address> seeds);
   Result<void> restore(TimePoint now, std::span<const std::byte> snapshot);
   void leave(TimePoint now);
+  Result<void> push_out(TimePoint now, const MemberId& id);
   Result<void> set_tags(TimePoint now, std::span<const TagChange> changes, Urgency urgency);
 
   std::vector<Output> take_output() { return std::exchange(outputs_, {}); }

@@ -144,6 +144,16 @@ void Swim::Core::leave(TimePoint now) {
   leave_round(now);
 }
 
+Result<void> Swim::Core::push_out(TimePoint now, const MemberId& id) {
+  const Member* member = table_.find(id);
+  if (member == nullptr) return tl::unexpected(Error{Errc::kInvalidArgument, "no such member"});
+  if (id == config_.id) return tl::unexpected(Error{Errc::kInvalidArgument, "that is this agent itself"});
+  if (member->is_live()) return tl::unexpected(Error{Errc::kInvalidArgument, "it is alive as far as this agent knows"});
+  take_left(now, {{}, {}, config_.id}, Left{id, member->rank()});
+  finish_input(now);
+  return {};
+}
+
 /// Says goodbye to ln n + 2 peers every gossip interval until three of them have confirmed it or time is up.
 void Swim::Core::leave_round(TimePoint now) {
   if (leave_acks_.size() >= leave_acks_wanted_ || now >= leave_deadline_) {

@@ -294,6 +294,12 @@ gossip::Result<void> GossipDriver::set_tags(std::span<const gossip::TagChange> c
   return set;
 }
 
+gossip::Result<void> GossipDriver::push_out(const gossip::MemberId& member) {
+  auto done = swim_->push_out(io::boottime_now(), member);
+  input();
+  return done;
+}
+
 void GossipDriver::leave() {
   swim_->leave(io::boottime_now());
   input();

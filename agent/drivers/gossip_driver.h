@@ -52,6 +52,8 @@ class GossipDriver final : private io::UdpSink {
   void join(const std::vector<io::HostPort>& seeds);
   /// See Swim::set_tags. Errors: the same, nothing changed.
   gossip::Result<void> set_tags(std::span<const gossip::TagChange> changes, gossip::Urgency urgency);
+  /// See Swim::push_out.
+  gossip::Result<void> push_out(const gossip::MemberId& member);
   void leave();  ///< kLeaveDone follows; the loop must go on until then
 
   [[nodiscard]] const gossip::Swim& core() const { return *swim_; }
