@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view kScriptsRefused =
     "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true "
-    "(here: checks.scripts = \"local\", and register from the agent's own machine)";
+    "(here: catalog.check_scripts = \"local\", and register from the agent's own machine)";
 
 // ---------------------------------------------------------------- reads
 

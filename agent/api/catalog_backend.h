@@ -75,6 +75,7 @@ struct CheckDefinition {
   std::uint32_t success_before_passing = 0;    ///< good results in a row until it is passing; 0 as 1
   std::uint32_t failures_before_critical = 0;  ///< bad results in a row until it is critical; 0 as 1
   Milliseconds deregister_after{0};            ///< critical for so long: its service is removed; 0 = never
+  bool from_file = false;                      ///< comes from a settings file of its node and goes with it
   friend bool operator==(const CheckDefinition&, const CheckDefinition&) = default;
 };
 [[nodiscard]] std::string_view to_string(CheckDefinition::Kind kind);  ///< "", "ttl", "http", "tcp", "script", "maintenance"
@@ -191,7 +192,7 @@ struct ReloadReport {
   std::vector<std::string> problems;       ///< not empty: the new settings are refused, everything runs on as before
 };
 
-/// Who may register a check that runs a program (setting checks.scripts).
+/// Who may register a check that runs a program (setting catalog.check_scripts).
 enum class ScriptPolicy : std::uint8_t { kNone, kFiles, kLocal };
 
 /// Commands about this agent's own rows and about the whole catalog. A command is done when it is committed.

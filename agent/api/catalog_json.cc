@@ -54,7 +54,7 @@ Json node_json(const Node& node, const std::string& datacenter) {
 Json service_json(const Service& service) {
   Json out = {{"ID", service.id}, {"Service", service.name}, {"Tags", array_of(service.tags)}, {"Address", service.address}};
   if (!service.tagged_addresses.empty()) out["TaggedAddresses"] = tagged_json(service);
-  out["Meta"] = object_or_null(service.meta);
+  out["Meta"] = object_of(service.meta);
   out["Port"] = service.port;
   out["Weights"] = weights_json(service);
   out["EnableTagOverride"] = service.enable_tag_override;

@@ -143,7 +143,7 @@ void add_consul_routes(Router& router) {
   router.add("GET", "/v1/agent/force-leave/:name", put_force_leave);
   router.add("PUT", "/v1/agent/reload", put_reload);
   router.add("PUT", "/outrigger/v1/reload", put_reload);
-  router.add("GET", "/v1/agent/metrics", get_metrics);
+  router.add("GET", "/v1/agent/metrics", get_consul_metrics);
   router.add("GET", "/v1/status/leader", get_leader);
   router.add("GET", "/v1/status/peers", get_peers);
 }

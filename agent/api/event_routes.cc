@@ -102,11 +102,58 @@ void get_events(Api& api, const Call& call) {
   api.read(call, std::move(read));
 }
 
+// ---------------------------------------------------------------- our own: a stream
+
+/// One event as text/event-stream has it; its id is its index, with which a client comes back.
+void append_sse(std::string& out, std::string_view kind, Index id, const Json& data) {
+  out += "id: " + std::to_string(static_cast<std::uint64_t>(id)) + "\nevent: ";
+  out.append(kind).append("\ndata: ").append(data.dump(-1, ' ', false, Json::error_handler_t::replace)).append("\n\n");
+}
+
+/// Events behind `after`. `gap` goes ahead when events between are not remembered any more: they are lost to the client.
+StreamPiece pull_events(const CatalogView& catalog, const std::string& name, Index after, bool resumes) {
+  StreamPiece piece;
+  const auto events = catalog.events();
+  piece.upto = std::max(after, events.index);
+  const bool forgotten = resumes && events.value.size() >= Event::kEventsMax && !events.value.empty() && events.value.front().index > after;
+  if (forgotten) append_sse(piece.text, "gap", after, {{"after", static_cast<std::uint64_t>(after)}});
+  for (const Event& event : events.value) {
+    if (event.index <= after || (!name.empty() && event.name != name)) continue;
+    std::string payload;
+    append_base64(payload, event.payload);
+    append_sse(piece.text, "event", event.index,
+               {{"id", event.id}, {"name", event.name}, {"payload", payload}, {"index", static_cast<std::uint64_t>(event.index)},
+                {"node_filter", event.node_filter}, {"service_filter", event.service_filter}, {"tag_filter", event.tag_filter}});
+  }
+  return piece;
+}
+
+/// GET /outrigger/v1/events?name=&index=: every event in the order of the log, for all agents the same, whomever it is
+/// meant for. Begins behind Last-Event-ID, or behind `index` (0 = with the oldest that is kept), else with the next one.
+void stream_events(Api& api, const Call& call) {
+  const CatalogBackend* catalog = catalog_of(api, call);
+  if (catalog == nullptr) return;
+  const std::string* given = call.query.find("index");
+  const std::string text = !call.request.last_event_id.empty() ? call.request.last_event_id : given != nullptr ? *given : std::string();
+  const auto index = parse_u64(text);
+  if (!text.empty() && !index)
+    return api.fail(call.id, {Errc::kBadRequest, "\"index\" (or Last-Event-ID) must be the number of an event seen before", {}});
+  api.permit(call, [&api, catalog, id = call.id, now = call.now, name = call.query.get("name"), index](const ReadInfo&) {
+    Stream stream;
+    stream.topic = Topic{Topic::Kind::kEvents, {}};
+    stream.after = index ? Index{*index} : catalog->events().index;
+    const bool resumes = index.value_or(0) != 0;
+    stream.pull = [catalog, name, resumes](Index after) { return pull_events(*catalog, name, after, resumes); };
+    api.stream(id, now, std::move(stream));
+  });
+}
+
 }  // namespace
 
 void add_event_routes(Router& router) {
   router.add("PUT", "/v1/event/fire/*", put_event);
   router.add("GET", "/v1/event/list", get_events);
+  router.add("GET", "/outrigger/v1/events", stream_events);
 }
 
 }  // namespace agent::api

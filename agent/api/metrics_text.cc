@@ -3,6 +3,9 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
 namespace agent::api {
 namespace {
 
@@ -79,6 +82,57 @@ std::string metrics_text(const std::vector<MetricFamily>& families, MetricsForma
   }
   if (format == MetricsFormat::kOpenMetrics) out += "# EOF\n";
   return out;
+}
+
+std::vector<MetricFamily> consul_aliases(const std::vector<MetricFamily>& families) {
+  static constexpr struct {
+    std::string_view ours, theirs;
+  } kAliases[] = {{"outrigger_raft_is_leader", "consul_raft_state_leader"},
+                  {"outrigger_raft_has_leader", "consul_autopilot_healthy"},
+                  {"outrigger_raft_applied_index", "consul_raft_applied_index"},
+                  {"outrigger_store_sync_seconds", "consul_raft_commitTime"}};
+  std::vector<MetricFamily> out;
+  for (const auto& alias : kAliases) {
+    for (const auto& family : families) {
+      if (family.name != alias.ours) continue;
+      out.push_back(family);
+      out.back().name = alias.theirs;
+      out.back().help = "The same as " + family.name + ", for dashboards made for Consul.";
+    }
+  }
+  return out;
+}
+
+Json consul_metrics(const std::vector<MetricFamily>& families) {
+  Json gauges = Json::array(), counters = Json::array(), samples = Json::array();
+  for (const auto& family : families) {
+    for (const auto& sample : family.samples) {
+      Json labels = Json::object();
+      for (const auto& [name, value] : sample.labels) labels[name] = value;
+      if (family.type == MetricFamily::Type::kGauge) {
+        gauges.push_back({{"Name", family.name}, {"Value", sample.value}, {"Labels", labels}});
+        continue;
+      }
+      const bool histogram = family.type == MetricFamily::Type::kHistogram;
+      const std::uint64_t count = !histogram                ? static_cast<std::uint64_t>(std::max(0.0, sample.value))
+                                  : sample.buckets.empty() ? 0
+                                                           : sample.buckets.back().second;
+      const double mean = histogram && count != 0 ? sample.value / static_cast<double>(count) : 0;
+      (histogram ? samples : counters).push_back({{"Name", family.name}, {"Count", count}, {"Sum", sample.value}, {"Mean", mean}, {"Labels", labels}});
+    }
+  }
+  return {{"Timestamp", ""}, {"Gauges", gauges}, {"Points", Json::array()}, {"Counters", counters}, {"Samples", samples}};
+}
+
+/// /v1/agent/metrics: Consul's JSON, or with ?format=prometheus our text; both with the names that dashboards look for.
+void get_consul_metrics(Api& api, const Call& call) {
+  const bool text = call.query.get("format") == "prometheus";
+  api.backend().metrics(api.answer<std::vector<MetricFamily>>(call.id, [text](const std::vector<MetricFamily>& families) {
+    std::vector<MetricFamily> all = families;
+    for (auto& alias : consul_aliases(families)) all.push_back(std::move(alias));
+    if (text) return Response{200, std::string(content_type_of(MetricsFormat::kPrometheus)), {}, metrics_text(all, MetricsFormat::kPrometheus)};
+    return Response{200, "application/json", {}, consul_metrics(all).dump(-1, ' ', false, Json::error_handler_t::replace)};
+  }));
 }
 
 void get_metrics(Api& api, const Call& call) {

@@ -18,7 +18,14 @@ enum class MetricsFormat {
 /// Families in the given order. Names and labels that Prometheus would refuse are the caller's bug (asserted in tests).
 [[nodiscard]] std::string metrics_text(const std::vector<MetricFamily>& families, MetricsFormat format);
 
+/// A few of ours under the names that dashboards made for Consul look for.
+[[nodiscard]] std::vector<MetricFamily> consul_aliases(const std::vector<MetricFamily>& families);
+/// Families as Consul's agent/metrics lists them: gauges, counters, samples.
+[[nodiscard]] Json consul_metrics(const std::vector<MetricFamily>& families);
+
 /// Handler of /metrics and its aliases.
 void get_metrics(Api& api, const Call& call);
+/// Handler of /v1/agent/metrics.
+void get_consul_metrics(Api& api, const Call& call);
 
 }  // namespace agent::api

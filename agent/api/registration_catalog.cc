@@ -134,6 +134,7 @@ std::string definition_text(const CheckDefinition& check) {
   put("success", check.success_before_passing, check.success_before_passing != 0);
   put("failures", check.failures_before_critical, check.failures_before_critical != 0);
   put("deregister_ms", check.deregister_after.count(), check.deregister_after.count() != 0);
+  put("file", true, check.from_file);
   return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -164,6 +165,7 @@ Result<CheckDefinition> parse_definition(std::string_view text) {
   check.success_before_passing = static_cast<std::uint32_t>(fields.number("success"));
   check.failures_before_critical = static_cast<std::uint32_t>(fields.number("failures"));
   check.deregister_after = time("deregister_ms");
+  check.from_file = fields.flag("file");
   if (const Json* header = fields.object("header")) {
     for (auto it = header->begin(); it != header->end(); ++it) {
       const Json wrapped = {{"v", it.value()}};

@@ -181,6 +181,7 @@ class FakeCatalog final : public CatalogBackend {
     ++applied_;
     touched_[{Topic::Kind::kEvents, {}}] = Index{applied_};
     events_.push_back({"id-" + std::to_string(applied_), event.name, event.payload, event.node_filter, event.service_filter, event.tag_filter, Index{applied_}});
+    if (events_.size() > Event::kEventsMax) events_.erase(events_.begin());
     backend_.wake_waits();
     backend_.post([done = std::move(done), fired = events_.back()] { done(fired); });
   }
