@@ -174,6 +174,7 @@ io::Result<void> Agent::start_service() {
 io::Result<void> Agent::start_api() {
   auto listen = address_of(config_.api.listen, "api.listen");
   if (!listen) return tl::make_unexpected(listen.error());
+  start_catalog();
   backend_ = std::make_unique<AgentBackend>(backend_parts());
   api::ServerOptions options;
   options.listen = *listen;
@@ -218,6 +219,8 @@ BackendParts Agent::backend_parts() {
   parts.store = store_.get();
   parts.primary = primary_.get();
   parts.checks = checks_.get();
+  parts.catalog = catalog_.get();
+  parts.is_pushed_out = [this](const std::string& node) { return is_pushed_out(node); };
   parts.members = [this] { return gossip_->core().members(); };
   parts.gossip_counters = [this] { return gossip_->core().counters(); };
   parts.endpoints = [this] { return endpoints_.value_or(proxy::EndpointTable{}); };

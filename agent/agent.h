@@ -20,4 +20,7 @@ int run_agent(const Config& config);
 
 inline constexpr int kStopSecondsMax = 8;
 
+/// What is wrong with one of [[services]] or [[checks]], as JSON with names in snake_case; nullopt = nothing.
+[[nodiscard]] std::optional<std::string> check_registration(std::string_view json, RegistrationKind kind);
+
 }  // namespace agent

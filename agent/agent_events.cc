@@ -41,6 +41,8 @@ void Agent::on_store_event(const store::Event& event) {
                                                     ", term " + std::to_string(leader->term.value));
     // With a leader the record is as good as it gets, also when there is none yet.
     if (leader->leader && primary_) primary_->on_lease(store_->core().state().lease(service));
+    if (local_) local_->look();
+    keep_catalog();
   } else if (const auto* lease = std::get_if<store::LeaseChanged>(&event)) {
     if (lease->service != service) return;
     if (primary_) primary_->on_lease(&lease->lease);
@@ -97,6 +99,8 @@ void Agent::refresh_members() {
   }
   publish_endpoints();
   publish_primary();
+  push_out_the_dead();
+  keep_catalog();
 }
 
 /// A member of another cluster shares our mesh: one of the two carries a data directory from elsewhere.
@@ -217,6 +221,7 @@ void Agent::on_instance(drivers::InstanceHealth health, const std::string& reaso
   // First the role: a dead instance must lose it before anybody is told anything else.
   if (primary_) primary_->on_instance(health);
   publish_endpoints();
+  publish_instance();
   refresh_tags();
 }
 

@@ -62,6 +62,7 @@ void Agent::drain(bool enable, api::Completion<std::monostate> done) {
   log_line(LogLevel::kInfo, "drain", enable ? "on" : "off");
   if (primary_) enable ? primary_->drain() : primary_->resume();
   publish_endpoints();
+  publish_instance();
   refresh_tags();
   backend_->on_role_changed();
   if (!enable || !primary_) return later(io::boottime_now(), [done = std::move(done)] { done(std::monostate{}); });

@@ -10,6 +10,7 @@
 namespace agent {
 namespace {
 
+constexpr std::uint64_t kJointWatchBit = std::uint64_t{1} << 62U;  ///< waits for several topics at once
 constexpr std::uint64_t kRoleWatchBit = std::uint64_t{1} << 63U;  ///< tells waits for the role from the store's
 
 store::kv::CommandBody command_of(api::KvWrite&& write, const store::kv::SessionId& session) {
@@ -88,6 +89,7 @@ std::optional<SwitchoverOrder> SwitchoverOrder::parse(std::string_view text) {
 
 AgentBackend::AgentBackend(BackendParts parts)
     : parts_(std::move(parts)),
+      joint_watches_(*parts_.store),
       started_(io::boottime_now()),
       wake_roles_(*parts_.loop, [this] {
         const std::uint64_t index = role_index();
@@ -200,6 +202,11 @@ std::optional<api::WatchId> AgentBackend::watch(const api::Topic& topic, api::In
     wake_roles_.schedule();
     return api::WatchId{id};
   }
+  const auto joint = parts_.catalog != nullptr ? parts_.catalog->topics_of(topic) : std::vector<store::kv::Topic>();
+  if (!joint.empty()) {
+    const auto number = joint_watches_.add(joint, store::kv::Index{static_cast<std::uint64_t>(after)}, std::move(woken));
+    return number ? std::optional(api::WatchId{*number | kJointWatchBit}) : std::nullopt;
+  }
   const auto id = parts_.store->watch(store_topic(topic), store::kv::Index{static_cast<std::uint64_t>(after)}, std::move(woken));
   if (!id) return std::nullopt;
   return api::WatchId{static_cast<std::uint64_t>(*id)};
@@ -210,6 +217,7 @@ api::SessionBackend* AgentBackend::sessions() { return sessions_.get(); }
 void AgentBackend::unwatch(api::WatchId id) {
   const auto number = static_cast<std::uint64_t>(id);
   if ((number & kRoleWatchBit) != 0) role_watches_.erase(number);
+  else if ((number & kJointWatchBit) != 0) joint_watches_.cancel(number & ~kJointWatchBit);
   else parts_.store->unwatch(store::kv::WatchId{number});
 }
 
@@ -251,6 +259,7 @@ std::vector<api::MemberInfo> AgentBackend::members() const {
       case gossip::MemberState::kDead: info.state = api::MemberState::kDead; break;
       case gossip::MemberState::kLeft: info.state = api::MemberState::kLeft; break;
     }
+    if (member.is_live() && parts_.is_pushed_out && parts_.is_pushed_out(member.name)) info.state = api::MemberState::kLeaving;
     info.incarnation = static_cast<std::uint64_t>(member.incarnation);
     if (member.rtt.count() > 0) info.rtt = std::chrono::ceil<api::Milliseconds>(member.rtt);
     info.mesh_connected = info.id == parts_.id || parts_.mesh_connected(raft_id_of(member.id));

@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "agent/api/backend.h"
+#include "agent/backend_catalog.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/drivers/check_driver.h"
 #include "agent/drivers/dns_driver.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/io/loop.h"
+#include "agent/joint_watches.h"
 #include "agent/io/timer.h"
 #include "agent/primary_driver.h"
 #include "gossip/output.h"
@@ -47,6 +49,8 @@ struct BackendParts {
   drivers::StoreDriver* store = nullptr;
   PrimaryDriver* primary = nullptr;        ///< null without [service]
   drivers::CheckDriver* checks = nullptr;  ///< null without [service]
+  AgentCatalog* catalog = nullptr;         ///< null in tests that need none
+  std::function<bool(const std::string&)> is_pushed_out;  ///< members on their way out at an operator's word
   std::function<std::span<const gossip::Member>()> members;
   std::function<gossip::Counters()> gossip_counters;
   std::function<proxy::EndpointTable()> endpoints;  ///< as last given to the proxy
@@ -81,6 +85,7 @@ class AgentBackend final : public api::Backend {
   std::optional<api::WatchId> watch(const api::Topic& topic, api::Index after, std::function<void()> woken) override;
   void unwatch(api::WatchId id) override;
   api::SessionBackend* sessions() override;
+  [[nodiscard]] api::CatalogBackend* catalog() override { return parts_.catalog; }
   [[nodiscard]] api::SelfInfo self() const override;
   [[nodiscard]] std::vector<api::MemberInfo> members() const override;
   [[nodiscard]] api::RaftInfo raft() const override;
@@ -114,6 +119,7 @@ class AgentBackend final : public api::Backend {
   [[nodiscard]] std::uint64_t role_index() const;
 
   BackendParts parts_;
+  JointWatches joint_watches_;
   io::TimePoint started_;
   std::map<std::uint64_t, RoleWatch> role_watches_;
   std::uint64_t role_watch_count_ = 0;

@@ -1,6 +1,7 @@
 #include "agent/config.h"
 
 #include "agent/config_sources.h"
+#include "agent/config_catalog.h"
 #include "agent/config_dns.h"
 #include "agent/config_values.h"
 
@@ -30,6 +31,7 @@ struct Reading {
   const std::set<std::string>& all_keys;
   bool opens_files;  ///< false for text that nobody vouches for
   std::function<std::optional<std::string>(std::string_view)> check_assert;
+  std::function<std::optional<std::string>(std::string_view, RegistrationKind)> check_registration;
 };
 
 /// A file that must be readable now, so that the fault is found here with its line and not at the first connection.
@@ -389,6 +391,7 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   ConfigReader root(&tree, {}, {}, reading.findings);
   read_node(reading, root.section("node"), host_name);
   read_api(reading, root.section("api"));
+  config_read_catalog(root, reading.all_keys, reading.check_registration, reading.config);
   config_read_dns(root.section("dns"), reading.all_keys, reading.config.dns);
   read_mesh(reading, root.section("mesh"));
   read_raft(reading, root.section("raft"));
@@ -482,7 +485,7 @@ std::vector<std::string> config_keys() {
   Config config;
   ConfigFindings findings;
   const std::set<std::string> none;
-  Reading reading{findings, config, none, false, {}};
+  Reading reading{findings, config, none, false, {}, {}};
   ConfigNode tree;
   auto& tables = std::get<ConfigNode::Table>(tree.value);
   for (const auto* name : {"listen", "route"}) tables[name].value = ConfigNode::List{ConfigNode{}};
@@ -522,7 +525,7 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
   config_merge(tree, std::move(flags), true);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
-  Reading reading{findings, config, all_keys, true, source.check_assert};
+  Reading reading{findings, config, all_keys, true, source.check_assert, source.check_registration};
   read_all(reading, tree, source.host_name);
   return finish_reading(std::move(config), findings);
 }
@@ -534,7 +537,7 @@ tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view t
   if (!tree) return finish_reading(std::move(config), findings);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
-  Reading reading{findings, config, all_keys, false, {}};
+  Reading reading{findings, config, all_keys, false, {}, {}};
   read_all(reading, *tree, "localhost");
   return finish_reading(std::move(config), findings);
 }

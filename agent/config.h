@@ -170,6 +170,27 @@ struct OutlierConfig {
   std::uint32_t max_ejected_percent = 50;  ///< 0..100 of a pool's endpoints; the last one is never ejected
 };
 
+/// Who may have a check run a program as this agent's user.
+enum class CheckScripts : std::uint8_t {
+  kNone,   ///< nobody
+  kFiles,  ///< settings files of this agent alone
+  kLocal,  ///< those, and whoever reaches the API from this machine
+};
+
+/// [catalog]
+struct CatalogConfig {
+  CheckScripts check_scripts = CheckScripts::kFiles;
+  std::string server_service = "consul";  ///< name of the service whose instances are our agents; "" = none
+};
+
+/// One of [[services]] or [[checks]], as the JSON that would register it at /v1/agent, names of fields in snake_case.
+/// Whoever knows registrations checks it (ConfigSource::check_registration).
+struct RegistrationText {
+  std::string json;
+  std::string place;  ///< "file:line" for messages
+};
+enum class RegistrationKind { kService, kCheck };
+
 /// A checked set of settings. Values are plain data: copy it, keep it, hand parts on.
 struct Config {
   NodeConfig node;
@@ -182,6 +203,8 @@ struct Config {
   std::vector<RouteConfig> routes;      ///< <= 1024; never empty when `service` or `listeners` is set (default routes)
   ProxyConfig proxy;
   OutlierConfig outlier;
+  CatalogConfig catalog;
+  std::vector<RegistrationText> services, node_checks;  ///< [[services]], [[checks]]; <= 1024 each
   std::vector<std::filesystem::path> files;  ///< what was read, in order, for the log line at start
 };
 
@@ -207,12 +230,15 @@ struct ConfigSource {
   /// Says what is wrong with a health condition (drivers/json_assert knows the grammar, this library does not); nullopt
   /// = fine. Empty = conditions are taken as they are.
   std::function<std::optional<std::string>(std::string_view)> check_assert;
+  /// Says what is wrong with one of [[services]] or [[checks]] (see RegistrationText); nullopt = fine. Empty = they are
+  /// taken as they are.
+  std::function<std::optional<std::string>(std::string_view, RegistrationKind)> check_registration;
   std::string host_name = "localhost";  ///< default of node.name
 };
 
 /// Reads, merges and checks. Variables OUTRIGGER_API and OUTRIGGER_CONFIG belong to the command line and are skipped.
 /// Environment names: OUTRIGGER_<SECTION>_<KEY>, e.g. OUTRIGGER_RAFT_BOOTSTRAP_EXPECT, OUTRIGGER_SERVICE_HEALTH_PATH;
-/// lists are comma-separated. [[listen]] and [[route]] of later files are appended, everything else is replaced.
+/// lists are comma-separated. [[listen]], [[route]], [[services]] and [[checks]] of later files are appended, everything else is replaced.
 /// @return the settings, or every problem found (at least one, at most 100), in order of source and line.
 [[nodiscard]] tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource& source);
 

@@ -81,6 +81,7 @@ class ConfigReader {
       findings_->add(node_->at, path_, "expected a table, found " + node_->type_name(), "write it as [" + path_ + "]");
   }
 
+  [[nodiscard]] ConfigFindings& findings() { return *findings_; }
   [[nodiscard]] bool present() const { return table_ != nullptr; }
   [[nodiscard]] bool has(const std::string& key) const { return table_ != nullptr && table_->contains(key); }
   [[nodiscard]] const ConfigNode* find(const std::string& key) {

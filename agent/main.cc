@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
                         .environment = environment(),
                         .host_name = host_name(),
                         .check_assert = agent::check_condition,
+                        .check_registration = agent::check_registration,
                         .run_agent = agent::run_agent};
   const int code = agent::cli::run({argv + 1, argv + std::max(argc, 1)}, host);
   // A full disk or a closed pipe behind our output is a failure of what was asked.

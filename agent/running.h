@@ -12,6 +12,7 @@
 
 #include "agent/api/server.h"
 #include "agent/backend.h"
+#include "agent/catalog_keeper.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/dns_catalog.h"
@@ -21,6 +22,7 @@
 #include "agent/drivers/proxy_driver.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/identity.h"
+#include "agent/local_services.h"
 #include "agent/io/signal.h"
 #include "agent/primary_driver.h"
 
@@ -42,6 +44,7 @@ class Agent {
   io::Result<void> start_gossip();
   io::Result<void> start_proxy();
   io::Result<void> start_service();
+  void start_catalog();
   io::Result<void> start_api();
   io::Result<void> start_dns();
   /// Denies nothing over DNS before the own copy has been level with the leader's; asks again until it has.
@@ -62,6 +65,17 @@ class Agent {
   /// Orders for the holder of the lease come through a key, from any agent of the cluster.
   void watch_switchover();
   void obey_switchover();
+  // The catalog (agent_catalog.cc): what this agent owns there, and as leader the nodes of everybody.
+  [[nodiscard]] std::vector<CatalogKeeper::Seen> seen_members() const;
+  [[nodiscard]] store::kv::Node own_node_row() const;
+  void publish_instance();
+  /// Compares gossip with the catalog if something may have changed since the last time, and this agent leads.
+  void keep_catalog();
+  void force_leave(const std::string& node, api::CatalogBackend::Done done);
+  /// Reads the settings again (agent_reload.cc).
+  void reload(api::Completion<api::ReloadReport> done);
+  [[nodiscard]] bool is_pushed_out(const std::string& node) const;
+  void push_out_the_dead();
   void join(const std::vector<std::string>& addresses, api::Completion<std::size_t> done);
   void drain(bool enable, api::Completion<std::monostate> done);
   /// Runs `what` once at `at`, never inside this call; forgotten when the agent stops.
@@ -85,6 +99,10 @@ class Agent {
   std::unique_ptr<drivers::ProxyDriver> proxy_;
   std::unique_ptr<drivers::CheckDriver> checks_;
   std::unique_ptr<PrimaryDriver> primary_;
+  std::unique_ptr<LocalServices> local_;
+  std::unique_ptr<AgentCatalog> catalog_;
+  std::unique_ptr<CatalogKeeper> keeper_;
+  std::unique_ptr<io::Timer> keeper_timer_;
   std::unique_ptr<AgentBackend> backend_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<DnsCatalog> dns_catalog_;
@@ -92,6 +110,14 @@ class Agent {
   std::unique_ptr<io::Timer> stop_timer_;
   std::unique_ptr<io::Signal> term_, interrupt_;
 
+  struct KeeperView {  // what the keeper has looked at
+    std::uint64_t digest = 0;
+    store::kv::Index nodes{}, checks{};
+    bool leading = false;
+    friend bool operator==(const KeeperView&, const KeeperView&) = default;
+  };
+  std::optional<KeeperView> kept_;
+  std::map<std::string, io::TimePoint> pushed_out_;  // live members that an operator wants gone, and until when
   std::set<gossip::MemberId> foreign_;  // told about already; bounded by the member table and its tombstones
   std::map<std::string, std::string> tags_;  // as last told to gossip
   std::optional<proxy::EndpointTable> endpoints_;

@@ -26,6 +26,7 @@ struct Host {
   std::string host_name;                           ///< default node name
   /// ConfigSource::check_assert; may be empty.
   std::function<std::optional<std::string>(std::string_view)> check_assert;
+  std::function<std::optional<std::string>(std::string_view, RegistrationKind)> check_registration;  ///< the same
   std::function<int(const Config&)> run_agent;  ///< blocks until the agent has stopped; its result is the exit code
 };
 

@@ -76,6 +76,7 @@ bool source_of(Session& session, const AgentOptions& options, ConfigSource& sour
   source.environment = session.host.environment;
   source.host_name = session.host.host_name;
   source.check_assert = session.host.check_assert;
+  source.check_registration = session.host.check_registration;
   const auto from_environment = session.host.environment.find("OUTRIGGER_CONFIG");
   if (!options.file.empty())
     source.file = options.file;
