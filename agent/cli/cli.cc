@@ -96,6 +96,7 @@ int run(const std::vector<std::string>& arguments, Host& host) {
   add_cluster_verbs(app, session);
   add_kv_verbs(app, session);
   add_election_verbs(app, session);
+  add_service_verbs(app, session);
   add_init_verbs(app, session);
 
   std::vector<std::string> words = arguments;

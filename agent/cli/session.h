@@ -62,6 +62,7 @@ struct Session {
 void add_kv_verbs(CLI::App& app, Session& session);
 void add_cluster_verbs(CLI::App& app, Session& session);   ///< members join leave raft upstreams drain
 void add_election_verbs(CLI::App& app, Session& session);  ///< role election switchover
+void add_service_verbs(CLI::App& app, Session& session);   ///< catalog services maint event force-leave reload
 void add_agent_verbs(CLI::App& app, Session& session);     ///< agent validate
 void add_init_verbs(CLI::App& app, Session& session);      ///< init keygen version
 
