@@ -63,6 +63,7 @@ struct DnsConfig {
   bool only_passing = false;             ///< instances with a warning are left out too
   Milliseconds ttl{0};                   ///< whole seconds, 0..24 h
   std::uint32_t answers_max = 0;         ///< records of one answer; 0 = as many as fit
+  bool truncate_flag = true;             ///< false: an answer that was cut does not say so
   std::uint16_t udp_bytes_max = 8192;    ///< 512..8192; default 1232 when `listen` can be reached from other machines
   std::uint32_t connections_max = 256;   ///< TCP, 1..10,000
 };

@@ -57,6 +57,7 @@ void config_read_dns(ConfigReader reader, const std::set<std::string>& all_keys,
   if (dns.ttl.count() % 1000 != 0)
     reader.problem("ttl", "DNS counts in whole seconds", "write \"" + std::to_string(dns.ttl.count() / 1000 + 1) + "s\"");
   reader.number("answers_max", dns.answers_max, 0, 1000);
+  reader.boolean("truncate_flag", dns.truncate_flag);
   dns.udp_bytes_max = dns.listen.is_local() ? kLargeDatagram : kSafeDatagram;
   reader.number("udp_bytes_max", dns.udp_bytes_max, 512, kLargeDatagram);
   reader.number("connections_max", dns.connections_max, 1, 10000);

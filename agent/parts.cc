@@ -173,6 +173,7 @@ io::Result<drivers::DnsSettings> dns_settings(const Config& config) {
   settings.resolver.only_passing = config.dns.only_passing;
   settings.resolver.ttl_seconds = static_cast<std::uint32_t>(config.dns.ttl.count() / 1000);
   settings.resolver.answers_max = config.dns.answers_max;
+  settings.resolver.truncate_flag = config.dns.truncate_flag;
   settings.resolver.udp_payload_bytes_max = config.dns.udp_bytes_max;
   return settings;
 }

@@ -44,7 +44,7 @@ std::span<const std::byte> Resolver::Answer::run() {
     answer_inside();
   if (truncated_) ++resolver_.counters_.truncated;
   ++resolver_.counters_.answers[rcode_];
-  return writer_.finish(rcode_, {authoritative_, truncated_}, settings_.udp_payload_bytes_max);
+  return writer_.finish(rcode_, {authoritative_, truncated_ && settings_.truncate_flag}, settings_.udp_payload_bytes_max);
 }
 
 /// What is refused whatever the name is.

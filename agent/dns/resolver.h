@@ -26,6 +26,7 @@ struct ResolverSettings {
   bool only_passing = false;                 ///< leaves out instances with a warning too
   std::uint32_t ttl_seconds = 0;             ///< of answers; names by role and negative answers always have 0
   std::size_t answers_max = 0;               ///< records of an answer; 0 = as many as fit
+  bool truncate_flag = true;                 ///< false: TC is not set on what did not fit into a datagram, as in Consul
   std::uint16_t udp_payload_bytes_max = 1232;  ///< 512..65535; the client's own wish counts when it is smaller
 };
 

@@ -38,9 +38,9 @@ TEST(ConfigDns, ByDefaultItListensForThisMachineOnly) {
 TEST(ConfigDns, EveryKeyIsTaken) {
   const DnsConfig dns = good(
       "listen = \"[::1]:53\"\ninsecure = true\ndomain = \"Mesh.Example.\"\nalt_domain = \"\"\nonly_passing = true\n"
-      "ttl = \"2m\"\nanswers_max = 5\nudp_bytes_max = 1400\nconnections_max = 9\n");
+      "ttl = \"2m\"\nanswers_max = 5\ntruncate_flag = false\nudp_bytes_max = 1400\nconnections_max = 9\n");
   EXPECT_TRUE(dns.enabled && dns.insecure && dns.only_passing);
-  EXPECT_FALSE(dns.listen_is_default);
+  EXPECT_FALSE(dns.listen_is_default || dns.truncate_flag);
   EXPECT_EQ(dns.listen.text(), "[::1]:53");
   EXPECT_EQ(dns.domain, "mesh.example");
   EXPECT_EQ(dns.alt_domain, "");

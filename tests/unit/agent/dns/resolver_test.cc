@@ -463,6 +463,14 @@ TEST_F(SizeTest, ADatagramIsAsLargeAsTheClientTakesAndWeGive) {
   }
 }
 
+TEST_F(SizeTest, ACutAnswerMayKeepQuiet) {
+  settings.truncate_flag = false;
+  const auto got = ask("big.service.consul", kTypeA, Transport::kUdp);
+  EXPECT_FALSE(got.truncated());
+  EXPECT_LT(got.answers.size(), 250U);
+  EXPECT_EQ(resolver->counters().truncated, 1U);
+}
+
 TEST_F(SizeTest, TheCapIsASetting) {
   settings.udp_payload_bytes_max = 2048;
   EXPECT_LE(udp_bytes(kTypeA, 65535), 2048U);
