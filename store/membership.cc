@@ -32,7 +32,10 @@ std::vector<NodeId> with(std::vector<NodeId> ids, NodeId id) {
 
 }  // namespace
 
-void Membership::take_office() { peers_.clear(); }
+void Membership::take_office() {
+  peers_.clear();
+  even_since_.reset();
+}
 
 void Membership::observe(const std::vector<raft::PeerStatus>& peers, const std::vector<MemberInfo>& members,
                          raft::Index last, TimePoint now) {
@@ -62,6 +65,12 @@ void Membership::observe(const std::vector<raft::PeerStatus>& peers, const std::
     next.emplace(status.id, peer);
   }
   peers_ = std::move(next);
+  const auto voters = std::count_if(peers.begin(), peers.end(), [](const auto& peer) { return !peer.learner; });
+  if (voters < 4 || voters % 2 != 0) {
+    even_since_.reset();
+  } else if (!even_since_) {
+    even_since_ = now;
+  }
 }
 
 // A round ends when the peer has all that the log held when the round began (thesis 4.2.1).
@@ -111,6 +120,7 @@ std::optional<ConfChange> Membership::wanted(const ConfState& conf, const kv::Cl
   const std::vector<NodeId> ready = ready_learners(conf);
   if (auto change = exchange(conf, ready, now)) return change;
   if (auto change = promote(conf, ready)) return change;
+  if (auto change = shed_one(conf, now)) return change;
   if (auto change = drop_learner(conf, now)) return change;
   return add_learner(conf, ours);
 }
@@ -146,6 +156,22 @@ std::optional<ConfChange> Membership::promote(const ConfState& conf, const std::
   }
   if (!live_majority(voters) || !live_majority(conf.voters)) return std::nullopt;
   return change_of(std::move(steps));
+}
+
+std::optional<ConfChange> Membership::shed_one(const ConfState& conf, TimePoint now) const {
+  const std::size_t count = conf.voters.size();
+  if (count < 4 || count % 2 != 0 || !even_since_ || now - *even_since_ < settings_.replace_after) return std::nullopt;
+  NodeId victim;
+  for (const NodeId id : conf.voters) {
+    if (id == settings_.self) continue;
+    if (!present(id)) {
+      victim = id;
+      break;
+    }
+    victim = std::max(victim, id);
+  }
+  if (!live_majority(conf.voters) || !live_majority(without(conf.voters, victim))) return std::nullopt;
+  return change_of({{ConfChangeKind::kAddLearner, victim}});
 }
 
 std::optional<ConfChange> Membership::drop_learner(const ConfState& conf, TimePoint now) const {

@@ -16,7 +16,14 @@ namespace store {
 ///   3. A voter gone for replace_after is exchanged for a caught-up learner in one joint change.
 ///   4. A member that left for good is removed at once (a voter: exchanged if a learner is ready).
 ///   5. A learner gone for 10 * replace_after is removed.
+///   6. Four, six or eight voters for replace_after: one becomes a learner, the gone one if there is one, else the highest
+///      id but the leader's. An even number needs one copy more and stands the loss of no more voters than one less does.
 ///   Never: a change after which the live voters would be no majority of the new voters.
+/// Small clusters. One voter: its loss stops writes. Two voters (bootstrap_expect = 2, or one of three left): every
+///   acknowledged write is on both disks, and either one's loss stops writes; nothing can be changed then, since nothing
+///   can be committed. They stay two: giving up one of two copies is not for us to decide. An agent that joins a single
+///   one stays a learner: its loss stops nothing, but it cannot take over. Three voters: one may be lost; the two that
+///   are left stay voters of three, since a majority of two would be both of them as well. Four: as three, by rule 6.
 /// Source:    thesis 4.1 - 4.3 (changes), 4.2.1 (rounds of catching up); design, section 4.
 /// Ownership: a value inside Store; knows only what observe() was told.
 class Membership {
@@ -60,6 +67,7 @@ class Membership {
                                                          TimePoint now) const;
   [[nodiscard]] std::optional<raft::ConfChange> promote(const raft::ConfState& conf,
                                                         const std::vector<NodeId>& ready) const;
+  [[nodiscard]] std::optional<raft::ConfChange> shed_one(const raft::ConfState& conf, TimePoint now) const;
   [[nodiscard]] std::optional<raft::ConfChange> drop_learner(const raft::ConfState& conf, TimePoint now) const;
   [[nodiscard]] std::optional<raft::ConfChange> add_learner(const raft::ConfState& conf,
                                                             const kv::ClusterId& ours) const;
@@ -67,6 +75,7 @@ class Membership {
   Settings settings_;
   std::map<NodeId, Peer> peers_;  // members of the configuration; at most raft::kConfNodesMax
   std::vector<MemberInfo> members_;
+  std::optional<TimePoint> even_since_;  // four or more voters, and an even number of them
 };
 inline constexpr Milliseconds kObserveEvery{100};
 

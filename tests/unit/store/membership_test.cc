@@ -242,5 +242,39 @@ TEST_F(MembershipTest, TheConfigurationIsBounded) {
   EXPECT_EQ(text(), "");
 }
 
+TEST_F(MembershipTest, Rule6FourVotersBecomeThreeAndALearnerAfterAWhile) {
+  voters({1, 2, 3, 4});
+  observe(59s);
+  EXPECT_EQ(text(), "");
+  observe(2s);
+  EXPECT_EQ(text(), "+l4");
+  voters({1, 2, 3, 4, 5});
+  observe(61s);
+  EXPECT_EQ(text(), "") << "five are odd";
+  voters({1, 2});
+  observe(120s);
+  EXPECT_EQ(text(), "") << "two hold every write twice";
+}
+
+TEST_F(MembershipTest, Rule6TheGoneOneGoesFirstAndNeverBelowAMajority) {
+  voters({1, 2, 3, 4, 5, 6});
+  observe(40s);
+  observe(21s, {3});
+  EXPECT_EQ(text(), "+l3");
+  observe(2s, {3, 4});
+  EXPECT_EQ(text(), "+l3") << "four of six live: three of five would, too";
+  observe(2s, {3, 4, 5});
+  EXPECT_EQ(text(), "") << "no majority lives: nothing can be committed";
+}
+
+TEST_F(MembershipTest, Rule6NotTheLeaderItself) {
+  Membership::Settings other = settings();
+  other.self = NodeId{4};
+  policy = Membership(other);
+  voters({1, 2, 3, 4});
+  observe(61s);
+  EXPECT_EQ(text(), "+l3");
+}
+
 }  // namespace
 }  // namespace store
