@@ -2,11 +2,13 @@
 
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <utility>
 
 #include "agent/io/crypto.h"
 #include "agent/log.h"
 #include "agent/parts.h"
+#include "agent/recover.h"
 #include "agent/running.h"
 #include "store/disk/rocks_store.h"
 
@@ -48,7 +50,7 @@ io::Result<void> Agent::start() {
   std::vector<io::HostPort> seeds;
   for (const HostPort& seed : config_.mesh.seeds) seeds.push_back({seed.host, seed.port});
   gossip_->join(seeds);
-  if (config_.raft.bootstrap && store_->core().cluster_id().is_none()) {
+  if (config_.raft.bootstrap && !reseeding_ && store_->core().cluster_id().is_none()) {
     store_->bootstrap([](const store::Result<void>& result) {
       if (!result) log_line(LogLevel::kError, "bootstrap_failed", result.error().detail);
     });
@@ -113,8 +115,14 @@ io::Result<void> Agent::start_store() {
   store::disk::RocksOptions options;
   options.directory = identity_.data_dir / "store";
   options.node = raft_id_;
+  options.reserve_bytes = config_.raft.disk_reserve_bytes;
   auto rocks = store::disk::RocksStore::open(options);
   if (!rocks) return io::fail(io::Errc::kIo, "store: " + rocks.error().detail);
+  reseeding_ = std::filesystem::exists(identity_.data_dir / kReseedMark);
+  if (reseeding_) {
+    config_.raft.bootstrap_expect = 0;  // it joins, whatever the settings say
+    log_line(LogLevel::kInfo, "reseeding", "this agent waits to be seeded by its peers; it founds no cluster");
+  }
   drivers::StoreCallbacks callbacks;
   callbacks.send = [this](store::NodeId to, std::string bytes, bool urgent) {
     mesh_->send(to, std::move(bytes), urgent);
@@ -175,9 +183,19 @@ io::Result<void> Agent::start_api() {
   auto listen = address_of(config_.api.listen, "api.listen");
   if (!listen) return tl::make_unexpected(listen.error());
   start_catalog();
+  OperatorParts operators;
+  operators.loop = loop_.get();
+  operators.store = store_.get();
+  operators.raft = [this] { return backend_->raft(); };
+  operators.name = config_.node.name;
+  operators.version = OUTRIGGER_VERSION;
+  operators.spool_directory = identity_.data_dir.string();
+  operators.write_timeout = config_.raft.write_timeout;
+  operator_ = std::make_unique<AgentOperator>(std::move(operators));
   backend_ = std::make_unique<AgentBackend>(backend_parts());
   api::ServerOptions options;
   options.listen = *listen;
+  options.connection.spool_directory = identity_.data_dir.string();
   auto server = api::Server::start(*loop_, *backend_, chance, std::move(options));
   if (!server) return tl::make_unexpected(server.error());
   server_ = std::move(*server);
@@ -214,6 +232,7 @@ void Agent::await_catalog() {
 
 BackendParts Agent::backend_parts() {
   BackendParts parts;
+  parts.operators = [this] { return operator_.get(); };
   parts.config = &config_;
   parts.loop = loop_.get();
   parts.store = store_.get();

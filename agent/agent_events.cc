@@ -3,6 +3,7 @@
 
 #include "agent/log.h"
 #include "agent/parts.h"
+#include "agent/recover.h"
 #include "agent/running.h"
 
 namespace agent {
@@ -50,10 +51,13 @@ void Agent::on_store_event(const store::Event& event) {
     backend_->on_role_changed();
   } else if (const auto* founded = std::get_if<store::ClusterFounded>(&event)) {
     log_line(LogLevel::kInfo, "cluster", "member of " + founded->id.hex());
+    if (std::exchange(reseeding_, false))
+      static_cast<void>(io::remove_file((identity_.data_dir / kReseedMark).string()).has_value());
     refresh_tags();
   } else if (const auto* foreign = std::get_if<store::ForeignPeer>(&event)) {
     log_line(LogLevel::kError, "foreign_cluster", "peer " + std::to_string(foreign->peer.value) + " belongs to cluster " + foreign->theirs.hex() +
-                                                      ", this agent to " + foreign->ours.hex() + "; check the seeds, or move one data directory away");
+                                                      ", this agent to " + foreign->ours.hex() + "; check the seeds. If that cluster was left behind by "
+                                                      "\"outrigger raft recover\", its agents need \"outrigger raft recover --reseed\"");
   } else if (const auto* waits = std::get_if<store::FoundingWaits>(&event)) {
     log_line(LogLevel::kWarn, "founding_waits", waits->reason);
   } else if (const auto* aside = std::get_if<store::SteppedAside>(&event)) {

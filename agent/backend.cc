@@ -70,6 +70,8 @@ store::kv::Topic store_topic(const api::Topic& topic) {
 
 }  // namespace
 
+api::Error api_error_of(const store::Error& error) { return {api_errc(error.code), error.detail, {}}; }
+
 std::string switchover_key(const std::string& service) { return "outrigger/command/switchover/" + service; }
 
 std::string SwitchoverOrder::text() const {
@@ -296,6 +298,7 @@ api::RaftInfo AgentBackend::raft() const {
   info.commit_index = status.commit.value;
   info.applied_index = status.applied.value;
   info.missing = status.missing;
+  info.disk_space = store::disk::to_string(status.space);
   std::map<std::uint64_t, std::string> addresses;
   for (const gossip::Member& member : parts_.members()) addresses.emplace(raft_id_of(member.id).value, mesh_address(member));
   for (const store::ServerStatus& server : status.servers) {
@@ -308,6 +311,10 @@ api::RaftInfo AgentBackend::raft() const {
     if (server.progress) {
       peer.match_index = server.progress->match.value;
       if (server.progress->last_contact) peer.last_contact = to_ms(now - *server.progress->last_contact);
+    }
+    if (server.disk) {
+      peer.fsync_p50 = server.disk->fsync_p50;
+      peer.fsync_p99 = server.disk->fsync_p99;
     }
     info.peers.push_back(std::move(peer));
   }

@@ -42,6 +42,9 @@ struct ProxyStatus {
   std::vector<proxy::Proxy::EndpointStatus> endpoints;
 };
 
+/// What the store's error means to a client of the API.
+[[nodiscard]] api::Error api_error_of(const store::Error& error);
+
 /// What the backend needs of the agent. Pointers may be null where a part is not configured; all outlive it.
 struct BackendParts {
   const Config* config = nullptr;
@@ -61,6 +64,7 @@ struct BackendParts {
   std::function<void(bool, api::Completion<std::monostate>)> drain;
   std::function<const drivers::DnsDriver*()> dns;  ///< null while DNS is off
   std::function<bool()> draining;
+  std::function<api::OperatorBackend*()> operators;
   std::string id;                                    ///< 128-bit id as hex
   store::NodeId raft_id;
   std::string api_address, mesh_address, gossip_address;
@@ -99,6 +103,7 @@ class AgentBackend final : public api::Backend {
   void join(std::vector<std::string> addresses, api::Completion<std::size_t> done) override;
   void leave(api::Completion<std::monostate> done) override;
   void drain(bool enable, api::Completion<std::monostate> done) override;
+  [[nodiscard]] api::OperatorBackend* operators() override { return parts_.operators ? parts_.operators() : nullptr; }
 
  private:
   struct RoleWatch {

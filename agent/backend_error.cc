@@ -17,6 +17,7 @@ api::Errc api_errc(store::Errc code) {
     case store::Errc::kNotLeader:
     case store::Errc::kAlreadyFounded:
     case store::Errc::kConflict: return api::Errc::kConflict;
+    case store::Errc::kDiskFull: return api::Errc::kBusy;
     case store::Errc::kStopped: return api::Errc::kStopping;
     case store::Errc::kBadState: return api::Errc::kInternal;
   }

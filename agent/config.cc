@@ -194,6 +194,7 @@ void read_raft(Reading& reading, ConfigReader reader) {
                    "twice election_min is usual");
   reader.duration("write_timeout", raft.write_timeout, Milliseconds(100), seconds(60));
   reader.duration("replace_after", raft.replace_after, seconds(1), hours(24 * 7));
+  reader.size("disk_reserve", raft.disk_reserve_bytes, 0, 64ULL << 30);
   reader.finish(reading.all_keys);
 }
 

@@ -93,6 +93,7 @@ struct RaftConfig {
   Milliseconds election_max{400};  ///< > election_min; decision 0027
   Milliseconds write_timeout{2000};
   Milliseconds replace_after{60000};
+  std::uint64_t disk_reserve_bytes = 64ULL << 20;  ///< key `disk_reserve`; 0 = none; <= 64 GiB
 };
 
 /// [service.health]

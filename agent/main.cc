@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <iostream>
 
 #include "agent/agent.h"
 #include "agent/cli/cli.h"
+#include "agent/recover.h"
+#include "agent/snapshot_files.h"
 
 extern char** environ;
 
@@ -27,6 +30,20 @@ std::string host_name() {
   return gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0' ? name.data() : "localhost";
 }
 
+tl::expected<std::string, std::string> recover(const agent::cli::RecoverRequest& request) {
+  auto report = agent::recover({request.data_dir, request.reseed, request.accept_torn_tail, request.apply});
+  if (!report) return tl::make_unexpected(report.error().detail);
+  return *report;
+}
+
+tl::expected<std::string, std::string> describe_snapshot(const std::string& path) {
+  std::error_code code;
+  const std::string directory = std::filesystem::temp_directory_path(code).string();
+  auto report = agent::describe_snapshot(path, directory.empty() ? "." : directory);
+  if (!report) return tl::make_unexpected(report.error().detail);
+  return *report;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -37,6 +54,8 @@ int main(int argc, char** argv) {
                         .host_name = host_name(),
                         .check_assert = agent::check_condition,
                         .check_registration = agent::check_registration,
+                        .recover = recover,
+                        .describe_snapshot = describe_snapshot,
                         .run_agent = agent::run_agent};
   const int code = agent::cli::run({argv + 1, argv + std::max(argc, 1)}, host);
   // A full disk or a closed pipe behind our output is a failure of what was asked.

@@ -60,6 +60,17 @@ void add_store(Families& out, const BackendParts& parts) {
               counters.frames_malformed + counters.frames_foreign + counters.frames_refused);
   out.counter("store_snapshots_sent_total", "Snapshots streamed to followers", counters.snapshots_sent);
   out.counter("store_snapshots_installed_total", "Snapshots installed here", counters.snapshots_installed);
+  out.counter("store_snapshots_resumed_total", "Snapshots to followers that went on after a lost connection", counters.snapshots_resumed);
+  out.counter("store_snapshots_refused_total", "Arriving snapshots refused: damaged, cut short, of another cluster", counters.snapshots_refused);
+  out.counter("store_snapshots_failed_total", "Snapshots to followers that were given up", counters.snapshots_failed);
+  out.counter("store_writes_refused_disk_full_total", "Writes refused early because the disk is nearly full", counters.writes_refused_disk_full);
+  out.counter("store_appends_dropped_disk_full_total", "Entries of the leader not taken for want of room", counters.appends_dropped_disk_full);
+  out.gauge("store_disk_space", "Room on the disk: 0 plenty, 1 low, 2 full", static_cast<double>(status.space));
+  const auto seconds = [](const std::optional<std::chrono::microseconds>& time) {
+    return time ? std::chrono::duration<double>(*time).count() : 0.0;
+  };
+  out.gauge("store_sync_p50_seconds", "Median duration of a synced batch over the last minute", seconds(parts.store->disk_times().p50));
+  out.gauge("store_sync_p99_seconds", "99th percentile of the same", seconds(parts.store->disk_times().p99));
   out.gauge("store_pending_writes", "Writes that wait", static_cast<double>(counters.pending_writes));
   out.gauge("store_pending_reads", "Reads and renewals that wait", static_cast<double>(counters.pending_reads));
   out.gauge("kv_entries", "Keys in the replicated state", static_cast<double>(core.state().entry_count()));

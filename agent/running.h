@@ -13,6 +13,7 @@
 #include "agent/api/server.h"
 #include "agent/backend.h"
 #include "agent/catalog_keeper.h"
+#include "agent/backend_operator.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/dns_catalog.h"
@@ -103,6 +104,7 @@ class Agent {
   std::unique_ptr<AgentCatalog> catalog_;
   std::unique_ptr<CatalogKeeper> keeper_;
   std::unique_ptr<io::Timer> keeper_timer_;
+  std::unique_ptr<AgentOperator> operator_;
   std::unique_ptr<AgentBackend> backend_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<DnsCatalog> dns_catalog_;
@@ -124,6 +126,7 @@ class Agent {
   std::map<std::uint64_t, std::unique_ptr<io::Timer>> waits_;  // of later(); bounded by the API's requests
   std::uint64_t wait_count_ = 0;
   bool draining_ = false;
+  bool reseeding_ = false;  // put aside by "raft recover --reseed": founds nothing
   bool clients_gone_ = false;  // every worker has finished its drain
   Phase phase_ = Phase::kRunning;
   io::TimePoint phase_until_{};

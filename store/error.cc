@@ -28,6 +28,8 @@ const char* to_string(Errc code) {
       return "AlreadyFounded";
     case Errc::kBadState:
       return "BadState";
+    case Errc::kDiskFull:
+      return "DiskFull";
     case Errc::kStopped:
       return "Stopped";
   }

@@ -19,6 +19,7 @@ enum class Errc {
   kConflict,        ///< another configuration change is under way, or it would cost the quorum; detail says which
   kAlreadyFounded,  ///< bootstrap: this node belongs to a cluster already
   kBadState,        ///< start: what was loaded contradicts itself; the node must not run with it
+  kDiskFull,        ///< the disk of the leader or of this node runs out of room: new writes are refused early; nothing happened
   kStopped,         ///< a fail-stop happened (Output::fatal); only a restart helps
 };
 

@@ -26,9 +26,12 @@ enum class Kind : std::uint64_t {
   kChunk = 9,
   kChunkAck = 10,
   kSessionRenew = 11,
+  kOperate = 12,
+  kOperateAnswer = 13,
 };
 constexpr std::size_t kVotersMax = 16;
 constexpr std::size_t kMetaBytesMax = std::size_t{64} << 10;
+constexpr std::size_t kDetailBytesMax = 512;
 
 std::string raw(const kv::ClusterId& id) {
   return id.is_none() ? std::string() : std::string(id.bytes.begin(), id.bytes.end());
@@ -119,6 +122,20 @@ struct Encoder {
     const std::string id(f.session.uuid.bytes.begin(), f.session.uuid.bytes.end());
     return begin(Kind::kSessionRenew, 2).add(f.token).add(id).take();
   }
+  std::string operator()(const OperateFrame& f) const {
+    return begin(Kind::kOperate, 3).add(f.token).add(static_cast<std::uint64_t>(f.operation)).add(f.server.value).take();
+  }
+  std::string operator()(const OperateAnswerFrame& f) const {
+    ArrayWriter array = begin(Kind::kOperateAnswer, 4);
+    array.add(f.token).add(f.error).add(f.detail).add_list(5 * f.figures.size());
+    for (const ServerFigures& one : f.figures) {
+      array.add(one.id.value).add(one.match.value);
+      for (const auto number : {std::int64_t{one.last_contact.count()}, std::int64_t{one.fsync_p50.count()},
+                                std::int64_t{one.fsync_p99.count()}})
+        array.add(static_cast<std::uint64_t>(number));
+    }
+    return array.take();
+  }
 };
 
 FrameBody read_raft(ArrayReader& r) {
@@ -144,7 +161,7 @@ FrameBody read_forward(ArrayReader& r) {
 
 FrameBody read_refuse(ArrayReader& r) {
   RefuseFrame frame;
-  frame.why = read_choice(r, Refusal::kInvalid);
+  frame.why = read_choice(r, Refusal::kDiskFull);
   const std::size_t count = r.begin_list(kForwardCommandsMax);
   for (std::size_t i = 0; i < count && r.ok(); ++i) frame.seqs.push_back(r.number());
   r.end_list();
@@ -205,8 +222,8 @@ FrameBody read_chunk(ArrayReader& r) {
   frame.count = r.number();
   frame.hash = r.number();
   frame.bytes = r.bytes(kChunkBytesMax);
-  if (r.ok() && (frame.number >= frame.count || hash_bytes(frame.bytes) != frame.hash))
-    r.reject(kv::Errc::kMalformed, "a chunk beyond the end, or with a wrong hash");
+  if (r.ok() && frame.count != 0 && frame.count != frame.number + 1)
+    r.reject(kv::Errc::kMalformed, "a chunk that is not the last one counts them");
   return frame;
 }
 
@@ -228,6 +245,34 @@ FrameBody read_session_renew(ArrayReader& r) {
   } else {
     r.reject(kv::Errc::kMalformed, "session id is not 16 bytes");
   }
+  return frame;
+}
+
+FrameBody read_operate(ArrayReader& r) {
+  OperateFrame frame;
+  frame.token = r.number();
+  frame.operation = read_choice(r, Operation::kFigures);
+  frame.server = NodeId{r.number()};
+  return frame;
+}
+
+FrameBody read_operate_answer(ArrayReader& r) {
+  OperateAnswerFrame frame;
+  frame.token = r.number();
+  frame.error = r.number();
+  frame.detail = r.bytes(kDetailBytesMax);
+  const std::size_t count = r.begin_list(5 * kFiguresMax);
+  if (count % 5 != 0) r.reject(kv::Errc::kMalformed, "figures of a server are cut short");
+  for (std::size_t i = 0; i + 5 <= count && r.ok(); i += 5) {
+    ServerFigures one;
+    one.id = NodeId{r.number()};
+    one.match = raft::Index{r.number()};
+    one.last_contact = std::chrono::milliseconds(r.number32());
+    one.fsync_p50 = std::chrono::microseconds(r.number32());
+    one.fsync_p99 = std::chrono::microseconds(r.number32());
+    frame.figures.push_back(one);
+  }
+  r.end_list();
   return frame;
 }
 
@@ -255,6 +300,10 @@ FrameBody read_body(ArrayReader& r, Kind kind) {
       return read_chunk_ack(r);
     case Kind::kSessionRenew:
       return read_session_renew(r);
+    case Kind::kOperate:
+      return read_operate(r);
+    case Kind::kOperateAnswer:
+      return read_operate_answer(r);
   }
   r.reject(kv::Errc::kUnknownKind, "frame kind " + std::to_string(static_cast<std::uint64_t>(kind)));
   return RefuseFrame{};

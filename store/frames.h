@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,6 +36,7 @@ enum class Refusal : std::uint8_t {
   kNotLeader = 1,  ///< ask whoever leads now
   kBusy = 2,       ///< too much is uncommitted: nothing was appended
   kInvalid = 3,    ///< not a command that a peer may propose
+  kDiskFull = 4,   ///< the leader has no room: nothing was appended
 };
 /// Leader to follower: these (by request seq) were not proposed.
 struct RefuseFrame {
@@ -82,12 +84,13 @@ struct GrantWithdrawFrame {
   kv::ClusterId id;
 };
 
-/// One piece of a snapshot, leader to follower. `hash` is of `bytes`; `term` is the leader's.
+/// One piece of a snapshot, leader to follower. `hash` is of `bytes`, checked by the receiver; `term` is the leader's.
 struct ChunkFrame {
   std::uint64_t transfer = 0;  ///< names the transfer, never used twice by one sender
   raft::Term term;
   raft::SnapshotMeta meta;
-  std::uint64_t number = 0, count = 0;  ///< number < count
+  std::uint64_t number = 0;
+  std::uint64_t count = 0;  ///< number + 1 in the last chunk, 0 before: the sender does not know it earlier
   std::uint64_t hash = 0;
   std::string bytes;
 };
@@ -102,8 +105,36 @@ struct ChunkAckFrame {
   ChunkVerdict verdict = ChunkVerdict::kNext;
 };
 
+/// To the leader, from a node whose operator asked: what only the leader can do or knows.
+enum class Operation : std::uint8_t {
+  kTransfer = 1,  ///< hand leadership to `server` (0 = the best voter)
+  kRemove = 2,    ///< take `server` out of the configuration
+  kFigures = 3,   ///< how every server stands
+};
+struct OperateFrame {
+  std::uint64_t token = 0;
+  Operation operation = Operation::kFigures;
+  raft::NodeId server;
+};
+/// How one server stands, as the leader sees it. Zero durations: not known.
+struct ServerFigures {
+  raft::NodeId id;
+  raft::Index match;
+  std::chrono::milliseconds last_contact{};
+  std::chrono::microseconds fsync_p50{}, fsync_p99{};
+  friend bool operator==(const ServerFigures&, const ServerFigures&) = default;
+};
+inline constexpr std::size_t kFiguresMax = 64;  ///< servers of a configuration
+struct OperateAnswerFrame {
+  std::uint64_t token = 0;
+  std::uint64_t error = 0;  ///< 0 = done, else 1 + store::Errc
+  std::string detail;       ///< <= 512 bytes
+  std::vector<ServerFigures> figures;
+};
+
 using FrameBody = std::variant<RaftFrame, ForwardFrame, RefuseFrame, RenewFrame, RenewAnswerFrame, GrantAskFrame,
-                               GrantAnswerFrame, GrantWithdrawFrame, ChunkFrame, ChunkAckFrame, SessionRenewFrame>;
+                               GrantAnswerFrame, GrantWithdrawFrame, ChunkFrame, ChunkAckFrame, SessionRenewFrame,
+                               OperateFrame, OperateAnswerFrame>;
 struct Frame {
   kv::ClusterId cluster;  ///< sender's; none while it belongs to no cluster
   FrameBody body;

@@ -60,8 +60,7 @@ Result<void> Store::Impl::start(disk::LoadedState loaded, TimePoint now) {
   writes = Writes(kv::first_seq(loaded.start_count), config.pending_writes_max);
   reads = Reads(config.pending_reads_max, kv::first_seq(loaded.start_count));
   next_token = (loaded.start_count << 40U) + 1;  // an answer to an earlier process finds nobody
-  if (auto rows = machine.load(kv::Index{loaded.applied.index.value}, loaded.records); !rows)
-    return fail(Errc::kBadState, "the mirrored state: " + rows.error().detail);
+  if (auto rows = load_state(loaded); !rows) return rows;
   if (!machine.cluster_id().is_none() && machine.cluster_id() != cluster)
     return fail(Errc::kBadState, "the state belongs to cluster " + machine.cluster_id().hex() + ", the log to " +
                                      (cluster.is_none() ? "none" : cluster.hex()));
@@ -80,6 +79,26 @@ Result<void> Store::Impl::start(disk::LoadedState loaded, TimePoint now) {
   // Alone: nobody else can lead, so there is nothing to wait for.
   if (loaded.applied.conf.voters == std::vector<NodeId>{config.id})
     static_cast<void>(raft->step(raft::Campaign{}, now));
+  return {};
+}
+
+// A large state comes in pieces, so that it is never there twice.
+Result<void> Store::Impl::load_state(disk::LoadedState& loaded) {
+  kv::StateMachine fresh;
+  std::vector<kv::Record> records = std::exchange(loaded.records, {});
+  do {
+    if (auto rows = fresh.add_rows(records); !rows)
+      return fail(Errc::kBadState, "the mirrored state: " + rows.error().detail);
+    records.clear();
+    if (!loaded.more_records) break;
+    auto more = loaded.more_records();
+    if (!more) return fail(Errc::kBadState, "the mirrored state: " + more.error().detail);
+    records = std::move(*more);
+  } while (!records.empty());
+  loaded.more_records = nullptr;  // holds a view of the disk, which must be gone before the disk is
+  if (auto whole = fresh.finish_load(kv::Index{loaded.applied.index.value}); !whole)
+    return fail(Errc::kBadState, "the mirrored state: " + whole.error().detail);
+  machine.exchange(fresh);
   return {};
 }
 
@@ -107,6 +126,18 @@ void Store::on_disk_error(const disk::Error& error, TimePoint) {
 void Store::on_disk_times(const DiskTimes& times, TimePoint) {
   impl_->disk_times = times;
   if (!impl_->stopped()) impl_->raft->note_disk_times(times);
+}
+
+void Store::on_task_done(disk::TaskSeq seq, disk::Result<disk::TaskAnswer> answer, TimePoint now) {
+  if (!impl_->stopped()) impl_->on_task_done(seq, std::move(answer), now);
+}
+
+void Store::on_space(disk::Space space, TimePoint now) {
+  if (!impl_->stopped()) impl_->on_space(space, now);
+}
+
+void Store::mirror(TimePoint) {
+  if (!impl_->stopped() && impl_->applied.index > impl_->durable_applied) impl_->batch_wanted = true;
 }
 
 void Store::on_peer_frame(NodeId from, std::string_view bytes, TimePoint now) {
@@ -148,6 +179,10 @@ void Store::write(RequestNo request, kv::CommandBody command, TimePoint deadline
     return impl.reply(request, fail(large ? Errc::kTooLarge : Errc::kBadRequest, sound.error().detail));
   }
   if (leaders_own(command)) return impl.reply(request, fail(Errc::kBadRequest, "only the leader may decide this"));
+  if (impl.space != disk::Space::kPlenty && impl.leads()) {
+    ++impl.counters.writes_refused_disk_full;
+    return impl.reply(request, fail(Errc::kDiskFull, "the disk of this agent, which leads, is nearly full"));
+  }
   const std::uint64_t seq = impl.writes.next_seq();
   Writes::Write write;
   write.request = request;
@@ -223,36 +258,14 @@ void Store::bootstrap(RequestNo request, TimePoint now) {
 }
 
 void Store::transfer_leadership(RequestNo request, NodeId to, TimePoint now) {
-  Impl& impl = *impl_;
-  if (impl.stopped()) return impl.reply(request, fail(Errc::kStopped, "the store has stopped"));
-  if (auto done = impl.raft->step(raft::TransferLeader{to}, now); !done) {
-    const bool follower = done.error().code == raft::Errc::kNotLeader;
-    const std::string leader = std::to_string(impl.raft->leader().value);
-    return impl.reply(request, follower ? fail(Errc::kNotLeader, leader) : fail(Errc::kNotFound, "no such voter"));
-  }
-  impl.reply(request, Changed{});
+  impl_->operate(request, Operation::kTransfer, to, now);
 }
 
 void Store::remove_server(RequestNo request, NodeId server, TimePoint now) {
-  Impl& impl = *impl_;
-  if (impl.stopped()) return impl.reply(request, fail(Errc::kStopped, "the store has stopped"));
-  if (!impl.leads()) return impl.reply(request, fail(Errc::kNotLeader, std::to_string(impl.raft->leader().value)));
-  const raft::ConfState conf = impl.raft->conf_state();
-  const auto holds = [server](const std::vector<NodeId>& ids) {
-    return std::find(ids.begin(), ids.end(), server) != ids.end();
-  };
-  if (!holds(conf.voters) && !holds(conf.learners)) return impl.reply(request, fail(Errc::kNotFound, "no such server"));
-  impl.membership.observe(impl.raft->peers(), impl.members, impl.raft->log().last_index(), now);
-  if (!impl.membership.removable(conf, server))
-    return impl.reply(request, fail(Errc::kConflict, "without it the live voters would be no majority"));
-  raft::ConfChange change;
-  change.steps.push_back({raft::ConfChangeKind::kRemove, server});
-  if (auto done = impl.raft->step(raft::ProposeConfChange{change}, now); !done)
-    return impl.reply(request, fail(Errc::kConflict,
-                                    done.error().detail.empty() ? "another change is under way" : done.error().detail));
-  ++impl.counters.conf_changes;
-  impl.reply(request, Changed{});
+  impl_->operate(request, Operation::kRemove, server, now);
 }
+
+void Store::figures(RequestNo request, TimePoint now) { impl_->operate(request, Operation::kFigures, NodeId{}, now); }
 
 Result<kv::WatchId> Store::watch(const kv::Topic& topic, kv::Index after) {
   auto id = impl_->machine.watch(topic, after);
@@ -302,6 +315,7 @@ const raft::Raft& Store::raft() const { return *impl_->raft; }
 Status Store::status(TimePoint now) const { return impl_->status(now); }
 const kv::ClusterId& Store::cluster_id() const { return impl_->durable_cluster; }
 Duration Store::last_contact(TimePoint now) const { return impl_->leads() ? Duration{} : now - impl_->leader_heard_at; }
+raft::Index Store::durable_applied() const { return impl_->durable_applied; }
 NodeId Store::leader() const { return impl_->raft->leader(); }
 
 Counters Store::counters() const {
@@ -309,7 +323,7 @@ Counters Store::counters() const {
   counters.pending_writes = impl_->writes.size();
   counters.pending_reads = impl_->reads.size() + impl_->renewals.size();
   counters.snapshot_bytes_in = impl_->receiver.bytes();
-  counters.snapshot_bytes_out = impl_->sender.in_flight_bytes();
+  counters.snapshot_bytes_out = impl_->sender.held_bytes();
   return counters;
 }
 

@@ -30,6 +30,14 @@ class Store {
   void on_persisted(disk::BatchSeq seq, TimePoint now);
   /// The disk failed: fail-stop.
   void on_disk_error(const disk::Error& error, TimePoint now);
+  /// One of Output::tasks is done. Never a reason to stop: what it belonged to (a snapshot on its way) ends instead.
+  void on_task_done(disk::TaskSeq seq, disk::Result<disk::TaskAnswer> answer, TimePoint now);
+  /// What the disk said of its room, after a batch or when asked. Short of kPlenty new writes of clients are refused
+  /// (kDiskFull), at kFull no entries are taken at all; reads, votes, heartbeats and renewals go on. A leader hands
+  /// over to a voter with room, if there is one. It ends by itself when kPlenty is told.
+  void on_space(disk::Space space, TimePoint now);
+  /// Wants the whole applied state on disk soon, not only with the next entry: before a view is opened to save it.
+  void mirror(TimePoint now);
 
   /// What one synced batch takes on this node's disk, over the last while (the storage thread's window, not all time).
   /// To be told about once a second, or when it changed much; never called = not measured. It goes to the leader with
@@ -67,10 +75,13 @@ class Store {
   void renew_session(RequestNo request, kv::SessionId session, TimePoint deadline, TimePoint now);
   /// Founds a cluster of this node alone. Errors: kAlreadyFounded, kConflict (promised to another founding).
   void bootstrap(RequestNo request, TimePoint now);
-  /// Leader only: hands leadership to `to` (0 = the best voter). Errors: kNotLeader, kNotFound.
+  // At any node; sent on to the leader. Errors of all: kNoLeader, kTimeout (unknown), kBusy, kStopped.
+  /// Hands leadership to `to` (0 = the best voter). Errors: kNotFound.
   void transfer_leadership(RequestNo request, NodeId to, TimePoint now);
-  /// Leader only: takes a server out of the configuration. Errors: kNotLeader, kNotFound, kConflict.
+  /// Takes a server out of the configuration. Errors: kNotFound, kConflict.
   void remove_server(RequestNo request, NodeId server, TimePoint now);
+  /// How every server stands, as only the leader knows it. Reply: Figures.
+  void figures(RequestNo request, TimePoint now);
 
   // --- waits at this replica (no Reply) ---------------------------------------------------------------------------
   /// Output::woken names it once the topic's index is above `after`. Errors: kBusy (table full).
@@ -87,6 +98,7 @@ class Store {
   [[nodiscard]] const kv::StateMachine& state() const;  ///< as of the applied index: stale unless read() allowed it
   [[nodiscard]] const raft::Raft& raft() const;         ///< for status and checkers
   [[nodiscard]] Status status(TimePoint now) const;
+  [[nodiscard]] raft::Index durable_applied() const;  ///< the mirrored state on disk is at least this far
   [[nodiscard]] Counters counters() const;
   [[nodiscard]] const kv::ClusterId& cluster_id() const;  ///< none until founded or joined, and durable
   [[nodiscard]] NodeId leader() const;                    ///< 0 = unknown

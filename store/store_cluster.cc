@@ -2,7 +2,7 @@
 
 #include "store/store_impl.h"
 
-/// Founding and joining a cluster, its membership, snapshots on their way, and the status that tells of it.
+/// Founding and joining a cluster, its membership, and the status that tells of it.
 namespace store {
 namespace {
 
@@ -112,38 +112,6 @@ void Store::Impl::name_members(const raft::ConfState& conf, TimePoint now) {
   }
 }
 
-// --- snapshots ------------------------------------------------------------------------------------------------------
-
-void Store::Impl::begin_snapshot(const raft::SnapshotRequest& request, TimePoint now) {
-  // Another follower's image serves as well, as long as the log goes on from it.
-  auto image = sender.newest_image();
-  if (!image || image->meta.index.next() < raft->log().first_index())
-    image = std::make_shared<const SnapshotImage>(
-        make_image({applied.index, applied.term, applied.conf}, machine.records()));
-  sender.begin(request.to, std::move(image), request.term, now);
-}
-
-void Store::Impl::flush_snapshots(TimePoint now) {
-  if (stopped() || !sender.wants_to_send()) return;
-  for (auto& [to, chunk] : sender.take_chunks(now)) send(to, std::move(chunk), false);
-}
-
-void Store::Impl::install_snapshot(const raft::SnapshotMeta& meta) {
-  if (!arrived || arrived->meta != meta) return stop("Raft took a snapshot that is not here");
-  if (auto loaded = machine.load(kv::Index{meta.index.value}, arrived->records); !loaded)
-    return stop("a snapshot cannot be loaded: " + loaded.error().detail);
-  if (machine.cluster_id() != cluster) return stop("a snapshot of cluster " + machine.cluster_id().hex());
-  arrived.reset();
-  applied = {meta.index, meta.term, meta.conf};
-  next.replace_all = true;
-  next.entries.clear();
-  next.trim.reset();
-  batch_wanted = true;
-  ++counters.snapshots_installed;
-  output.events.emplace_back(SnapshotInstalled{machine.applied()});
-  for (const auto& [service, lease] : machine.leases()) output.events.emplace_back(LeaseChanged{service, lease});
-}
-
 // --- status ---------------------------------------------------------------------------------------------------------
 
 std::string Store::Impl::name_of(NodeId id) const {
@@ -196,6 +164,7 @@ Status Store::Impl::status(TimePoint now) const {
   status.durable_applied = durable_applied;
   status.cluster_id = durable_cluster;
   status.missing = missing(now);
+  status.space = space;
   status.conf_change_pending = !conf.voters_outgoing.empty();
   std::set<NodeId> voters(conf.voters.begin(), conf.voters.end());
   voters.insert(conf.voters_outgoing.begin(), conf.voters_outgoing.end());

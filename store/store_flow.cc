@@ -146,7 +146,7 @@ void Store::Impl::emit_batch() {
   batch.cluster_id = next.cluster_id;
   // What was applied since the last batch rides along: it costs no flush of its own.
   next.records = machine.take_dirty();
-  if (next.replace_all) next.records = machine.records();
+  if (next.replace_all && !next.use_stage) next.records = machine.records();
   if (next.replace_all || applied.index > durable_applied) {
     next.applied = applied;
     batch.applied = applied.index;

@@ -69,6 +69,7 @@ void Store::Impl::refuse_own(std::uint64_t seq, Error error) {
 }
 
 bool Store::Impl::propose_internal(const kv::CommandBody& body, TimePoint now) {
+  if (space == disk::Space::kFull) return false;
   const kv::RequestId id{kv::NodeId{config.id.value}, writes.next_seq()};
   raft::Propose proposal;
   proposal.entries.emplace_back(kv::encode({id, body}));
@@ -186,8 +187,7 @@ void Store::Impl::tick(TimePoint now) {
   }
   tick_keepers(now);
   if (leads() && observe_at <= now) observe_members(now);
-  for (const NodeId peer : sender.tick(now))
-    static_cast<void>(raft->step(raft::ReportSnapshot{peer, raft::SnapshotOutcome::kFailed}, now));
+  for (const SnapshotSender::Ended& ended : sender.tick(now)) end_transfer(ended, now);
   resend(now);
   expire_requests(now);
 }
@@ -220,6 +220,7 @@ void Store::Impl::resend(TimePoint now) {
 }
 
 void Store::Impl::expire_requests(TimePoint now) {
+  expire_operations(now);
   for (const std::uint64_t seq : writes.expired(now)) {
     const auto write = writes.take(seq);
     if (write->request) reply(*write->request, tl::unexpected<Error>(late_error(write->copies > 0, now)));
@@ -256,6 +257,7 @@ raft::TimePoint Store::Impl::next_deadline() const {
   if (leads() && raft->own_term_committed()) due = std::min({due, keeper.next_deadline(), session_keeper.next_deadline()});
   const auto later = [this](TimePoint sent) { return sent == TimePoint::max() ? sent : sent + config.resend_after; };
   due = std::min({due, later(writes.oldest_sent()), later(reads.oldest_asked())});
+  for (const auto& [token, asked] : operations) due = std::min(due, asked.deadline);
   for (const auto& [token, renewal] : renewals) {
     due = std::min(due, renewal.deadline);
     if (!renewal.unsent) due = std::min(due, renewal.sent_at + config.resend_after);

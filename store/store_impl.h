@@ -22,13 +22,21 @@ namespace store {
 /// The Store's parts and how they speak to each other. Private; store.cc forwards to it.
 ///   store.cc         construction, requests of the host, status      store_peers.cc   frames
 ///   store_flow.cc    Raft's output, disk batches, applying           store_flush.cc   what a turn sends; time
-///   store_cluster.cc founding, joining, membership, snapshots
+///   store_cluster.cc founding, joining, membership     store_snapshot.cc snapshots, views and the room on the disk
 /// Invariant: at most one disk batch is out (`in_flight`); what Raft wants meanwhile is gathered in `next`.
 struct Store::Impl {
+  /// Why a task of the disk was ordered; the answers come in the order of the tasks.
+  struct TaskUse {
+    enum class Kind : std::uint8_t { kSend, kStage, kSeal, kNobody };
+    Kind kind = Kind::kNobody;
+    std::uint64_t transfer = 0;
+  };
+
   Impl(const Config& the_config, Chance the_chance);
 
   // --- construction (store.cc) ------------------------------------------------------------------------------------
   Result<void> start(disk::LoadedState loaded, TimePoint now);
+  Result<void> load_state(disk::LoadedState& loaded);
   [[nodiscard]] raft::Config raft_config() const;
   Result<void> check_config() const;
 
@@ -85,9 +93,37 @@ struct Store::Impl {
   void handle(NodeId from, ChunkAckFrame& frame, TimePoint now);
   void on_connected(NodeId peer, TimePoint now);
   void on_lost(NodeId peer, TimePoint now);
+  [[nodiscard]] bool has_room_for(const raft::Message& message);
   void send(NodeId to, const FrameBody& body, bool urgent = true);
   void send(std::vector<raft::Message> messages);
   void check_renewal(RenewalCheck check, TimePoint deadline, TimePoint now);
+
+  // --- what an operator asks of the leader (store_operate.cc) ---------------------------------------------------------
+  void operate(RequestNo request, Operation operation, NodeId server, TimePoint now);
+  Result<std::vector<ServerFigures>> carry_out(Operation operation, NodeId server, TimePoint now);
+  Result<void> hand_over_to(NodeId server, TimePoint now);
+  Result<void> remove(NodeId server, TimePoint now);
+  [[nodiscard]] std::vector<ServerFigures> figures(TimePoint now) const;
+  void handle(NodeId from, OperateFrame& frame, TimePoint now);
+  void handle(NodeId from, OperateAnswerFrame& frame, TimePoint now);
+  void finish_operation(RequestNo request, Operation operation, Result<std::vector<ServerFigures>> result);
+  void expire_operations(TimePoint now);
+
+  // --- snapshots and room (store_snapshot.cc) -----------------------------------------------------------------------
+  void begin_snapshot(const raft::SnapshotRequest& request, TimePoint now);
+  void install_snapshot(const raft::SnapshotMeta& meta);
+  void flush_snapshots(TimePoint now);
+  void order(disk::TaskWork work, const TaskUse& use);
+  void on_task_done(disk::TaskSeq seq, disk::Result<disk::TaskAnswer> answer, TimePoint now);
+  void on_chunk(NodeId from, ChunkFrame chunk, TimePoint now);
+  void on_staged(const TaskUse& use, const disk::Result<disk::TaskAnswer>& answer, TimePoint now);
+  void on_sealed(TimePoint now);
+  void refuse_snapshot(TimePoint now);
+  void end_transfer(const SnapshotSender::Ended& ended, TimePoint now);
+  void discard_incoming();
+  [[nodiscard]] bool installing() const { return arrived.has_value() || next.use_stage; }
+  void on_space(disk::Space now_space, TimePoint now);
+  void hand_over(TimePoint now);
 
   // --- cluster (store_cluster.cc) ---------------------------------------------------------------------------------
   void found(const disk::Grant& grant, TimePoint now);
@@ -97,9 +133,6 @@ struct Store::Impl {
   void observe_members(TimePoint now);
   void maybe_step_aside(TimePoint now);
   void name_members(const raft::ConfState& conf, TimePoint now);
-  void begin_snapshot(const raft::SnapshotRequest& request, TimePoint now);
-  void install_snapshot(const raft::SnapshotMeta& meta);
-  void flush_snapshots(TimePoint now);
   [[nodiscard]] std::string name_of(NodeId id) const;
   [[nodiscard]] std::vector<std::string> missing(TimePoint now) const;
   [[nodiscard]] std::string missing_text(TimePoint now) const;
@@ -107,7 +140,7 @@ struct Store::Impl {
 
   [[nodiscard]] bool leads() const { return raft->role() == raft::Role::kLeader; }
   [[nodiscard]] bool stopped() const { return is_stopped; }
-  void reply(RequestNo request, Result<std::variant<Written, Readable, Renewed, Changed>> result) {
+  void reply(RequestNo request, Result<std::variant<Written, Readable, Renewed, Changed, Figures>> result) {
     output.replies.push_back({request, std::move(result)});
   }
 
@@ -136,11 +169,22 @@ struct Store::Impl {
   StepAside step_aside;
   SnapshotSender sender;
   SnapshotReceiver receiver;
-  std::optional<SnapshotReceiver::Complete> arrived;  // handed to Raft; installed when Raft says so
+  std::shared_ptr<kv::StateMachine> incoming;  // rows of the arriving snapshot, as they come
+  std::optional<raft::SnapshotMeta> arrived;   // sealed and handed to Raft; installed when Raft says so
+  std::deque<TaskUse> tasks;                   // ordered and not answered; bounded by the window of the transfers
+  std::uint64_t task_count = 0;
+  disk::Space space = disk::Space::kPlenty;
+  TimePoint hand_over_at;                      // not handed over for want of room before this
   Writes writes;
   Reads reads;
   std::map<std::uint64_t, OwnRenewal> renewals;  // by token; at most pending_reads_max
   std::uint64_t next_token = 1;
+  struct Asked {
+    RequestNo request{};
+    Operation operation{};
+    TimePoint deadline;
+  };
+  std::map<std::uint64_t, Asked> operations;  // sent to the leader; by token, at most kOperationsMax
 
   kv::ClusterId cluster;                   // known; frames carry it
   kv::ClusterId durable_cluster;           // on disk
@@ -175,6 +219,8 @@ struct Store::Impl {
 /// Commands that the leader alone decides upon: never taken from the host or a peer.
 [[nodiscard]] bool leaders_own(const kv::CommandBody& body);
 
+inline constexpr std::size_t kOperationsMax = 64;
+inline constexpr Milliseconds kOperationPatience{3'000};
 inline constexpr std::size_t kForeignMax = 1024;
 inline constexpr Milliseconds kRetryAfter{10};  ///< pause after Raft refused a proposal that may work soon
 

@@ -79,7 +79,7 @@ void Store::Impl::handle(NodeId from, RaftFrame& frame, TimePoint now) {
     ++counters.frames_malformed;  // snapshots come as chunks only: their message needs its payload here
     return;
   }
-  if (!raft->step(std::move(frame.message), now)) ++counters.frames_refused;
+  if (has_room_for(frame.message) && !raft->step(std::move(frame.message), now)) ++counters.frames_refused;
   if (from == raft->leader()) leader_heard_at = now;
 }
 
@@ -102,6 +102,10 @@ void Store::Impl::handle(NodeId from, ForwardFrame& frame, TimePoint now) {
     send(from, refused);
   }
   if (seqs.empty()) return;
+  if (space != disk::Space::kPlenty) {
+    counters.writes_refused_disk_full += seqs.size();
+    return send(from, RefuseFrame{Refusal::kDiskFull, std::move(seqs)});
+  }
   auto proposed = raft->step(std::move(proposal), now);
   if (proposed) return;
   const bool full =
@@ -116,6 +120,7 @@ void Store::Impl::handle(NodeId, RefuseFrame& frame, TimePoint now) {
     --write->copies;  // another copy may still be in some log: then only time or its outcome ends the write
     writes.mark_unsent(seq, *write);
     if (frame.why == Refusal::kBusy) refuse_own(seq, {Errc::kBusy, "the leader is ahead of its majority: ask again"});
+    if (frame.why == Refusal::kDiskFull) refuse_own(seq, {Errc::kDiskFull, "the disk of the leader is nearly full"});
     if (frame.why == Refusal::kInvalid) refuse_own(seq, {Errc::kBadRequest, "the leader does not know this command"});
   }
   retry_at = std::min(retry_at, now + kRetryAfter);
@@ -156,33 +161,15 @@ void Store::Impl::handle(NodeId from, GrantWithdrawFrame& frame, TimePoint now) 
 
 void Store::Impl::handle(NodeId from, ChunkFrame& frame, TimePoint now) {
   if (from == raft->leader()) leader_heard_at = now;
-  auto step = receiver.on_chunk(from, std::move(frame));
-  if (step.complete) {
-    raft::Message message;
-    message.kind = raft::MessageKind::kSnapshot;
-    message.from = from;
-    message.to = config.id;
-    message.term = step.complete->term;
-    message.snapshot = step.complete->meta;
-    arrived = std::move(step.complete);
-    if (!raft->step(std::move(message), now)) ++counters.frames_refused;
-    pump(now);  // installs it, unless Raft finds that it is not needed or has to wait for the disk
-    const bool awaited = arrived && raft->log().last_index() == arrived->meta.index &&
-                         raft->log().first_index() == arrived->meta.index.next();
-    if (!awaited) arrived.reset();
-  }
-  if (!stopped()) send(from, step.ack, false);
+  on_chunk(from, std::move(frame), now);
 }
 
 void Store::Impl::handle(NodeId from, ChunkAckFrame& frame, TimePoint now) {
-  const auto outcome = sender.on_ack(from, frame, now);
-  if (!outcome) return;
-  if (*outcome == raft::SnapshotOutcome::kDelivered) ++counters.snapshots_sent;
-  static_cast<void>(raft->step(raft::ReportSnapshot{from, *outcome}, now));
+  if (const auto ended = sender.on_ack(from, frame, now)) end_transfer(*ended, now);
 }
 
 void Store::Impl::on_connected(NodeId peer, TimePoint now) {
-  sender.on_connected(peer, now);
+  if (sender.on_connected(peer, now)) ++counters.snapshots_resumed;
   static_cast<void>(raft->step(raft::PeerConnected{peer}, now));
   if (peer != raft->leader()) return;
   writes.resend_all();  // what was under way may have gone with the old connection

@@ -10,6 +10,7 @@
 
 #include "store/disk/log_store.h"
 #include "store/error.h"
+#include "store/frames.h"
 #include "store/kv/state_machine.h"
 #include "store/raft/raft.h"
 
@@ -83,11 +84,15 @@ struct Readable {
 };
 struct Renewed {};  ///< renew: the lease held when the leader's quorum round ended, and its end was not being
                     ///< decided; renew_session: the same of the session
+/// figures(): every server of the configuration, as the leader sees it.
+struct Figures {
+  std::vector<ServerFigures> servers;
+};
 struct Changed {};  ///< bootstrap, remove_server, transfer_leadership: under way or done
 
 struct Reply {
   RequestNo request{};
-  Result<std::variant<Written, Readable, Renewed, Changed>> result;
+  Result<std::variant<Written, Readable, Renewed, Changed, Figures>> result;
 };
 
 /// Bytes for one peer. Frames of one class arrive in order or the connection is reported lost.
@@ -139,16 +144,20 @@ struct Fatal {
   std::string reason;
 };
 
-/// What is to be done, in this order: fatal, frames, persist, replies, events, woken.
+/// What is to be done, in this order: fatal, frames, persist, tasks, discarded, replies, events, woken.
 struct Output {
   std::optional<Fatal> fatal;
   std::vector<PeerFrame> frames;              ///< may leave at once: what they promise is durable already
   std::optional<disk::PersistBatch> persist;  ///< at most one is out at a time; answer with on_persisted()
+  std::vector<disk::Task> tasks;              ///< after `persist`, in order; answer each with on_task_done()
+  /// States that were replaced: to be destroyed away from the loop, since a large one takes its time.
+  std::vector<std::shared_ptr<void>> discarded;
   std::vector<Reply> replies;
   std::vector<Event> events;
   std::vector<kv::WatchId> woken;
   [[nodiscard]] bool empty() const {
-    return !fatal && frames.empty() && !persist && replies.empty() && events.empty() && woken.empty();
+    return !fatal && frames.empty() && !persist && tasks.empty() && discarded.empty() && replies.empty() && events.empty() &&
+           woken.empty();
   }
 };
 
@@ -171,6 +180,7 @@ struct Status {
   std::vector<ServerStatus> servers;  ///< the configuration, this node included, by id
   std::vector<std::string> missing;   ///< voters that do not answer, by name (id if nameless)
   bool conf_change_pending = false;
+  disk::Space space = disk::Space::kPlenty;  ///< of this node's disk
 };
 
 /// Counters since the start, and how full the bounded tables are (invariant I5).
@@ -179,6 +189,11 @@ struct Counters {
   std::uint64_t writes = 0, writes_forwarded = 0, writes_resent = 0, writes_repeated = 0;
   std::uint64_t reads = 0, renewals = 0, expires = 0, batches = 0;
   std::uint64_t snapshots_sent = 0, snapshots_installed = 0, conf_changes = 0, stepped_aside = 0;
+  std::uint64_t snapshots_resumed = 0;         ///< transfers that went on after a lost connection
+  std::uint64_t snapshots_refused = 0;         ///< arriving ones: flipped, cut short, out of order, of another cluster
+  std::uint64_t snapshots_failed = 0;          ///< ours, given up: silent receiver, or the disk could not read
+  std::uint64_t writes_refused_disk_full = 0;  ///< clients' writes refused early
+  std::uint64_t appends_dropped_disk_full = 0; ///< appends of the leader not taken for want of room
   std::size_t pending_writes = 0, pending_reads = 0, snapshot_bytes_in = 0, snapshot_bytes_out = 0;
 };
 

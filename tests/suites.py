@@ -167,7 +167,7 @@ class Runner:
                 suite = "vectors"
             places = [p["value"] for p in test.get("properties", []) if p["name"] == "WORKING_DIRECTORY"]
             # A test that was not built has no command there; it must fail, not vanish.
-            found.append(Program(suite, name, test.get("command") or ["false"], tally_gtest, {},
+            found.append(Program(suite, name, test.get("command") or ["false"], tally_gtest, self.kill_environment(name),
                                  places[0] if places else REPO))
         if not any(p.suite == "vectors" for p in found):
             found.append(Program("vectors", "raft_vectors", [str(self.build / "tests" / "raft_vectors")], tally_vectors))
@@ -180,6 +180,12 @@ class Runner:
             return found
         found.append(Program("e2e", "e2e", python_suite("tests/e2e"), tally_unittest, binary))
         return found
+
+    def kill_environment(self, name):
+        """In the long run the process is killed at every operation on a file, not at some."""
+        if name == "kill_points" and self.arguments.long and "OUTRIGGER_KILL_STRIDE" not in os.environ:
+            return {"OUTRIGGER_KILL_STRIDE": "1"}
+        return {}
 
     # --- running ----------------------------------------------------------------------------------------------------
     def run(self):

@@ -40,6 +40,7 @@ Api::Api(Backend& backend, std::function<std::uint64_t(std::uint64_t)> chance, s
   add_agent_routes(router_);
   add_catalog_routes(router_);
   add_event_routes(router_);
+  add_operator_routes(router_);
   add_own_routes(router_);
 }
 

@@ -198,6 +198,7 @@ void add_event_routes(Router& router);     ///< /v1/event, /outrigger/v1/events
 void add_own_kv_routes(Router& router);    ///< /outrigger/v1/kv, quotas
 void add_feed_routes(Router& router);      ///< /outrigger/v1/watch
 void add_election_routes(Router& router);  ///< /outrigger/v1/election, switchover
+void add_operator_routes(Router& router);  ///< /v1/snapshot, /v1/operator, /outrigger/v1/raft
 void add_own_routes(Router& router);       ///< /outrigger/v1, /metrics
 
 }  // namespace agent::api

@@ -116,6 +116,8 @@ struct RaftPeer {
   bool is_voter = false, is_leader = false;
   std::optional<std::uint64_t> match_index;  ///< leader only
   std::optional<Milliseconds> last_contact;  ///< leader only
+  /// What one synced write takes on its disk; own figure always, those of others at the leader and after figures().
+  std::optional<std::chrono::microseconds> fsync_p50, fsync_p99;
 };
 struct RaftInfo {
   NodeId self{}, leader{};     ///< leader 0 = unknown
@@ -124,6 +126,7 @@ struct RaftInfo {
   std::uint64_t term = 0, first_index = 0, last_index = 0, commit_index = 0, applied_index = 0;
   std::vector<RaftPeer> peers;       ///< the configuration, self included, by id
   std::vector<std::string> missing;  ///< voters that do not answer, by name; for "no quorum" messages
+  std::string disk_space = "plenty";  ///< of this agent: "plenty", "low", "full"
 };
 
 // --- the primary -------------------------------------------------------------------------------------------------
@@ -237,6 +240,7 @@ struct Topic {
 
 class CatalogBackend;  // catalog_backend.h
 class SessionBackend;  // session_backend.h
+class OperatorBackend;  // operator_backend.h
 
 class Backend {
  public:
@@ -281,6 +285,8 @@ class Backend {
   [[nodiscard]] virtual CatalogBackend* catalog() { return nullptr; }
   /// Sessions, transactions, changes and quotas; lives as long as the backend. nullptr: this one has none.
   [[nodiscard]] virtual SessionBackend* sessions() { return nullptr; }
+  /// Snapshots and the hand on the voters; nullptr = not offered.
+  [[nodiscard]] virtual OperatorBackend* operators() { return nullptr; }
 
   /// Contacts seeds, "ip:port" or "name:port" (port may be missing). Completes with how many answered; kUnavailable if
   /// 0.

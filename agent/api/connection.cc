@@ -9,6 +9,11 @@
 namespace agent::api {
 
 namespace http1 = proxy::http1;
+namespace {
+
+constexpr std::size_t kFilePieceBytes = 256U * 1024;
+
+}  // namespace
 
 Connection::Connection(ConnectionHost& host, const ConnectionLimits& limits, std::unique_ptr<io::ByteStream> stream)
     : host_(host),
@@ -45,6 +50,7 @@ void Connection::on_read(std::span<const std::byte> bytes) {
       return;
     case State::kStreaming:
     case State::kClosing:
+    case State::kSendingFile:
       return;  // nothing that still comes is of interest; reading on only shows the end
   }
 }
@@ -81,16 +87,34 @@ http1::Flow Connection::on_head(const http1::RequestHead& head) {
   request_.accept = head.find("Accept").value_or("");
   request_.last_event_id = head.find("Last-Event-ID").value_or("");
   request_.body.clear();
+  request_.file.reset();
+  spools_ = head.method_text == "PUT" && head.path == limits_.spool_path;
+  if (spools_) {
+    auto file = io::Spool::create(limits_.spool_directory);
+    spools_ = file.has_value();  // without one it is an ordinary body, and too large
+    if (file) request_.file = std::move(*file);
+    if (file) parser_.set_body_limit(limits_.spool_bytes_max);
+  }
   is_head_ = head.method == http1::Method::kHead;
   old_client_ = head.minor == 0;
   chunked_ = !old_client_;
   keep_alive_ = head.keep_alive && !head.upgrade;  // we speak nothing else, and the parser stops at such a head
   set_deadline(limits_.body_timeout);
-  if (head.expect_continue && head.content_length <= limits_.body_bytes_max) write("HTTP/1.1 100 Continue\r\n\r\n");
+  const std::uint64_t bytes_max = spools_ ? limits_.spool_bytes_max : limits_.body_bytes_max;
+  if (head.expect_continue && head.content_length <= bytes_max) write("HTTP/1.1 100 Continue\r\n\r\n");
   return http1::Flow::kContinue;
 }
 
-void Connection::on_body(http1::Bytes bytes) { request_.body += http1::text_of(bytes); }
+void Connection::on_body(http1::Bytes bytes) {
+  if (!spools_) {
+    request_.body += http1::text_of(bytes);
+  } else if (!request_.file->append(std::as_bytes(std::span(bytes.data(), bytes.size())))) {
+    request_.file = nullptr;  // the handler says that there was no room
+    spools_ = false;
+  } else {
+    set_deadline(limits_.body_timeout);  // a long body is fine as long as it comes
+  }
+}
 
 void Connection::on_end(std::span<const http1::Header>) { request_complete_ = true; }
 
@@ -124,11 +148,46 @@ void Connection::reply(const Response& response) {
     headers.push_back({"Connection", "close"});
   else if (old_client_)
     headers.push_back({"Connection", "keep-alive"});
+  if (response.file && !is_head_) return send_file(response, std::move(headers));
   std::string bytes;
   http1::append_response(bytes, response.status, headers, response.body,
                          is_head_ ? http1::BodyPart::kOmit : http1::BodyPart::kSend);
   if (!write(bytes)) return closed();
   finish_answer();
+}
+
+// Pieces as the client takes them: a file of any size costs a few of them in memory.
+void Connection::send_file(const Response& response, std::vector<http1::TextHeader> headers) {
+  state_ = State::kSendingFile;
+  file_ = response.file;
+  file_sent_ = 0;
+  const std::string length = std::to_string(file_->size());
+  std::string bytes;
+  http1::append_status_line(bytes, response.status, http1::reason_of(response.status));
+  for (const auto& header : headers) http1::append_header(bytes, header.name, header.value);
+  http1::append_header(bytes, "Content-Length", length);
+  http1::append_end_of_head(bytes);
+  if (!write(bytes)) return closed();
+  send_more();
+}
+
+void Connection::send_more() {
+  std::string piece(kFilePieceBytes, '\0');
+  while (stream_->write_queue_bytes() < kFilePieceBytes) {
+    const auto count = file_->read(file_sent_, std::as_writable_bytes(std::span(piece)));
+    if (!count) {  // the head promised more: only a cut connection says the truth
+      stream_->reset();
+      return closed();
+    }
+    if (*count == 0) {
+      file_ = nullptr;
+      state_ = State::kAnswering;
+      return finish_answer();
+    }
+    file_sent_ += *count;
+    if (!write(piece.substr(0, *count))) return closed();
+  }
+  set_deadline(limits_.write_timeout);
 }
 
 void Connection::stream_begin(const Response& head) {
@@ -197,6 +256,7 @@ void Connection::begin_closing() {
 }
 
 void Connection::on_drained() {
+  if (state_ == State::kSendingFile) return send_more();
   if (state_ == State::kStreaming) return host_.on_stream_drained(exchange_);
   if (state_ == State::kClosing) set_deadline(limits_.linger);
   if (state_ == State::kReading && !parser_.in_message()) set_deadline(limits_.idle_timeout);

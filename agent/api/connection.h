@@ -7,6 +7,7 @@
 #include "agent/io/byte_stream.h"
 #include "agent/io/clock.h"
 #include "proxy/http1/codec.h"
+#include "proxy/http1/writer.h"
 
 /// One client connection of the API. Private to agent/api.
 namespace agent::api {
@@ -32,6 +33,9 @@ class ConnectionHost {
 struct ConnectionLimits {
   std::size_t head_bytes_max = 32U * 1024;
   std::size_t body_bytes_max = 576U * 1024;  ///< a KV value and a little, so that the API can say what is too large
+  std::string spool_path = "/v1/snapshot";     ///< a body sent there goes into a file ...
+  std::uint64_t spool_bytes_max = std::uint64_t{2} << 30U;  ///< ... of at most so many bytes
+  std::string spool_directory = ".";           ///< where that file is, without a name
   std::size_t ahead_bytes_max = 64U * 1024;  ///< received while an answer is made; then reading stops
   std::size_t answer_bytes_max = 40U << 20;  ///< queue towards the client; above the API's own bound
   std::size_t stream_full_bytes =
@@ -78,10 +82,12 @@ class Connection final : public io::StreamSink, public proxy::http1::RequestSink
   void on_end(std::span<const proxy::http1::Header> trailers) override;
 
  private:
-  enum class State { kReading, kAnswering, kStreaming, kClosing };
+  enum class State { kReading, kAnswering, kSendingFile, kStreaming, kClosing };
 
   bool consume(std::span<const std::byte> bytes);
   void refuse(const proxy::Error& error);
+  void send_file(const Response& response, std::vector<proxy::http1::TextHeader> headers);
+  void send_more();
   bool write(const std::string& bytes);
   void finish_answer();
   void begin_closing();
@@ -98,6 +104,9 @@ class Connection final : public io::StreamSink, public proxy::http1::RequestSink
   bool is_head_ = false, keep_alive_ = true, chunked_ = true, old_client_ = false;
   bool wants_close_ = false;
   ExchangeId exchange_{};
+  bool spools_ = false;                   ///< the body being read goes into request_.file
+  std::shared_ptr<const io::Spool> file_; ///< being sent ...
+  std::uint64_t file_sent_ = 0;           ///< ... up to here
   std::vector<std::byte> ahead_;  ///< received behind the request being answered
   bool reading_stopped_ = false;
   io::TimePoint deadline_ = io::TimePoint::max();

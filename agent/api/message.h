@@ -1,9 +1,12 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "agent/io/spool.h"
 
 /// One request to the API and its answer, free of sockets and parsers.
 namespace agent::api {
@@ -15,6 +18,7 @@ struct Request {
   std::string path{};              ///< as received, percent-encoded, without query; begins with '/'
   std::string query{};             ///< as received, without '?'
   std::string body{};              ///< whole; the server bounds it
+  std::shared_ptr<io::Spool> file{};  ///< instead of `body` on paths that take more than memory should hold
   std::string host{};              ///< Host header, with port if it has one
   std::string origin{};            ///< Origin header; only browsers send it
   std::string fetch_site{};        ///< Sec-Fetch-Site header; only browsers send it
@@ -28,6 +32,7 @@ struct Response {
   std::string content_type;  ///< empty = no Content-Type header
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
+  std::shared_ptr<const io::Spool> file{};  ///< instead of `body`, for what is too large for memory
 };
 
 /// What the core wants done for one exchange. Order within an exchange matters.

@@ -85,37 +85,6 @@ void get_peers(Api& api, const Call& call) {
   api.reply_json(call.id, {{"self", api.backend().self().name}, {"peers", list}});
 }
 
-void get_raft(Api& api, const Call& call) {
-  const RaftInfo raft = api.backend().raft();
-  Json peers = Json::array();
-  Json leader_name = nullptr;
-  for (const auto& peer : raft.peers) {
-    if (peer.id == raft.leader && raft.leader != NodeId{}) leader_name = name_json(peer.name);
-    peers.push_back({{"name", name_json(peer.name)},
-                     {"id", id_json(peer.id)},
-                     {"address", peer.address},
-                     {"is_voter", peer.is_voter},
-                     {"is_leader", peer.is_leader},
-                     {"match_index", peer.match_index ? Json(*peer.match_index) : Json(nullptr)},
-                     {"last_contact_ms", peer.last_contact ? Json(peer.last_contact->count()) : Json(nullptr)}});
-  }
-  const ReadInfo info = api.backend().read_info();
-  api.reply_json(call.id, {{"self", id_json(raft.self)},
-                           {"cluster_id", name_json(api.backend().self().cluster_id)},
-                           {"role", raft.role},
-                           {"term", raft.term},
-                           {"leader", id_json(raft.leader)},
-                           {"leader_name", leader_name},
-                           {"leader_address", raft.leader_address},
-                           {"last_contact_ms", info.last_contact.count()},
-                           {"first_index", raft.first_index},
-                           {"last_index", raft.last_index},
-                           {"commit_index", raft.commit_index},
-                           {"applied_index", raft.applied_index},
-                           {"peers", peers},
-                           {"missing", raft.missing}});
-}
-
 Json endpoint_json(const EndpointInfo& endpoint) {
   return {{"name", endpoint.name},
           {"address", endpoint.address},
@@ -211,7 +180,6 @@ void add_own_routes(Router& router) {
   }
   router.add("GET", "/outrigger/v1/upstreams", get_upstreams);
   router.add("GET", "/outrigger/v1/peers", get_peers);
-  router.add("GET", "/outrigger/v1/raft", get_raft);
   router.add("GET", "/outrigger/v1/health/live", get_live);
   router.add("GET", "/outrigger/v1/health/ready", get_ready);
   router.add("GET", "/outrigger/v1/sd/prometheus/agents", get_prometheus_targets);

@@ -94,6 +94,8 @@ int run(const std::vector<std::string>& arguments, Host& host) {
   app.set_help_flag("-h,--help", "what this verb does and takes");
   add_agent_verbs(app, session);
   add_cluster_verbs(app, session);
+  add_raft_verbs(app, session);
+  add_snapshot_verbs(app, session);
   add_kv_verbs(app, session);
   add_election_verbs(app, session);
   add_service_verbs(app, session);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tl/expected.hpp>
 #include <vector>
 
 #include "agent/config.h"
@@ -17,6 +18,12 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;  ///< understood, but did not succeed: refused, no connection, bad config
 inline constexpr int kExitUsage = 2;   ///< not understood: unknown verb, missing or ill-formed argument
 
+/// What `raft recover` is asked to do to the data directory of an agent that does not run.
+struct RecoverRequest {
+  std::string data_dir;
+  bool reseed = false, accept_torn_tail = false, apply = false;
+};
+
 /// What a verb may touch outside of the arguments, so that tests can watch it.
 struct Host {
   std::ostream& out;                               ///< results
@@ -27,6 +34,10 @@ struct Host {
   /// ConfigSource::check_assert; may be empty.
   std::function<std::optional<std::string>(std::string_view)> check_assert;
   std::function<std::optional<std::string>(std::string_view, RegistrationKind)> check_registration;  ///< the same
+  /// @return a report as JSON, or one sentence that says why not.
+  std::function<tl::expected<std::string, std::string>(const RecoverRequest&)> recover{};
+  /// Reads and verifies a saved snapshot. @return what it is as JSON, or one sentence that says what is wrong with it.
+  std::function<tl::expected<std::string, std::string>(const std::string& path)> describe_snapshot{};
   std::function<int(const Config&)> run_agent;  ///< blocks until the agent has stopped; its result is the exit code
 };
 

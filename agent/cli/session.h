@@ -60,7 +60,9 @@ struct Session {
 
 // Each adds its verbs to `app`; the verb that is parsed sets `session.chosen`.
 void add_kv_verbs(CLI::App& app, Session& session);
-void add_cluster_verbs(CLI::App& app, Session& session);   ///< members join leave raft upstreams drain
+void add_cluster_verbs(CLI::App& app, Session& session);   ///< members join leave upstreams drain
+void add_raft_verbs(CLI::App& app, Session& session);      ///< raft status|list|transfer|remove|recover
+void add_snapshot_verbs(CLI::App& app, Session& session);  ///< snapshot save|restore|inspect|verify
 void add_election_verbs(CLI::App& app, Session& session);  ///< role election switchover
 void add_service_verbs(CLI::App& app, Session& session);   ///< catalog services maint event force-leave reload
 void add_agent_verbs(CLI::App& app, Session& session);     ///< agent validate

@@ -31,32 +31,6 @@ int run_members(Session& session) {
   return kExitOk;
 }
 
-int run_raft(Session& session) {
-  int code = kExitOk;
-  const auto reply = session.call_json("GET", "/outrigger/v1/raft", code);
-  if (!reply) return code;
-  if (session.json()) return session.print(*reply), kExitOk;
-  session.host.out << "role " << cell(*reply, "role") << ", term " << cell(*reply, "term") << ", leader "
-                   << cell(*reply, "leader_name") << ", commit " << cell(*reply, "commit_index") << ", applied "
-                   << cell(*reply, "applied_index") << ", last " << cell(*reply, "last_index") << "\n";
-  std::vector<Row> rows{{"NAME", "ID", "ADDRESS", "ROLE", "MATCH", "LAST CONTACT"}};
-  for (const auto& peer : list_of(*reply, "peers")) {
-    const std::string contact = cell(peer, "last_contact_ms");
-    const bool leads = cell(peer, "is_leader") == "true", votes = cell(peer, "is_voter") == "true";
-    rows.push_back({cell(peer, "name"), cell(peer, "id"), cell(peer, "address"),
-                    leads   ? "leader"
-                    : votes ? "voter"
-                            : "learner",
-                    cell(peer, "match_index"), contact == "-" ? contact : contact + " ms"});
-  }
-  session.print_table(rows);
-  std::string missing;
-  for (const auto& name : list_of(*reply, "missing"))
-    if (name.is_string()) missing += (missing.empty() ? "" : ", ") + name.get_ref<const std::string&>();
-  if (!missing.empty()) session.host.out << "no answer from: " << missing << "\n";
-  return kExitOk;
-}
-
 int run_upstreams(Session& session) {
   int code = kExitOk;
   const auto reply = session.call_json("GET", "/outrigger/v1/upstreams", code);
@@ -91,9 +65,6 @@ CLI::App& client_verb(CLI::App& app, Session& session, const std::string& name, 
 void add_cluster_verbs(CLI::App& app, Session& session) {
   client_verb(app, session, "members", "who is in the mesh and how they are").callback([&session] {
     session.chosen = [&session] { return run_members(session); };
-  });
-  client_verb(app, session, "raft", "state of the replicated store and its voters").callback([&session] {
-    session.chosen = [&session] { return run_raft(session); };
   });
   client_verb(app, session, "upstreams", "the instances as the proxy sees them").callback([&session] {
     session.chosen = [&session] { return run_upstreams(session); };

@@ -1,11 +1,15 @@
 #include "agent/drivers/store_driver.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace agent::drivers {
 namespace {
 
-constexpr std::size_t kSyncedWaitingMax = 16;  // the core has one batch out at a time
+constexpr std::size_t kNewsWaitingMax = 1024;  // one batch at a time, a window of tasks per snapshot, views
+constexpr std::uint64_t kOwnViewBit = std::uint64_t{1} << 63U;  // the core numbers its views from below
+constexpr std::chrono::seconds kLookEvery{5}, kLookEveryWhenShort{1};
 
 /// std::function needs a copyable target; batches are moved once and run once.
 struct BatchTask {
@@ -17,12 +21,13 @@ struct BatchTask {
 StoreDriver::StoreDriver(io::Loop& loop, StoreCallbacks callbacks)
     : loop_(loop),
       callbacks_(std::move(callbacks)),
-      synced_(loop, kSyncedWaitingMax, [this](Synced&& synced) { on_synced(std::move(synced)); }),
+      news_(loop, kNewsWaitingMax, [this](News&& news) { on_news(std::move(news)); }),
       timer_(loop, [this] {
         store_->tick(io::boottime_now());
         input();
       }),
-      pump_(loop, [this] { pump(); }) {}
+      pump_(loop, [this] { pump(); }),
+      room_timer_(loop, [this] { look_at_room(); }) {}
 
 StoreDriver::~StoreDriver() {
   if (storage_) {
@@ -44,6 +49,7 @@ store::Result<std::unique_ptr<StoreDriver>> StoreDriver::start(io::Loop& loop, s
   auto thread = io::Thread::start("storage", [](io::Loop& own) { own.run(); });
   if (!thread) return store::fail(store::Errc::kStopped, thread.error().detail);
   driver->storage_ = std::move(*thread);
+  driver->look_at_room();
   driver->input();
   return driver;
 }
@@ -94,6 +100,14 @@ void StoreDriver::transfer_leadership(store::NodeId to, Done done) {
 
 void StoreDriver::remove_server(store::NodeId server, Done done) {
   store_->remove_server(open_request(plain(std::move(done))), server, io::boottime_now());
+}
+
+void StoreDriver::figures(FiguresDone done) {
+  const store::RequestNo request = open_request([done = std::move(done)](store::Reply&& reply) {
+    if (reply.result) done(std::get<store::Figures>(*reply.result));
+    else done(tl::make_unexpected(std::move(reply.result.error())));
+  });
+  store_->figures(request, io::boottime_now());
 }
 
 store::Result<store::kv::WatchId> StoreDriver::watch(const store::kv::Topic& topic, store::kv::Index after,
@@ -160,13 +174,20 @@ void StoreDriver::carry_out(store::Output& output) {
   for (store::PeerFrame& frame : output.frames) callbacks_.send(frame.to, std::move(frame.bytes), frame.urgent);
   if (output.persist) {
     auto task = std::make_shared<BatchTask>(BatchTask{std::move(*output.persist)});
-    const bool posted = storage_->post([log = log_.get(), task, sender = synced_.sender()] {
+    on_disk([this, log = log_.get(), task, sender = news_.sender()] {
       const io::TimePoint start = io::boottime_now();
       auto result = log->write(task->batch);
-      sender.send(Synced{task->batch.seq, io::boottime_now() - start, std::move(result)});
+      const io::TimePoint end = io::boottime_now();
+      window_.add(end - start, end);
+      sender.send(Synced{task->batch.seq, end - start, std::move(result), window_.percentile(50, end),
+                         window_.percentile(99, end)});
+      sender.send(Looked{log->space()});
     });
-    if (!posted) store_->on_disk_error({store::disk::Errc::kStopped, "the storage thread has ended"}, io::boottime_now());
   }
+  for (store::disk::Task& task : output.tasks) run_task(std::move(task), 0);
+  // Freeing a large state takes its time, and the storage thread has that.
+  for (std::shared_ptr<void>& discarded : output.discarded) on_disk([discarded] {});
+  output.discarded.clear();
   for (store::Reply& reply : output.replies) {
     const auto found = requests_.find(static_cast<std::uint64_t>(reply.request));
     if (found == requests_.end()) continue;
@@ -184,6 +205,37 @@ void StoreDriver::carry_out(store::Output& output) {
   }
 }
 
+// --- the storage thread -------------------------------------------------------------------------------------------
+
+void StoreDriver::on_disk(std::function<void()> work) {
+  if (!storage_->post(std::move(work)))
+    store_->on_disk_error({store::disk::Errc::kStopped, "the storage thread has ended"}, io::boottime_now());
+}
+
+void StoreDriver::run_task(store::disk::Task task, std::uint64_t number) {
+  auto shared = std::make_shared<store::disk::Task>(std::move(task));
+  on_disk([log = log_.get(), shared, number, sender = news_.sender()] {
+    auto answer = log->run(*shared);
+    sender.send(TaskDone{shared->seq, number, std::move(answer)});
+  });
+}
+
+void StoreDriver::on_news(News&& news) {
+  if (stopped_) return;
+  if (auto* synced = std::get_if<Synced>(&news)) {
+    on_synced(std::move(*synced));
+  } else if (auto* done = std::get_if<TaskDone>(&news)) {
+    if (done->number != 0) return on_viewed(std::move(*done));
+    store_->on_task_done(done->seq, std::move(done->answer), io::boottime_now());
+  } else {
+    space_ = std::get<Looked>(news).space;
+    store_->on_space(space_, io::boottime_now());
+    const auto every = space_ == store::disk::Space::kPlenty ? kLookEvery : kLookEveryWhenShort;
+    room_timer_.arm(io::boottime_now() + every);
+  }
+  input();
+}
+
 void StoreDriver::on_synced(Synced&& synced) {
   const double ms = std::chrono::duration<double, std::milli>(synced.took).count();
   std::size_t bucket = 0;
@@ -191,9 +243,62 @@ void StoreDriver::on_synced(Synced&& synced) {
   ++times_.buckets[bucket];
   ++times_.count;
   times_.sum_ms += ms;
+  times_.p50 = synced.p50;
+  times_.p99 = synced.p99;
+  if (synced.p50 && synced.p99) store_->on_disk_times({*synced.p50, *synced.p99}, io::boottime_now());
   if (synced.result) store_->on_persisted(synced.seq, io::boottime_now());
   else store_->on_disk_error(synced.result.error(), io::boottime_now());
+  open_due_views();
+}
+
+// Without writes of ours the room still shrinks and grows: by what others keep there.
+void StoreDriver::look_at_room() {
+  on_disk([log = log_.get(), sender = news_.sender()] { sender.send(Looked{log->space()}); });
+}
+
+// --- views --------------------------------------------------------------------------------------------------------
+
+store::disk::ViewId StoreDriver::open_view(ViewDone done) {
+  const store::disk::ViewId view{++view_count_ | kOwnViewBit};
+  if (waiting_views_.size() >= store::disk::kViewsMax) {
+    loop_.post([done = std::move(done)] {
+      done(store::disk::fail(store::disk::Errc::kIo, "too many snapshots are being saved"));
+    });
+    return view;
+  }
+  waiting_views_.push_back({view, store_->status(io::boottime_now()).applied, std::move(done)});
+  store_->mirror(io::boottime_now());
+  open_due_views();
   input();
+  return view;
+}
+
+void StoreDriver::open_due_views() {
+  const auto due = std::stable_partition(waiting_views_.begin(), waiting_views_.end(), [this](const WaitingView& view) {
+    return view.wanted > store_->durable_applied();
+  });
+  std::vector<WaitingView> views(std::make_move_iterator(due), std::make_move_iterator(waiting_views_.end()));
+  waiting_views_.erase(due, waiting_views_.end());
+  for (WaitingView& view : views) call_disk(store::disk::OpenView{view.view}, std::move(view.done));
+}
+
+void StoreDriver::read_view(store::disk::ViewId view, std::size_t bytes_max, ViewDone done) {
+  call_disk(store::disk::ReadView{view, bytes_max}, std::move(done));
+}
+
+void StoreDriver::close_view(store::disk::ViewId view) {
+  call_disk(store::disk::CloseView{view}, [](const auto&) {});
+}
+
+void StoreDriver::call_disk(store::disk::TaskWork work, ViewDone done) {
+  const std::uint64_t number = ++view_call_count_;
+  view_calls_.emplace(number, std::move(done));
+  run_task({store::disk::TaskSeq{}, std::move(work)}, number);
+}
+
+void StoreDriver::on_viewed(TaskDone&& done) {
+  auto call = view_calls_.extract(done.number);
+  if (!call.empty()) call.mapped()(std::move(done.answer));
 }
 
 }  // namespace agent::drivers

@@ -1,33 +1,28 @@
-#include "store/disk/rocks_store.h"
-
 #include <rocksdb/cache.h>
-#include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
-#include <rocksdb/write_batch.h>
 
-#include <array>
+#include <algorithm>
+#include <set>
 #include <system_error>
 #include <utility>
 
-#include "store/disk/rows.h"
+#include "store/disk/rocks_impl.h"
 #include "store/raft/wire.h"
 
 namespace store::disk {
 namespace {
 
-enum Family : std::size_t { kDefault, kLog, kState, kMeta, kFamilies };
-constexpr std::array<const char*, kFamilies> kFamilyNames{"default", "log", "state", "meta"};
-
-// Range that holds every row of the state family: the first bytes of the keys are lower-case letters.
-constexpr const char* kStateFrom = "a";
+// Range that holds every row of the state family: the first bytes of the keys are letters.
+constexpr const char* kStateFrom = "A";
 constexpr const char* kStateTo = "{";
-
-rocksdb::Slice slice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
-std::string_view view(const rocksdb::Slice& bytes) { return {bytes.data(), bytes.size()}; }
+constexpr const char* kReseedAdvice = "this copy must not vote: \"outrigger raft recover --reseed\" puts it aside and lets "
+                                      "the agent be seeded by its peers";
 
 bool mentions(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
 
 Error translate(const rocksdb::Status& status, const std::string& where) {
   const std::string text = status.ToString();
@@ -44,7 +39,7 @@ Error translate(const rocksdb::Status& status, const std::string& where) {
   if (status.IsInvalidArgument() && mentions(text, "olumn famil"))
     return error(Errc::kNewerFormat, "the directory was written by a newer agent: use that version");
   if (status.IsCorruption())
-    return error(Errc::kCorrupt, "this copy must not vote: move the directory away and let the agent join anew");
+    return error(Errc::kCorrupt, kReseedAdvice);
   return error(Errc::kIo, "");
 }
 
@@ -74,22 +69,24 @@ rocksdb::DBOptions db_options(const RocksOptions& options) {
   return db;
 }
 
-std::vector<rocksdb::ColumnFamilyDescriptor> families(const RocksOptions& options) {
+rocksdb::ColumnFamilyOptions family_options(const RocksOptions& options, std::string_view family,
+                                            const std::shared_ptr<rocksdb::TableFactory>& tables) {
+  rocksdb::ColumnFamilyOptions cf;
+  const std::size_t share = family == kLogFamily ? 1 : family.starts_with(kStateFamily) ? 4 : 16;
+  cf.write_buffer_size = options.write_buffer_bytes / share;
+  cf.arena_block_size = std::size_t{64} << 10;  // memory comes in small steps: an idle agent stays small
+  cf.max_write_buffer_number = 2;
+  cf.compression = rocksdb::kNoCompression;
+  cf.table_factory = tables;
+  return cf;
+}
+
+namespace {
+
+std::shared_ptr<rocksdb::TableFactory> table_factory(const RocksOptions& options) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes, 0);
-  const auto factory = std::shared_ptr<rocksdb::TableFactory>(rocksdb::NewBlockBasedTableFactory(table));
-  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
-  for (std::size_t family = kDefault; family < kFamilies; ++family) {
-    rocksdb::ColumnFamilyOptions cf;
-    const std::size_t share = family == kLog ? 1 : family == kState ? 4 : 16;
-    cf.write_buffer_size = options.write_buffer_bytes / share;
-    cf.arena_block_size = std::size_t{64} << 10;  // memory comes in small steps: an idle agent stays small
-    cf.max_write_buffer_number = 2;
-    cf.compression = rocksdb::kNoCompression;
-    cf.table_factory = factory;
-    descriptors.emplace_back(kFamilyNames[family], cf);
-  }
-  return descriptors;
+  return std::shared_ptr<rocksdb::TableFactory>(rocksdb::NewBlockBasedTableFactory(table));
 }
 
 Result<void> make_directory(const std::filesystem::path& directory) {
@@ -106,78 +103,73 @@ Result<void> make_directory(const std::filesystem::path& directory) {
 
 }  // namespace
 
-struct RocksStore::Impl {
-  RocksOptions options;
-  std::unique_ptr<rocksdb::DB> db;
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  LogStart start;    // entry before the window
-  raft::Index last;  // end of the window; start.index = empty
-  bool stopped = false;
-
-  ~Impl() {
-    for (rocksdb::ColumnFamilyHandle* handle : handles) db->DestroyColumnFamilyHandle(handle);
-  }
-
-  [[nodiscard]] std::string where() const { return options.directory.string(); }
-
-  // nullopt = no such row.
-  Result<std::optional<std::string>> meta(const char* row) {
-    std::string value;
-    const rocksdb::Status status = db->Get(rocksdb::ReadOptions(), handles[kMeta], row, &value);
-    if (status.IsNotFound()) return std::nullopt;
-    if (!status.ok()) return tl::unexpected<Error>(translate(status, where()));
-    return value;
-  }
-
-  // Decodes a row if it is there. @param decode  string_view -> Result<T>
-  template <class T, class Decode>
-  Result<std::optional<T>> meta_as(const char* row, Decode decode) {
-    auto bytes = meta(row);
-    if (!bytes) return tl::unexpected<Error>(bytes.error());
-    if (!*bytes) return std::optional<T>();
-    Result<T> decoded = decode(**bytes);
-    if (!decoded) return located<std::optional<T>>(decoded.error());
-    return std::optional<T>(std::move(*decoded));
-  }
-
-  template <class T>
-  Result<T> located(Error error) {
-    error.detail = where() + ": " + error.detail;
-    return tl::unexpected<Error>(std::move(error));
-  }
-
-  Result<void> commit(rocksdb::WriteBatch& batch) {
-    rocksdb::WriteOptions write;
-    write.sync = true;
-    const rocksdb::Status status = db->Write(write, &batch);
-    if (status.ok()) return {};
-    stopped = true;  // what reached the disk is unknown: only a new start can find out
-    return tl::unexpected<Error>(translate(status, where()));
-  }
-
-  Result<void> open_db();
-  Result<void> check_identity();
-  Result<void> create_identity();
-  Result<void> load_meta(LoadedState& loaded);
-  Result<void> load_log(LoadedState& loaded);
-  Result<void> load_records(LoadedState& loaded);
-  Result<void> check_window(const PersistBatch& batch) const;
-  void put_replacement(rocksdb::WriteBatch& to, const PersistBatch& batch);
-  void put_entries(rocksdb::WriteBatch& to, const PersistBatch& batch);
-  void put_trim(rocksdb::WriteBatch& to, const LogStart& trim);
-  void put_state(rocksdb::WriteBatch& to, const PersistBatch& batch);
-  void put_meta(rocksdb::WriteBatch& to, const char* row, const std::string& value) {
-    to.Put(handles[kMeta], row, value);
-  }
-};
-
 // --- opening ------------------------------------------------------------------------------------------------------
 
+Result<std::vector<std::string>> RocksStore::Impl::family_names() const {
+  std::set<std::string> names{rocksdb::kDefaultColumnFamilyName, kLogFamily, kMetaFamily};
+  std::vector<std::string> found;
+  std::error_code code;
+  if (!std::filesystem::exists(options.directory / "CURRENT", code)) {  // a new directory
+    names.insert(kStateFamily);
+    return std::vector<std::string>(names.begin(), names.end());
+  }
+  const rocksdb::Status status = rocksdb::DB::ListColumnFamilies(db_options(options), where(), &found);
+  if (!status.ok()) return tl::unexpected<Error>(translate(status, where()));
+  for (const std::string& name : found) {
+    if (!names.contains(name) && !name.starts_with(kStateFamily)) {
+      return fail(Errc::kNewerFormat, where() + ": holds '" + name +
+                                          "', which this agent does not know: it was written by a newer one; use that");
+    }
+    names.insert(name);
+  }
+  if (found.size() <= 1) names.insert(kStateFamily);  // a first opening that was cut short
+  return std::vector<std::string>(names.begin(), names.end());
+}
+
 Result<void> RocksStore::Impl::open_db() {
+  auto names = family_names();
+  if (!names) return tl::unexpected<Error>(names.error());
+  tables = table_factory(options);
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const std::string& name : *names) descriptors.emplace_back(name, family_options(options, name, tables));
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(db_options(options), where(), families(options), &handles, &opened);
+  const rocksdb::Status status = rocksdb::DB::Open(db_options(options), where(), descriptors, &handles, &opened);
   if (!status.ok()) return tl::unexpected<Error>(translate(status, where()));
   db.reset(opened);
+  for (std::size_t i = 0; i < handles.size(); ++i) families.emplace((*names)[i], handles[i]);
+  log_cf = families.at(kLogFamily);
+  meta_cf = families.at(kMetaFamily);
+  return {};
+}
+
+// Finds the live state among what crashes have left, and lets go of the rest.
+Result<void> RocksStore::Impl::find_state() {
+  auto name = meta("state");
+  if (!name) return tl::unexpected<Error>(name.error());
+  if (*name) state_name = **name;
+  const auto found = families.find(state_name);
+  if (found == families.end())
+    return fail(Errc::kCorrupt, where() + ": the state '" + state_name + "' is missing; " + kReseedAdvice);
+  state_cf = found->second;
+  std::vector<std::string> others;
+  for (const auto& [other, handle] : families) {
+    if (other.starts_with(kStateFamily) && other != state_name) others.push_back(other);
+  }
+  for (const std::string& other : others) {
+    if (auto dropped = drop_family(other); !dropped) return dropped;
+  }
+  std::error_code code;
+  std::filesystem::remove(options.directory / kStageFile, code);
+  return {};
+}
+
+Result<void> RocksStore::Impl::drop_family(const std::string& name) {
+  const auto found = families.find(name);
+  const rocksdb::Status status = db->DropColumnFamily(found->second);
+  if (!status.ok()) return tl::unexpected<Error>(translate(status, where()));
+  db->DestroyColumnFamilyHandle(found->second);
+  families.erase(found);
   return {};
 }
 
@@ -210,7 +202,7 @@ Result<void> RocksStore::Impl::check_identity() {
 }
 
 Result<void> RocksStore::Impl::create_identity() {
-  const std::unique_ptr<rocksdb::Iterator> any(db->NewIterator(rocksdb::ReadOptions(), handles[kMeta]));
+  const std::unique_ptr<rocksdb::Iterator> any(db->NewIterator(rocksdb::ReadOptions(), meta_cf));
   any->Seek("");
   if (any->Valid()) return fail(Errc::kCorrupt, where() + ": row 'format' is missing");
   rocksdb::WriteBatch batch;
@@ -225,76 +217,13 @@ Result<std::unique_ptr<RocksStore>> RocksStore::open(const RocksOptions& options
   impl->options = options;
   if (auto opened = impl->open_db(); !opened) return tl::unexpected<Error>(opened.error());
   if (auto ours = impl->check_identity(); !ours) return tl::unexpected<Error>(ours.error());
+  if (auto found = impl->find_state(); !found) return tl::unexpected<Error>(found.error());
+  impl->reserve = std::make_unique<Reserve>(options.directory / kReserveFile, options.reserve_bytes, options.free_bytes);
   return std::unique_ptr<RocksStore>(new RocksStore(std::move(impl)));
 }
 
 RocksStore::RocksStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RocksStore::~RocksStore() = default;
-
-// --- loading ------------------------------------------------------------------------------------------------------
-
-Result<LoadedState> RocksStore::load() {
-  LoadedState loaded;
-  if (auto done = impl_->load_meta(loaded); !done) return tl::unexpected<Error>(done.error());
-  if (auto done = impl_->load_log(loaded); !done) return tl::unexpected<Error>(done.error());
-  if (auto done = impl_->load_records(loaded); !done) return tl::unexpected<Error>(done.error());
-  rocksdb::WriteBatch batch;
-  impl_->put_meta(batch, "starts", encode_number(loaded.start_count));
-  if (auto counted = impl_->commit(batch); !counted) return tl::unexpected<Error>(counted.error());
-  return loaded;
-}
-
-Result<void> RocksStore::Impl::load_meta(LoadedState& loaded) {
-  const auto starts = meta_as<std::uint64_t>("starts", [](std::string_view b) { return decode_number(b, "starts"); });
-  if (!starts) return tl::unexpected<Error>(starts.error());
-  auto cluster = meta_as<kv::ClusterId>("cluster", decode_cluster);
-  if (!cluster) return tl::unexpected<Error>(cluster.error());
-  auto grant = meta_as<Grant>("grant", decode_grant);
-  if (!grant) return tl::unexpected<Error>(grant.error());
-  auto hard = meta_as<raft::HardState>("hard", decode_hard);
-  if (!hard) return tl::unexpected<Error>(hard.error());
-  auto found_start = meta_as<LogStart>("start", decode_start);
-  if (!found_start) return tl::unexpected<Error>(found_start.error());
-  auto applied = meta_as<AppliedMark>("applied", decode_applied);
-  if (!applied) return tl::unexpected<Error>(applied.error());
-  loaded.start_count = starts->value_or(0) + 1;
-  loaded.cluster_id = cluster->value_or(kv::ClusterId{});
-  loaded.grant = std::move(*grant);
-  loaded.hard = hard->value_or(raft::HardState{});
-  loaded.start = found_start->value_or(LogStart{});
-  loaded.applied = std::move(*applied).value_or(AppliedMark{});
-  if (loaded.applied.index < loaded.start.index)
-    return fail(Errc::kCorrupt, where() + ": the log begins after the applied index");
-  start = loaded.start;
-  return {};
-}
-
-Result<void> RocksStore::Impl::load_log(LoadedState& loaded) {
-  const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions(), handles[kLog]));
-  last = start.index;
-  for (it->Seek(log_key(start.index.next())); it->Valid(); it->Next()) {
-    auto entry = decode_log_row(view(it->key()), view(it->value()));
-    if (!entry) return located<void>(entry.error());
-    if (entry->index != last.next()) {
-      return fail(Errc::kCorrupt, where() + ": log entry " + std::to_string(last.value + 1) + " is missing before " +
-                                      std::to_string(entry->index.value));
-    }
-    last = entry->index;
-    loaded.entries.push_back(std::move(*entry));
-  }
-  if (!it->status().ok()) return tl::unexpected<Error>(translate(it->status(), where()));
-  if (last < loaded.applied.index || last < loaded.hard.commit)
-    return fail(Errc::kCorrupt, where() + ": the log ends before entries that were committed");
-  return {};
-}
-
-Result<void> RocksStore::Impl::load_records(LoadedState& loaded) {
-  const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions(), handles[kState]));
-  for (it->Seek(kStateFrom); it->Valid(); it->Next())
-    loaded.records.push_back({it->key().ToString(), it->value().ToString()});
-  if (!it->status().ok()) return tl::unexpected<Error>(translate(it->status(), where()));
-  return {};
-}
 
 // --- writing ------------------------------------------------------------------------------------------------------
 
@@ -305,15 +234,25 @@ Result<void> RocksStore::write(const PersistBatch& batch) {
     return sound;
   }
   rocksdb::WriteBatch to;
-  if (batch.replace_all) impl_->put_replacement(to, batch);
+  const std::string before = impl_->state_name;
+  if (batch.replace_all) {
+    if (auto put = impl_->put_replacement(to, batch); !put) {
+      impl_->stopped = true;
+      return put;
+    }
+  }
   if (!batch.entries.empty()) impl_->put_entries(to, batch);
   if (batch.trim) impl_->put_trim(to, *batch.trim);
   impl_->put_state(to, batch);
   if (batch.hard) impl_->put_meta(to, "hard", raft::encode(*batch.hard));
   if (batch.cluster_id) impl_->put_meta(to, "cluster", encode_cluster(*batch.cluster_id));
   if (batch.grant && *batch.grant) impl_->put_meta(to, "grant", encode_grant(**batch.grant));
-  if (batch.grant && !*batch.grant) to.Delete(impl_->handles[kMeta], "grant");
-  return impl_->commit(to);
+  if (batch.grant && !*batch.grant) to.Delete(impl_->meta_cf, "grant");
+  if (auto done = impl_->commit(to); !done) return done;
+  if (impl_->state_name == before) return {};
+  auto dropped = impl_->drop_family(before);  // the switch is durable: what was replaced may go
+  impl_->stopped = !dropped;
+  return dropped;
 }
 
 // A gap would only be found at the next start, when it is too late: refuse it now.
@@ -334,25 +273,34 @@ Result<void> RocksStore::Impl::check_window(const PersistBatch& batch) const {
   return {};
 }
 
-void RocksStore::Impl::put_replacement(rocksdb::WriteBatch& to, const PersistBatch& batch) {
-  to.DeleteRange(handles[kState], kStateFrom, kStateTo);
-  if (last > start.index) to.DeleteRange(handles[kLog], log_key(start.index.next()), log_key(last.next()));
+Result<void> RocksStore::Impl::put_replacement(rocksdb::WriteBatch& to, const PersistBatch& batch) {
+  if (batch.use_stage) {
+    if (!stage || stage->family.empty())
+      return fail(Errc::kCorrupt, where() + ": a switch to a state that was not sealed");
+    state_name = std::exchange(stage, std::nullopt)->family;
+    state_cf = families.at(state_name);
+    put_meta(to, "state", state_name);
+  } else {
+    to.DeleteRange(state_cf, kStateFrom, kStateTo);
+  }
+  if (last > start.index) to.DeleteRange(log_cf, log_key(start.index.next()), log_key(last.next()));
   start = LogStart{batch.applied->index, batch.applied->term};
   last = start.index;
   put_meta(to, "start", encode_start(start));
+  return {};
 }
 
 void RocksStore::Impl::put_entries(rocksdb::WriteBatch& to, const PersistBatch& batch) {
-  for (const raft::Entry& entry : batch.entries) to.Put(handles[kLog], log_key(entry.index), raft::encode(entry));
+  for (const raft::Entry& entry : batch.entries) to.Put(log_cf, log_key(entry.index), raft::encode(entry));
   const raft::Index end = batch.entries.back().index;
-  if (last > end) to.DeleteRange(handles[kLog], log_key(end.next()), log_key(last.next()));
+  if (last > end) to.DeleteRange(log_cf, log_key(end.next()), log_key(last.next()));
   last = end;
 }
 
 // From the previous start on, never from 0: tombstones that overlap make every later read dearer.
 void RocksStore::Impl::put_trim(rocksdb::WriteBatch& to, const LogStart& trim) {
   if (trim.index <= start.index) return;
-  to.DeleteRange(handles[kLog], log_key(start.index.next()), log_key(trim.index.next()));
+  to.DeleteRange(log_cf, log_key(start.index.next()), log_key(trim.index.next()));
   start = trim;
   put_meta(to, "start", encode_start(start));
 }
@@ -360,19 +308,22 @@ void RocksStore::Impl::put_trim(rocksdb::WriteBatch& to, const LogStart& trim) {
 void RocksStore::Impl::put_state(rocksdb::WriteBatch& to, const PersistBatch& batch) {
   for (const kv::Record& record : batch.records) {
     if (record.value) {
-      to.Put(handles[kState], slice(record.key), slice(*record.value));
+      to.Put(state_cf, slice(record.key), slice(*record.value));
     } else {
-      to.Delete(handles[kState], slice(record.key));
+      to.Delete(state_cf, slice(record.key));
     }
   }
   if (batch.applied) put_meta(to, "applied", encode_applied(*batch.applied));
 }
+
+Space RocksStore::space() { return impl_->reserve->look(); }
 
 std::uint64_t RocksStore::disk_bytes() const {
   std::uint64_t total = 0;
   std::error_code code;
   for (std::filesystem::directory_iterator it(impl_->options.directory, code), end; !code && it != end;
        it.increment(code)) {
+    if (it->path().filename() == kReserveFile) continue;
     std::error_code gone;  // files come and go under compaction
     const auto size = std::filesystem::file_size(it->path(), gone);
     if (!gone) total += size;

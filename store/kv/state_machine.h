@@ -58,6 +58,13 @@ class StateMachine {
   /// Replaces everything; wakes all waits; nothing is dirty afterwards.
   /// Errors: kBadState and those of decode_row(); the state is then unusable: stop.
   Result<void> load(Index applied, std::span<const Record> records);
+  /// load() in pieces, for a state too large for one turn: on a fresh object add_rows() as often as needed, then
+  /// finish_load(), then exchange(). Same errors as load().
+  Result<void> add_rows(std::span<const Record> records);
+  Result<void> finish_load(Index applied);
+  /// Swaps everything replicated with `other`; the waits stay here, all woken. Nothing is dirty here afterwards.
+  /// The caller destroys `other` where its time does not matter.
+  void exchange(StateMachine& other);
   /// Changes since the last call, one record per row, sorted by key.
   [[nodiscard]] std::vector<Record> take_dirty() { return journal_.take(); }
   [[nodiscard]] std::size_t dirty_count() const { return journal_.size(); }

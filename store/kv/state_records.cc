@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "store/kv/state_machine.h"
 
@@ -7,28 +8,37 @@
 namespace store::kv {
 
 Result<void> StateMachine::load(Index applied, std::span<const Record> records) {
-  kv_ = KvSpace{};
-  sessions_ = SessionTable{};
-  catalog_ = Catalog{};
-  events_.clear();
-  staged_ = Staged{};
-  leases_.clear();
-  epochs_.clear();
-  members_.clear();
-  cluster_id_ = ClusterId{};
-  origins_.clear();
-  journal_.clear();
-  applied_ = applied;
+  StateMachine fresh;
+  auto loaded = fresh.add_rows(records);
+  if (loaded) loaded = fresh.finish_load(applied);
+  exchange(fresh);
+  return loaded;
+}
+
+Result<void> StateMachine::add_rows(std::span<const Record> records) {
   for (const Record& record : records) {
     if (!record.value) return fail(Errc::kBadState, "a row without a value");
     auto row = decode_row(record.key, *record.value);
     if (!row) return tl::unexpected<Error>(row.error());
     load_row(std::move(*row));
   }
-  journal_.watches.touch_all();
+  return {};
+}
+
+Result<void> StateMachine::finish_load(Index applied) {
+  applied_ = applied;
   if (!kv_.finish_load(applied) || !load_consistent())
     return fail(Errc::kBadState, "rows contradict each other or the applied index");
   return {};
+}
+
+void StateMachine::exchange(StateMachine& other) {
+  std::swap(*this, other);
+  // Who waits here goes on waiting here, and whose answers are wanted does not change either.
+  std::swap(journal_.watches, other.journal_.watches);
+  std::swap(answered_, other.answered_);
+  journal_.clear();
+  journal_.watches.touch_all();
 }
 
 void StateMachine::load_row(Row row) {

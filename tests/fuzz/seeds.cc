@@ -13,7 +13,7 @@
 #include "store/kv/command.h"
 #include "store/kv/state_machine.h"
 #include "store/raft/wire.h"
-#include "store/snapshot_transfer.h"
+#include "store/row_stream.h"
 
 // Writes the seeds of the binary formats with the encoders themselves: one input per kind of message, row or frame.
 // The seeds of the text formats are kept by hand beside them.
@@ -222,12 +222,15 @@ void write_kv() {
   frame("grant-withdraw", store::GrantWithdrawFrame{cluster});
   frame("session-renew", store::SessionRenewFrame{6, SessionId{Uuid{{1}}}});
   frame("chunk-ack", store::ChunkAckFrame{3, 1, store::ChunkVerdict::kNext});
-  const auto image = store::make_image({{10}, {2}, conf()}, state.records());
+  store::RowStreamWriter stream({cluster, {10}, {2}});
+  for (const auto& record : state.records()) stream.add(record);
+  stream.finish();
+  const std::string rows = stream.take(SIZE_MAX);
+  write("row_stream", "state", std::string(1, '\x20') + rows);
   store::ChunkFrame chunk;
-  chunk.transfer = 3, chunk.term = {2}, chunk.meta = image.meta, chunk.count = image.chunks.size();
-  chunk.bytes = image.chunks.front(), chunk.hash = store::hash_bytes(chunk.bytes);
+  chunk.transfer = 3, chunk.term = {2}, chunk.meta = {{10}, {2}, conf()}, chunk.count = 1;
+  chunk.bytes = rows, chunk.hash = store::hash_bytes(chunk.bytes);
   frame("chunk", chunk);
-  write("store_frame", "image", image.chunks.front());
 }
 
 void write_mesh() {

@@ -1,10 +1,9 @@
 #include <string>
 
 #include "store/frames.h"
-#include "store/snapshot_transfer.h"
 #include "tests/fuzz/fuzz.h"
 
-/// Frames between the stores of a cluster, and the stream of a snapshot.
+/// Frames between the stores of a cluster.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = fuzz::text_of(data, size);
   if (const auto frame = store::decode_frame(bytes)) {
@@ -13,6 +12,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require(again.has_value(), "what was decoded can be encoded and decoded again");
     fuzz::require(store::encode_frame(again->cluster, again->body) == form, "a frame has one form");
   }
-  static_cast<void>(store::parse_image(std::string(bytes)));
   return 0;
 }

@@ -33,6 +33,7 @@ VOCABULARY = ("proxy/error.h", "proxy/stream.h", "store/error.h", "gossip/error.
 FOREIGN = (
     (r"llhttp\.h", ("proxy/http1/codec",), "llhttp"),
     (r"rocksdb/", ("store/disk/",), "RocksDB"),
+    (r"zlib\.h", ("agent/io/",), "zlib"),
     (r"uv\.h|uv/", ("agent/io/",), "libuv"),
     (r"mbedtls/|psa/", ("agent/io/",), "mbedTLS"),
     (r"toml\+\+/|toml\.hpp", ("agent/config",), "toml++"),

@@ -10,7 +10,7 @@ using store::disk::LoadedState;
 using store::disk::PersistBatch;
 using store::raft::Entry;
 
-std::string DiskImage::apply(const PersistBatch& batch) {
+std::string DiskImage::apply(const PersistBatch& batch, const std::map<std::string, std::string>& stage) {
   std::string wrong;
   if (batch.hard) {
     const auto& before = state.hard;
@@ -25,6 +25,7 @@ std::string DiskImage::apply(const PersistBatch& batch) {
   if (batch.replace_all) {
     assert(batch.applied);
     records.clear();
+    if (batch.use_stage) records = stage;
     state.entries.clear();
     state.start = {batch.applied->index, batch.applied->term};
   }
@@ -94,8 +95,8 @@ Disk::Disk(Scheduler* scheduler, std::uint64_t seed, std::uint64_t machine)
   durable_.state.start_count = 0;
 }
 
-void Disk::absorb(const PersistBatch& batch) {
-  const std::string wrong = durable_.apply(batch);
+void Disk::absorb(const Cached& cached) {
+  const std::string wrong = durable_.apply(cached.batch, cached.stage);
   if (complaint_.empty()) {
     complaint_ = wrong;
   }
@@ -103,31 +104,69 @@ void Disk::absorb(const PersistBatch& batch) {
 
 LoadedState Disk::open() {
   // Recovery reads the page cache and rewrites what it read, synced.
-  for (const PersistBatch& batch : cached_) {
+  for (const Cached& batch : cached_) {
     absorb(batch);
   }
   cached_.clear();
+  tasks_ = support::DiskTasks();
   broken_ = false;
   ++durable_.state.start_count;
   return durable_.loaded();
 }
 
 void Disk::write(PersistBatch batch, Done done) {
-  queue_.push_back({std::move(batch), std::move(done)});
-  waiting_max_ = std::max(waiting_max_, queue_.size());
+  queue_.push_back({std::move(batch), std::move(done), std::nullopt, {}});
+  const auto batches = std::count_if(queue_.begin(), queue_.end(), [](const Job& job) { return !job.task; });
+  waiting_max_ = std::max(waiting_max_, static_cast<std::size_t>(batches));
   if (!busy_) {
     begin();
   }
 }
 
+void Disk::run(store::disk::Task task, TaskDone done) {
+  queue_.push_back({{}, {}, std::move(task), std::move(done)});
+  if (!busy_) {
+    begin();
+  }
+}
+
+// No fsync is waited for: a task reads, or writes beside the log.
+void Disk::begin_task() {
+  scheduler_->after(temper_.sync / 10, [this, life = life_] { finish_task(life); });
+}
+
+void Disk::finish_task(std::uint64_t life) {
+  if (life != life_) {
+    return;
+  }
+  // A view sees what was written, synced or not: everything before it in the queue has been synced by now.
+  const Job job = std::move(queue_.front());
+  queue_.pop_front();
+  busy_ = false;
+  auto answer = tasks_.run(*job.task, durable_.records, durable_.state.applied);
+  if (!queue_.empty()) {
+    begin();
+  }
+  job.task_done(std::move(answer));
+}
+
 void Disk::begin() {
   busy_ = true;
+  if (queue_.front().task) {
+    return begin_task();
+  }
   Nanos duration = temper_.sync + random_.exponential(temper_.jitter);
   if (random_.chance_ppm(temper_.hiccup_ppm)) {
     duration += random_.between(0, temper_.hiccup);
   }
   const bool ok = !broken_ && !random_.chance_ppm(temper_.failure_ppm);
-  cached_.push_back(queue_.front().batch);
+  Cached cached{queue_.front().batch, {}};
+  if (cached.batch.use_stage) {
+    auto stage = tasks_.take_stage();
+    if (!stage && complaint_.empty()) complaint_ = "a switch to a stage that was not sealed";
+    cached.stage = std::move(stage).value_or(support::DiskTasks::Rows());
+  }
+  cached_.push_back(std::move(cached));
   scheduler_->after(duration, [this, life = life_, ok] { finish(life, ok); });
 }
 
@@ -139,7 +178,7 @@ void Disk::finish(std::uint64_t life, bool ok) {
   if (!ok) {
     broken_ = true;  // what of it is on the disk is anybody's guess: it stays in the cache until a crash decides
   } else if (!temper_.lies) {
-    for (const PersistBatch& batch : cached_) {
+    for (const Cached& batch : cached_) {
       absorb(batch);
     }
     cached_.clear();
@@ -155,7 +194,7 @@ void Disk::finish(std::uint64_t life, bool ok) {
 
 void Disk::process_killed() {
   // The batch being written may not have left the process yet.
-  if (busy_ && !cached_.empty() && random_.chance_ppm(500'000)) {
+  if (busy_ && !queue_.front().task && !cached_.empty() && random_.chance_ppm(500'000)) {
     cached_.pop_back();
   }
   queue_.clear();
@@ -170,8 +209,9 @@ void Disk::power_lost() {
   // The cache reaches the disk in order up to some byte; the batch with that byte in it is torn and worth nothing.
   std::uint64_t bytes = 0;
   std::vector<std::uint64_t> ends;
-  for (const PersistBatch& batch : cached_) {
+  for (const auto& [batch, stage] : cached_) {
     bytes += 64;
+    for (const auto& [key, value] : stage) bytes += key.size() + value.size();
     for (const Entry& entry : batch.entries) bytes += 32 + entry.data.size();
     for (const store::kv::Record& record : batch.records) bytes += record.key.size() + (record.value ? record.value->size() : 0);
     ends.push_back(bytes);

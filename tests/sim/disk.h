@@ -11,6 +11,7 @@
 
 #include "store/disk/log_store.h"
 #include "tests/sim/scheduler.h"
+#include "tests/support/disk_tasks.h"
 #include "tests/support/random.h"
 
 namespace sim {
@@ -22,14 +23,16 @@ struct DiskImage {
   std::map<std::string, std::string> records;
 
   /// Applies one batch as store/disk/log_store.h orders it. @return what is wrong with the batch, empty if nothing
-  std::string apply(const store::disk::PersistBatch& batch);
+  /// @param stage  rows of the sealed stage, for a batch with use_stage
+  std::string apply(const store::disk::PersistBatch& batch, const std::map<std::string, std::string>& stage = {});
   [[nodiscard]] store::disk::LoadedState loaded() const;
   /// Is the entry (index, term) here, in the log or covered by what lies before the log?
   [[nodiscard]] bool holds(store::raft::Index index, store::raft::Term term) const;
 };
 
-/// The disk of one machine under its storage thread: batches are written in the order in which they were handed over,
-/// one at a time, each followed by its fsync.
+/// The disk of one machine under its storage thread: batches and tasks are carried out in the order in which they were
+/// handed over, one at a time, each batch followed by its fsync. Views see what the process has written; a stage lives as
+/// long as its process, and its rows reach the disk with the batch that switches to them.
 /// Crash rules: a killed process loses the batches it had not begun to write; what reached the page cache survives.
 ///   Lost power leaves what was synced plus some of the bytes that were not: whole batches up to a point, then a torn
 ///   one, which its checksum gives away and recovery drops (kTolerateCorruptedTailRecords).
@@ -37,6 +40,7 @@ struct DiskImage {
 class Disk {
  public:
   using Done = std::function<void(bool ok)>;  ///< false: the write or fsync failed; nothing more is taken
+  using TaskDone = std::function<void(store::disk::Result<store::disk::TaskAnswer>)>;
 
   Disk(Scheduler* scheduler, std::uint64_t seed, std::uint64_t machine);
 
@@ -44,6 +48,9 @@ class Disk {
   store::disk::LoadedState open();
   /// Hands one batch to the storage thread. `done` runs when it is durable.
   void write(store::disk::PersistBatch batch, Done done);
+
+  /// Hands one task to the storage thread, behind the batches and tasks before it.
+  void run(store::disk::Task task, TaskDone done);
 
   void process_killed();
   void power_lost();
@@ -68,16 +75,25 @@ class Disk {
   struct Job {
     store::disk::PersistBatch batch;
     Done done;
+    std::optional<store::disk::Task> task;  ///< instead of a batch
+    TaskDone task_done;
+  };
+  struct Cached {
+    store::disk::PersistBatch batch;
+    std::map<std::string, std::string> stage;
   };
   void begin();
+  void begin_task();
+  void finish_task(std::uint64_t life);
   void finish(std::uint64_t life, bool ok);
-  void absorb(const store::disk::PersistBatch& batch);
+  void absorb(const Cached& cached);
 
   Scheduler* scheduler_;
   support::Random random_;
   Temper temper_;
   DiskImage durable_;
-  std::vector<store::disk::PersistBatch> cached_;  ///< written, not synced, oldest first
+  std::vector<Cached> cached_;                     ///< written, not synced, oldest first
+  support::DiskTasks tasks_;                       ///< of the process that has the disk open
   std::deque<Job> queue_;                          ///< front: being written
   bool busy_ = false;
   bool broken_ = false;

@@ -166,6 +166,13 @@ void Process::obey(store::Output& output) {
       });
     });
   }
+  for (store::disk::Task& task : output.tasks) {
+    const store::disk::TaskSeq seq = task.seq;
+    machine_->disk().run(std::move(task), [this, seq, machine = machine_, life = machine_->life()](auto answer) {
+      if (life != machine->life()) return;
+      machine->run([this, seq, answer] { store_->on_task_done(seq, answer, now()); });
+    });
+  }
   for (store::Reply& reply : output.replies) {
     const auto it = answers_.find(reply.request);
     if (it == answers_.end()) {

@@ -9,6 +9,7 @@ namespace store::test {
 disk::Result<disk::LoadedState> FakeDisk::load() {
   content_.start_count = fresh_ ? 1 : content_.start_count + 1;
   fresh_ = false;
+  tasks_ = support::DiskTasks();
   content_.records.clear();
   for (const auto& [key, value] : rows_) content_.records.push_back({key, value});
   return content_;
@@ -17,6 +18,11 @@ disk::Result<disk::LoadedState> FakeDisk::load() {
 disk::Result<void> FakeDisk::write(const disk::PersistBatch& batch) {
   if (batch.replace_all) {
     rows_.clear();
+    if (batch.use_stage) {
+      auto stage = tasks_.take_stage();
+      if (!stage) return disk::fail(disk::Errc::kCorrupt, "no sealed stage");
+      rows_ = std::move(*stage);
+    }
     content_.entries.clear();
     content_.start = {batch.applied->index, batch.applied->term};
   }
@@ -47,6 +53,11 @@ disk::Result<void> FakeDisk::write(const disk::PersistBatch& batch) {
   return {};
 }
 
+disk::Result<disk::TaskAnswer> FakeDisk::run(const disk::Task& task) {
+  if (task_error) return tl::unexpected<disk::Error>(*task_error);
+  return tasks_.run(task, rows_, content_.applied);
+}
+
 // --- cluster ------------------------------------------------------------------------------------------------------
 
 Chance FakeCluster::chance() {
@@ -74,6 +85,7 @@ void FakeCluster::crash(NodeId id) {
   Node& node = at(id);
   node.store.reset();
   node.flushing.reset();
+  node.tasks.clear();
   for (auto& [other, peer] : nodes_) {
     if (peer->store) {
       peer->store->on_peer_lost(id, now_);
@@ -145,6 +157,7 @@ void FakeCluster::drain(Node& node) {
       node.fatal = out.fatal->reason;
       node.store.reset();
       node.flushing.reset();
+      node.tasks.clear();
       return;
     }
     for (PeerFrame& frame : out.frames) {
@@ -155,6 +168,7 @@ void FakeCluster::drain(Node& node) {
           {now_ + kLatency, node.id, frame.to, node.life, at(frame.to).life, std::move(frame.bytes), frame.urgent});
     }
     if (out.persist) node.flushing.emplace(now_ + node.flush_time, std::move(*out.persist));
+    for (disk::Task& task : out.tasks) node.tasks.push_back(std::move(task));
     for (Reply& reply : out.replies) node.replies.emplace(reply.request, std::move(reply.result));
     for (Event& event : out.events) node.events.push_back(std::move(event));
     node.woken.insert(node.woken.end(), out.woken.begin(), out.woken.end());
@@ -191,6 +205,12 @@ void FakeCluster::step(TimePoint until) {
       } else {
         node->store->on_persisted(batch.seq, now_);
       }
+      drain(*node);
+    }
+    while (node->store && !node->flushing && !node->tasks.empty()) {
+      const disk::Task task = std::move(node->tasks.front());
+      node->tasks.pop_front();
+      node->store->on_task_done(task.seq, node->disk.run(task), now_);
       drain(*node);
     }
     if (node->store && node->store->next_deadline() <= now_) {

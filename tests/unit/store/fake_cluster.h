@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "store/store.h"
+#include "tests/support/disk_tasks.h"
 
 /// A small cluster of Stores on a virtual clock, network and disk: deterministic, no threads, no files.
 /// Frames take kLatency and stay in order per link and class; the disk takes kFlush; a crash loses what it had not
@@ -26,18 +27,24 @@ class FakeDisk : public disk::LogStore {
  public:
   disk::Result<disk::LoadedState> load() override;
   disk::Result<void> write(const disk::PersistBatch& batch) override;
+  disk::Result<disk::TaskAnswer> run(const disk::Task& task) override;
+  disk::Space space() override { return room; }
+  disk::Space room = disk::Space::kPlenty;                    ///< what space() says
+  std::optional<disk::Error> task_error;                      ///< every task fails with it, if set
+  [[nodiscard]] const support::DiskTasks& tasks() const { return tasks_; }
   [[nodiscard]] const disk::LoadedState& content() const { return content_; }
   [[nodiscard]] std::size_t log_size() const { return content_.entries.size(); }
 
  private:
   disk::LoadedState content_;
   std::map<std::string, std::string> rows_;
+  support::DiskTasks tasks_;
   bool fresh_ = true;
 };
 
 class FakeCluster {
  public:
-  using Answer = Result<std::variant<Written, Readable, Renewed, Changed>>;
+  using Answer = Result<std::variant<Written, Readable, Renewed, Changed, Figures>>;
   struct Node {
     NodeId id;
     Config config;
@@ -48,6 +55,7 @@ class FakeCluster {
     std::vector<kv::WatchId> woken;
     std::optional<std::string> fatal;
     std::optional<std::pair<TimePoint, disk::PersistBatch>> flushing;
+    std::deque<disk::Task> tasks;  // behind `flushing`
     std::uint64_t life = 0;
     bool left = false;
     bool wants_vote = true;

@@ -29,50 +29,71 @@ raft::SnapshotMeta meta(std::uint64_t index) {
   return name;
 }
 
-std::string stream_of(const SnapshotImage& image) {
-  std::string stream;
-  for (const std::string& chunk : image.chunks) stream += chunk;
-  return stream;
+kv::ClusterId cluster_id(std::uint8_t first = 7) {
+  kv::ClusterId id;
+  id.bytes[0] = first;
+  return id;
 }
 
-TEST(SnapshotImageTest, RoundTripOverChunkBorders) {
-  const auto records = rows(5, 200 << 10);
-  const SnapshotImage image = make_image(meta(7), records);
-  EXPECT_EQ(image.chunks.size(), 4U);
-  for (const std::string& chunk : image.chunks) EXPECT_LE(chunk.size(), kChunkBytesMax);
-  EXPECT_EQ(*parse_image(stream_of(image)), records);
-  EXPECT_THAT(make_image(meta(7), {}).chunks, SizeIs(1)) << "an empty state is still one chunk";
-}
-
-TEST(SnapshotImageTest, DamageIsRefused) {
-  const std::string stream = stream_of(make_image(meta(7), rows(2, 10)));
-  std::size_t whole_rows = 0;
-  for (std::size_t size = 0; size < stream.size(); ++size) whole_rows += parse_image(stream.substr(0, size)) ? 1U : 0U;
-  EXPECT_EQ(whole_rows, 2U) << "nothing at all, and exactly the first row";
-  std::string unknown = stream;
-  unknown[8] = 'z';
-  EXPECT_FALSE(parse_image(unknown));
-}
-
-/// Sender and receiver joined by hand.
+/// Sender and receiver joined by hand; the sender's disk is `rows`.
 class Transfer : public testing::Test {
  protected:
-  void begin(std::size_t count, std::size_t bytes) {
+  void begin(std::size_t count, std::size_t bytes, TimePoint now = kStart) {
     records = rows(count, bytes);
-    sender.begin(NodeId{2}, std::make_shared<const SnapshotImage>(make_image(meta(7), records)), raft::Term{3}, kStart);
+    read = 0;
+    sender.begin(NodeId{2}, cluster_id(), raft::Index{5}, raft::Term{3}, now);
   }
-  std::vector<std::pair<NodeId, ChunkFrame>> chunks(TimePoint now = kStart) { return sender.take_chunks(now); }
+  /// Answers what the sender asked of its disk. @return a transfer that ended by it
+  std::optional<SnapshotSender::Ended> serve(TimePoint now = kStart) {
+    for (auto work = sender.take_disk_work(); !work.empty(); work = sender.take_disk_work()) {
+      for (const auto& one : work) {
+        if (std::holds_alternative<disk::CloseView>(one.work)) ++closed;
+        if (std::holds_alternative<disk::CloseView>(one.work)) continue;
+        disk::TaskAnswer answer;
+        if (std::holds_alternative<disk::OpenView>(one.work)) answer.mark = {meta(mark).index, meta(mark).term, meta(mark).conf};
+        if (std::holds_alternative<disk::ReadView>(one.work)) {
+          for (std::size_t bytes = 0; read < records.size() && bytes < kChunkBytesMax; ++read) {
+            bytes += records[read].value->size();
+            answer.records.push_back(records[read]);
+          }
+        }
+        if (auto failed = sender.on_disk(one.transfer, std::move(answer), now)) return failed;
+      }
+    }
+    return std::nullopt;
+  }
+  std::vector<std::pair<NodeId, ChunkFrame>> chunks(TimePoint now = kStart) {
+    static_cast<void>(serve(now));
+    return sender.take_chunks(now);
+  }
+  /// The receiver takes it and its disk stores the rows at once.
+  ChunkAckFrame take(const ChunkFrame& chunk) {
+    auto step = receiver.on_chunk(NodeId{1}, cluster_id(), chunk);
+    refused = step.refused;
+    if (!step.rows) return *step.ack;
+    if (step.begins) arrived.clear();
+    arrived.insert(arrived.end(), step.rows->begin(), step.rows->end());
+    const auto ack = receiver.stored();
+    ended = step.ends;
+    return step.ends ? receiver.complete() : ack;
+  }
   SnapshotSender sender{100};
   SnapshotReceiver receiver;
-  std::vector<kv::Record> records;
+  std::vector<kv::Record> records, arrived;
+  std::size_t read = 0;
+  std::uint64_t mark = 7;
+  int closed = 0;
+  bool ended = false;
+  std::string refused;
 };
 
-TEST_F(Transfer, AtMostAFewChunksAreInFlight) {
-  begin(20, 200 << 10);
+TEST_F(Transfer, AtMostAFewChunksAreInFlightAndLittleIsReadAhead) {
+  begin(40, 200 << 10);
   EXPECT_THAT(chunks(), SizeIs(kChunksInFlightMax));
   EXPECT_THAT(chunks(), IsEmpty()) << "back-pressure";
   EXPECT_FALSE(sender.wants_to_send());
-  EXPECT_EQ(sender.in_flight_bytes(), kChunksInFlightMax * kChunkBytesMax);
+  EXPECT_LE(sender.held_bytes(), (kChunksInFlightMax + kChunksReadAhead + 2) * kChunkBytesMax);
+  EXPECT_LT(read, records.size()) << "the disk is read no further than the receiver takes it";
   EXPECT_FALSE(sender.on_ack(NodeId{2}, {100, 2, ChunkVerdict::kNext}, kStart));
   EXPECT_THAT(chunks(), SizeIs(2));
   EXPECT_EQ(sender.needed_index(), raft::Index{7});
@@ -80,39 +101,57 @@ TEST_F(Transfer, AtMostAFewChunksAreInFlight) {
 
 TEST_F(Transfer, AllChunksMakeTheState) {
   begin(20, 200 << 10);
-  std::optional<SnapshotReceiver::Complete> complete;
-  std::optional<raft::SnapshotOutcome> outcome;
+  std::optional<SnapshotSender::Ended> outcome;
   while (!outcome) {
     const auto sent = chunks();
     ASSERT_FALSE(sent.empty());
     for (const auto& [to, chunk] : sent) {
-      auto step = receiver.on_chunk(NodeId{1}, chunk);
-      if (step.complete) complete = std::move(step.complete);
-      if (auto ended = sender.on_ack(NodeId{2}, step.ack, kStart)) outcome = ended;
+      EXPECT_LE(chunk.bytes.size(), kChunkBytesMax);
+      if (auto done = sender.on_ack(NodeId{2}, take(chunk), kStart)) outcome = done;
     }
   }
-  EXPECT_EQ(outcome, raft::SnapshotOutcome::kDelivered);
-  ASSERT_TRUE(complete);
-  EXPECT_EQ(complete->records, records);
-  EXPECT_EQ(complete->meta, meta(7));
-  EXPECT_EQ(complete->term, raft::Term{3});
+  EXPECT_EQ(outcome->outcome, raft::SnapshotOutcome::kDelivered);
+  EXPECT_EQ(outcome->to, NodeId{2});
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(arrived, records);
+  EXPECT_EQ(receiver.meta(), meta(7));
+  EXPECT_EQ(receiver.term(), raft::Term{3});
   EXPECT_FALSE(sender.sending_to(NodeId{2}));
   EXPECT_EQ(receiver.bytes(), 0U);
+  static_cast<void>(serve());
+  EXPECT_EQ(closed, 1) << "the view is given back";
+}
+
+TEST_F(Transfer, AnEmptyStateIsOneChunk) {
+  begin(0, 0);
+  const auto sent = chunks();
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_EQ(sent[0].second.count, 1U);
+  EXPECT_EQ(take(sent[0].second).verdict, ChunkVerdict::kDone);
 }
 
 TEST_F(Transfer, AnInterruptedTransferGoesOnWhereItStopped) {
   begin(20, 200 << 10);
   auto first = chunks();
-  static_cast<void>(receiver.on_chunk(NodeId{1}, first[0].second));
-  const auto step = receiver.on_chunk(NodeId{1}, first[1].second);
-  static_cast<void>(sender.on_ack(NodeId{2}, step.ack, kStart));
-  sender.on_connected(NodeId{2}, kStart + 1s);  // 2 and 3 were lost with the connection
+  static_cast<void>(take(first[0].second));
+  static_cast<void>(sender.on_ack(NodeId{2}, take(first[1].second), kStart));
+  EXPECT_TRUE(sender.on_connected(NodeId{2}, kStart + 1s));  // 2 and 3 were lost with the connection
   const auto again = chunks();
   ASSERT_FALSE(again.empty());
   EXPECT_EQ(again[0].second.number, 2U);
-  EXPECT_EQ(receiver.on_chunk(NodeId{1}, again[0].second).ack.next, 3U);
-  EXPECT_EQ(receiver.on_chunk(NodeId{1}, first[1].second).ack.next, 3U) << "an old chunk changes nothing";
-  EXPECT_EQ(receiver.on_chunk(NodeId{1}, again[2].second).ack.next, 3U) << "nor does one that comes too early";
+  EXPECT_EQ(take(again[0].second).next, 3U);
+  EXPECT_EQ(take(first[1].second).next, 3U) << "an old chunk changes nothing";
+  EXPECT_EQ(take(again[2].second).next, 3U) << "nor does one that comes too early";
+}
+
+TEST_F(Transfer, ARestartedReceiverBeginsAnew) {
+  begin(20, 200 << 10);
+  const auto sent = chunks();
+  static_cast<void>(take(sent[0].second));
+  receiver = SnapshotReceiver();
+  const ChunkAckFrame ack = take(sent[1].second);
+  EXPECT_EQ(ack.verdict, ChunkVerdict::kRefused) << "its stage is gone";
+  EXPECT_EQ(sender.on_ack(NodeId{2}, ack, kStart)->outcome, raft::SnapshotOutcome::kFailed);
 }
 
 TEST_F(Transfer, LostChunksAreSentAgainAndSilenceEndsIt) {
@@ -121,45 +160,94 @@ TEST_F(Transfer, LostChunksAreSentAgainAndSilenceEndsIt) {
   EXPECT_EQ(sender.next_deadline(), kStart + kChunkResendAfter);
   EXPECT_THAT(sender.tick(kStart + kChunkResendAfter), IsEmpty());
   EXPECT_EQ(chunks(kStart + kChunkResendAfter)[0].second.number, 0U);
-  EXPECT_THAT(sender.tick(kStart + kTransferGiveUpAfter), testing::ElementsAre(NodeId{2}));
+  EXPECT_THAT(sender.tick(kStart + kTransferGiveUpAfter), SizeIs(1));
   EXPECT_EQ(sender.next_deadline(), TimePoint::max());
+}
+
+TEST_F(Transfer, AfterAFailureTheNextOneWaits) {
+  begin(1, 10);
+  static_cast<void>(chunks());
+  ASSERT_TRUE(sender.on_ack(NodeId{2}, {100, 0, ChunkVerdict::kRefused}, kStart));
+  begin(1, 10);
+  static_cast<void>(serve());
+  EXPECT_FALSE(sender.wants_to_send());
+  EXPECT_EQ(sender.next_deadline(), kStart + kTransferPause);
+  static_cast<void>(sender.tick(kStart + kTransferPause));
+  EXPECT_THAT(chunks(kStart + kTransferPause), SizeIs(1));
+}
+
+TEST_F(Transfer, ADiskThatCannotReadOrIsTooOldEndsIt) {
+  begin(1, 10);
+  const auto work = sender.take_disk_work();
+  ASSERT_THAT(work, SizeIs(1));
+  EXPECT_EQ(sender.on_disk(work[0].transfer, disk::fail(disk::Errc::kIo), kStart)->outcome,
+            raft::SnapshotOutcome::kFailed);
+  begin(1, 10, kStart + 2s);
+  mark = 4;
+  EXPECT_TRUE(serve(kStart + 2s)) << "the log does not go on from there";
 }
 
 TEST_F(Transfer, ALostLastAckIsRepeated) {
   begin(1, 10);
   const auto only = chunks();
-  EXPECT_TRUE(receiver.on_chunk(NodeId{1}, only[0].second).complete);
-  const auto again = receiver.on_chunk(NodeId{1}, only[0].second);
-  EXPECT_FALSE(again.complete) << "not installed twice";
-  EXPECT_EQ(again.ack.verdict, ChunkVerdict::kDone);
+  EXPECT_EQ(take(only[0].second).verdict, ChunkVerdict::kDone);
+  ended = false;
+  EXPECT_EQ(take(only[0].second).verdict, ChunkVerdict::kDone);
+  EXPECT_FALSE(ended) << "not installed twice";
 }
 
 TEST_F(Transfer, ANewTransferReplacesTheOldAndOldAcksAreIgnored) {
   begin(20, 200 << 10);
   const auto old = chunks();
-  static_cast<void>(receiver.on_chunk(NodeId{1}, old[0].second));
+  static_cast<void>(take(old[0].second));
+  sender.cancel_all();
   begin(3, 10);
   EXPECT_FALSE(sender.on_ack(NodeId{2}, {100, 1, ChunkVerdict::kNext}, kStart));
   EXPECT_FALSE(sender.on_ack(NodeId{9}, {101, 1, ChunkVerdict::kNext}, kStart));
-  EXPECT_TRUE(receiver.on_chunk(NodeId{1}, chunks()[0].second).complete);
+  EXPECT_EQ(take(chunks()[0].second).verdict, ChunkVerdict::kDone);
 }
 
-TEST_F(Transfer, ARefusalAndNonsenseAcksEndTheTransfer) {
-  begin(20, 200 << 10);
-  EXPECT_EQ(sender.on_ack(NodeId{2}, {100, 999, ChunkVerdict::kNext}, kStart), raft::SnapshotOutcome::kFailed);
-  begin(20, 200 << 10);
-  EXPECT_EQ(sender.on_ack(NodeId{2}, {101, 0, ChunkVerdict::kRefused}, kStart), raft::SnapshotOutcome::kFailed);
-  ChunkFrame chunk;
-  chunk.transfer = 5;
-  chunk.count = 1;
-  chunk.bytes = "no rows";
-  EXPECT_EQ(receiver.on_chunk(NodeId{1}, chunk).ack.verdict, ChunkVerdict::kRefused);
-  sender.cancel(NodeId{2});
+TEST_F(Transfer, WhatDoesNotFitIsRefusedWithAReason) {
+  const auto spoilt = [this](const std::function<void(std::vector<ChunkFrame>&)>& spoil) {
+    sender.cancel_all();
+    begin(3, 200 << 10);
+    std::vector<ChunkFrame> all;
+    for (auto& [to, chunk] : chunks()) all.push_back(std::move(chunk));
+    EXPECT_GE(all.size(), 2U);
+    spoil(all);
+    refused.clear();
+    for (const ChunkFrame& chunk : all) {
+      if (take(chunk).verdict == ChunkVerdict::kRefused) return refused;
+    }
+    return std::string("taken");
+  };
+  EXPECT_EQ(spoilt([](auto&) {}), "taken");
+  EXPECT_THAT(spoilt([](auto& all) { all[0].bytes[90] ^= 1; }), testing::HasSubstr("damaged"));
+  EXPECT_THAT(spoilt([](auto& all) {
+                all[1].bytes[90] ^= 1;
+                all[1].hash = hash_bytes(all[1].bytes);
+              }),
+              testing::HasSubstr("checksum")) << "flipped before it was cut into chunks";
+  EXPECT_THAT(spoilt([](auto& all) {
+                all.resize(1);
+                all[0].count = 1;
+              }),
+              testing::HasSubstr("cut short"));
+  EXPECT_THAT(spoilt([](auto& all) { all[1].meta.index = raft::Index{8}; }), testing::HasSubstr("belong together"));
+  EXPECT_THAT(spoilt([](auto& all) {
+                for (auto& chunk : all) chunk.meta.index = raft::Index{8};
+              }),
+              testing::HasSubstr("another index"));
   sender.cancel_all();
-  EXPECT_EQ(sender.newest_image(), nullptr);
+  begin(1, 10);
+  EXPECT_THAT(receiver.on_chunk(NodeId{1}, cluster_id(9), chunks()[0].second).refused, testing::HasSubstr("of cluster"));
 }
 
-// --- in a cluster -------------------------------------------------------------------------------------------------
+TEST_F(Transfer, NonsenseAcksEndTheTransfer) {
+  begin(20, 200 << 10);
+  static_cast<void>(chunks());
+  EXPECT_EQ(sender.on_ack(NodeId{2}, {100, 999, ChunkVerdict::kNext}, kStart)->outcome, raft::SnapshotOutcome::kFailed);
+}
 
 void small_log(Config& config) {
   config.bootstrap_expect = 3;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "store/disk/log_store.h"
+#include "tests/support/disk_tasks.h"
 
 namespace agent::drivers {
 
@@ -13,6 +14,7 @@ class MemoryLog final : public store::disk::LogStore {
   /// Outlives the log, which moves to the storage thread.
   struct Watch {
     std::atomic<int> writes{0};
+    std::atomic<store::disk::Space> space{store::disk::Space::kPlenty};
     std::atomic<int> fail_from{-1};  ///< number of the first write that fails; -1 = none
   };
   explicit MemoryLog(std::shared_ptr<Watch> watch) : watch_(std::move(watch)) {}
@@ -25,8 +27,14 @@ class MemoryLog final : public store::disk::LogStore {
     }
     return {};
   }
+  store::disk::Result<store::disk::TaskAnswer> run(const store::disk::Task& task) override {
+    return tasks_.run(task, rows_, {});
+  }
+  store::disk::Space space() override { return watch_->space; }
 
  private:
+  support::DiskTasks tasks_;
+  support::DiskTasks::Rows rows_;
   std::shared_ptr<Watch> watch_;
 };
 

@@ -96,6 +96,7 @@ class RocksStoreTest : public testing::Test {
     store_ = std::move(*opened);
     auto loaded = store_->load();
     EXPECT_TRUE(loaded) << (loaded ? "" : loaded.error().detail);
+    EXPECT_TRUE(loaded && read_all(*loaded));
     return loaded ? std::move(*loaded) : LoadedState{};
   }
   void write(const PersistBatch& batch) {
