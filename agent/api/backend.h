@@ -117,7 +117,7 @@ struct RaftPeer {
   std::optional<std::uint64_t> match_index;  ///< leader only
   std::optional<Milliseconds> last_contact;  ///< leader only
   /// What one synced write takes on its disk; own figure always, those of others at the leader and after figures().
-  std::optional<std::chrono::microseconds> fsync_p50, fsync_p99;
+  std::optional<std::chrono::microseconds> fsync_p50{}, fsync_p99{};
 };
 struct RaftInfo {
   NodeId self{}, leader{};     ///< leader 0 = unknown
