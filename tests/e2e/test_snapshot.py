@@ -86,7 +86,7 @@ class Snapshots(RealProcesses):
         at = plain.index(b"goodgood")
         plain[at] ^= 1
         newer = gzip.decompress(good).replace(b'"Version": 1,', b'"Version": 9,')
-        cases = [(b"garbage", "gzip"), (b"", "missing"), (good[:len(good) // 2], "cut short"),
+        cases = [(b"garbage", "gzip"), (b"", "no gzip"), (good[:len(good) // 2], "cut short"),
                  (good[:-1], "cut short"), (gzip.compress(bytes(plain)), "SHA-256"),
                  (gzip.compress(bytes(plain[:2048])), "cut short"), (gzip.compress(newer), "version 9"),
                  (good + b"x", "after the end")]
