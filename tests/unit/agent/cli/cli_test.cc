@@ -36,6 +36,7 @@ class Cli : public testing::Test {
               .environment = environment,
               .host_name = "box",
               .check_assert = {},
+              .check_registration = {},
               .run_agent = [this](const Config& config) {
                 started = config;
                 return run_result;
