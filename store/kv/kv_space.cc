@@ -85,15 +85,15 @@ std::optional<std::string> KvSpace::full(const Put& put, const Entry* present) c
 }
 
 KvSpace::Verdict KvSpace::put(Index index, const Put& put, Journal& journal) {
-  const auto found = entries_.find(put.key);
-  const bool fresh = found == entries_.end();
+  const auto found = entries_.lower_bound(put.key);  // where it is, or where it belongs: the tree is searched once
+  const bool fresh = found == entries_.end() || found->first != put.key;
   const Lock* present = fresh || locks_.empty() ? nullptr : lock(put.key);
   const bool same_lock = put.lock == nullptr || (present != nullptr ? *put.lock == *present : *put.lock == Lock{});
   if (!fresh && same_lock && found->second.value == put.value && found->second.flags == put.flags)
     return {Outcome::kUnchanged, {}};
   if (auto bound = full(put, fresh ? nullptr : &found->second)) return {Outcome::kFull, std::move(*bound)};
   if (in_txn_) remember(put.key);
-  Entry& entry = fresh ? entries_[put.key] : found->second;
+  Entry& entry = fresh ? entries_.emplace_hint(found, put.key, Entry{})->second : found->second;
   const std::size_t before = fresh ? 0 : put.key.size() + entry.value.size();
   const std::size_t after = put.key.size() + put.value.size();
   entry_bytes_ = entry_bytes_ - before + after;
@@ -109,7 +109,7 @@ KvSpace::Verdict KvSpace::put(Index index, const Put& put, Journal& journal) {
     set_lock(put.key, *put.lock);
   }
   if (fresh && unbury(put.key) && !in_txn_) journal.mark_gone(tombstone_key(put.key));
-  changed(index, put.key, kind, journal);
+  changed(index, put.key, kind, &entry, journal);
   return {};
 }
 
@@ -123,7 +123,7 @@ void KvSpace::erase(Index index, const std::string& key, Journal& journal) {
   drop_lock(key);
   entries_.erase(found);
   bury(index, key);
-  changed(index, key, ChangeKind::kDelete, journal);
+  changed(index, key, ChangeKind::kDelete, nullptr, journal);
   if (!in_txn_) trim_tombstones(journal);
 }
 
@@ -165,21 +165,21 @@ bool KvSpace::unbury(const std::string& key) {
   return true;
 }
 
-void KvSpace::changed(Index index, const std::string& key, ChangeKind kind, Journal& journal) {
+void KvSpace::changed(Index index, const std::string& key, ChangeKind kind, const Entry* entry, Journal& journal) {
   kv_index_ = index;
   if (in_txn_) {
     touched_.push_back({key, kind});
   } else {
-    publish(index, key, kind, journal);
+    publish(index, key, kind, entry, journal);
   }
 }
 
-void KvSpace::publish(Index index, const std::string& key, ChangeKind kind, Journal& journal) {
-  if (kind == ChangeKind::kDelete) {
+void KvSpace::publish(Index index, const std::string& key, ChangeKind kind, const Entry* entry, Journal& journal) {
+  if (entry == nullptr) {
     journal.mark_gone(entry_key(key));
     journal.mark(tombstone_key(key), encode_index(index));
   } else {
-    journal.mark(entry_key(key), encode_entry(entries_.find(key)->second, locks_.empty() ? nullptr : lock(key)));
+    journal.mark(entry_key(key), encode_entry(*entry, locks_.empty() ? nullptr : lock(key)));
   }
   feed_.add(index, kind, key);
   journal.watches.touch_key(key);
@@ -240,7 +240,7 @@ void KvSpace::commit(Journal& journal) {
   touched_.clear();
   for (const auto& [key, kind] : last) {
     if (kind != ChangeKind::kDelete) journal.mark_gone(tombstone_key(key));
-    publish(kv_index_, key, kind, journal);
+    publish(kv_index_, key, kind, get(key), journal);
   }
   trim_tombstones(journal);
 }

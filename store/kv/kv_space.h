@@ -98,8 +98,9 @@ class KvSpace {
   void drop_lock(const std::string& key);
   void bury(Index index, const std::string& key);
   bool unbury(const std::string& key);
-  void changed(Index index, const std::string& key, ChangeKind kind, Journal& journal);
-  void publish(Index index, const std::string& key, ChangeKind kind, Journal& journal);
+  /// @param entry  as it is now; nullptr: deleted
+  void changed(Index index, const std::string& key, ChangeKind kind, const Entry* entry, Journal& journal);
+  void publish(Index index, const std::string& key, ChangeKind kind, const Entry* entry, Journal& journal);
   void trim_tombstones(Journal& journal);
 
   Entries entries_;
