@@ -34,7 +34,7 @@ class Agent:
         self.folder.mkdir(exist_ok=True)
         command = [self.binary, "agent", "--node", f"n{self.number}", "--data", self.folder / "data", "--api", self.api,
                    "--bind", "127.0.0.1", "--gossip-port", self.ports[1], "--mesh-port", self.ports[2],
-                   "--set", "dns.enabled=false", "--set", "raft.disk_reserve=0", "--set", "node.log_level=warn"]
+                   "--dns", "off", "--set", "raft.disk_reserve=0", "--set", "node.log_level=warn"]
         for seed in self.seeds:
             command += ["--join", seed]
         command += ["--bootstrap"] if self.number == 1 else []
