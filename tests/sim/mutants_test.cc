@@ -158,7 +158,7 @@ TEST(MutantList, IsLong) {
   const std::vector<Mutant> all = mutants();
   EXPECT_GE(all.size(), 30U) << "tests/CMakeLists.txt must say include(sim/mutants.cmake) after the target sim";
   for (const char* needed : {"lease_check_without_time", "skipped_fsync", "double_vote", "commit_old_term",
-                             "read_without_round", "early_conf_change"}) {
+                             "read_without_round", "two_conf_changes"}) {
     EXPECT_TRUE(std::any_of(all.begin(), all.end(), [needed](const Mutant& m) { return m.name == needed; })) << needed;
   }
 }
