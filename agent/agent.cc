@@ -45,6 +45,9 @@ io::Result<void> Agent::start() {
     if (!watched) return tl::make_unexpected(watched.error());
     *slot = std::move(*watched);
   }
+  auto hangup = io::Signal::watch(*loop_, SIGHUP, [this] { reload([](const api::Result<api::ReloadReport>&) {}); });
+  if (!hangup) return tl::make_unexpected(hangup.error());
+  hangup_ = std::move(*hangup);
   refresh_members();
   refresh_tags();
   std::vector<io::HostPort> seeds;
@@ -281,10 +284,11 @@ std::optional<std::string> check_condition(std::string_view text) {
   return parsed ? std::nullopt : std::optional(parsed.error().detail);
 }
 
-int run_agent(const Config& config) {
+int run_agent(const Config& config, const ConfigSource& source) {
   io::ignore_sigpipe();
   open_log(config.node.log_level, config.node.name);
-  Agent agent(config);
+  for (const std::string& warning : config.warnings) log_line(LogLevel::kWarn, "setting_ignored", warning);
+  Agent agent(config, source);
   if (auto started = agent.start(); !started) {
     log_line(LogLevel::kError, "start_failed", started.error().detail);
     std::fprintf(stderr, "outrigger: cannot start: %s\n", started.error().detail.c_str());

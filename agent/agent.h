@@ -13,7 +13,8 @@ namespace agent {
 /// Start: identity, sockets, store, then everything that talks. Stop: no new requests, the lease released, leadership
 /// handed over, the rest closed; bounded by kStopSecondsMax, a second signal ends it at once.
 /// @return exit code: 0 stopped as asked, 1 could not start or met a fault (said on stderr and in the log)
-int run_agent(const Config& config);
+/// @param source  where `config` came from: read again on SIGHUP and PUT /v1/agent/reload
+int run_agent(const Config& config, const ConfigSource& source);
 
 /// What is wrong with a condition of a health check, for ConfigSource::check_assert; nullopt = nothing.
 [[nodiscard]] std::optional<std::string> check_condition(std::string_view text);

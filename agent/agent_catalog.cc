@@ -87,7 +87,7 @@ void Agent::start_catalog() {
   settings.node_row = [this] { return own_node_row(); };
   settings.log = [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); };
   local_ = std::make_unique<LocalServices>(*loop_, *store_, io::random_below, std::move(settings));
-  local_->set_files(file_services(config_));
+  register_files();
   publish_instance();
   CatalogParts parts;
   parts.store = store_.get();
@@ -97,13 +97,18 @@ void Agent::start_catalog() {
   parts.draw_uuid = draw_uuid;
   parts.scripts = [this] { return policy_of(config_.catalog.check_scripts); };
   parts.force_leave = [this](const std::string& node, api::CatalogBackend::Done done) { force_leave(node, std::move(done)); };
-  parts.reload = [this](api::Completion<api::ReloadReport> done) { reload(std::move(done)); };
+  parts.reload = [this](const api::Completion<api::ReloadReport>& done) { reload(done); };
   catalog_ = std::make_unique<AgentCatalog>(std::move(parts));
   keeper_ = std::make_unique<CatalogKeeper>(config_.catalog.server_service);
   keeper_timer_ = std::make_unique<io::Timer>(*loop_, [this] {
     kept_.reset();
     keep_catalog();
   });
+}
+
+void Agent::register_files() {
+  local_->set_scripts(policy_of(config_.catalog.check_scripts));
+  local_->set_files(file_services(config_));
 }
 
 store::kv::Node Agent::own_node_row() const { return node_row_of(seen_of(gossip_->core().self())); }

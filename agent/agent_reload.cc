@@ -1,13 +1,87 @@
-// Settings read again while the agent runs.
+// Settings read again while the agent runs: what can be changed in flight is, what cannot is named.
 #include <utility>
 
 #include "agent/log.h"
+#include "agent/parts.h"
 #include "agent/running.h"
 
 namespace agent {
+namespace {
 
-void Agent::reload(api::Completion<api::ReloadReport> done) {
-  later(io::boottime_now(), [done = std::move(done)] { done(api::ReloadReport{}); });
+std::string joined(const std::vector<std::string>& list) {
+  std::string out;
+  for (const std::string& one : list) out += (out.empty() ? "" : ", ") + one;
+  return out.empty() ? "nothing" : out;
+}
+
+/// Sections that are read once, at the start, and differ now.
+std::vector<std::string> waiting_sections(const Config& running, const Config& fresh) {
+  std::vector<std::string> out;
+  const auto note = [&out](const char* name, bool same) {
+    if (!same) out.emplace_back(name);
+  };
+  NodeConfig node = fresh.node;
+  node.log_level = running.node.log_level;
+  note("node", node == running.node);
+  note("api", fresh.api == running.api);
+  note("dns", fresh.dns == running.dns);
+  note("mesh", fresh.mesh == running.mesh);
+  note("raft", fresh.raft == running.raft);
+  note("service", fresh.service == running.service);
+  note("listen", fresh.listeners == running.listeners);
+  note("proxy", fresh.proxy == running.proxy);
+  note("outlier", fresh.outlier == running.outlier);
+  note("catalog.server_service", fresh.catalog.server_service == running.catalog.server_service);
+  return out;
+}
+
+}  // namespace
+
+/// Reads files, environment and flags as at the start. A fault anywhere leaves everything as it is.
+void Agent::reload(const api::Completion<api::ReloadReport>& done) {
+  api::ReloadReport report;
+  const auto fresh = load_config(source_);
+  if (fresh) {
+    report = apply_settings(*fresh);
+  } else {
+    for (const ConfigProblem& problem : fresh.error()) report.problems.push_back(problem.text());
+  }
+  if (report.problems.empty()) log_line(LogLevel::kInfo, "reloaded", "in force: " + joined(report.applied) + "; needs a restart: " + joined(report.needs_restart));
+  else log_line(LogLevel::kError, "reload_refused", joined(report.problems));
+  later(io::boottime_now(), [done, report = std::move(report)] { done(report); });
+}
+
+api::ReloadReport Agent::apply_settings(const Config& fresh) {
+  api::ReloadReport report;
+  report.needs_restart = waiting_sections(config_, fresh);
+  if (fresh.routes != config_.routes) {
+    // Routes name the pool of the service that runs, not of one that waits for a restart.
+    Config next = config_;
+    next.routes = fresh.routes;
+    const auto table = route_table(next);
+    if (!table) {
+      report.problems.push_back(table.error().detail);
+      return report;
+    }
+    proxy_->publish_routes(*table);
+    config_.routes = fresh.routes;
+    report.applied.emplace_back("route");
+  }
+  if (fresh.node.log_level != config_.node.log_level) {
+    config_.node.log_level = fresh.node.log_level;
+    set_log_level(fresh.node.log_level);
+    report.applied.emplace_back("node.log_level");
+  }
+  const bool scripts = fresh.catalog.check_scripts != config_.catalog.check_scripts;
+  const bool services = fresh.services != config_.services, checks = fresh.node_checks != config_.node_checks;
+  config_.catalog.check_scripts = fresh.catalog.check_scripts;
+  config_.services = fresh.services;
+  config_.node_checks = fresh.node_checks;
+  if (scripts) report.applied.emplace_back("catalog.check_scripts");
+  if (services) report.applied.emplace_back("services");
+  if (checks) report.applied.emplace_back("checks");
+  if (scripts || services || checks) register_files();
+  return report;
 }
 
 }  // namespace agent

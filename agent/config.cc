@@ -2,6 +2,7 @@
 
 #include "agent/config_sources.h"
 #include "agent/config_catalog.h"
+#include "agent/config_consul.h"
 #include "agent/config_dns.h"
 #include "agent/config_values.h"
 
@@ -500,7 +501,10 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
   ConfigFindings findings;
   ConfigNode tree;
   std::size_t rank = 0;
-  for (const auto& file : source.file ? config_files(*source.file, findings) : std::vector<std::filesystem::path>{}) {
+  std::vector<std::filesystem::path> files;
+  if (source.file) files = config_files(*source.file, findings);
+  if (source.folder) config_folder_files(*source.folder, {".toml", ".json"}, files, findings);
+  for (const auto& file : files) {
     ++rank;
     const auto text = config_read_file(file, kConfigFileBytesMax);
     if (!text) {
@@ -509,8 +513,9 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
       continue;
     }
     config.files.push_back(file);
-    if (auto parsed = config_parse_toml(*text, file.string(), rank, findings))
-      config_merge(tree, std::move(*parsed), true);
+    auto parsed = file.extension() == ".json" ? config_parse_consul(*text, file.string(), rank, findings, config.warnings)
+                                              : config_parse_toml(*text, file.string(), rank, findings);
+    if (parsed) config_merge(tree, std::move(*parsed), true);
   }
   // A file that could not be understood would only bring forth false alarms about what it did not set.
   if (!findings.problems.empty()) return finish_reading(std::move(config), findings);

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-/// Settings of one agent: one TOML file, then `conf.d/*.toml` beside it, then `OUTRIGGER_*` environment, then flags;
+/// Settings of one agent: one TOML file (or a JSON file with Consul's keys, see config_consul.h), then `conf.d/*.toml` beside it, then `OUTRIGGER_*` environment, then flags;
 /// later wins. All of it is read and checked here, so that the rest of the agent meets only values that make sense.
 /// With nothing set at all the result is a working single node (docs: deploy/outrigger.toml).
 namespace agent {
@@ -44,12 +44,14 @@ struct NodeConfig {
   std::filesystem::path data_dir = "outrigger-data";  ///< relative paths count from the working directory
   std::string zone;                                   ///< free label, <= 64 bytes; "" = none
   LogLevel log_level = LogLevel::kInfo;
+  friend bool operator==(const NodeConfig&, const NodeConfig&) = default;
 };
 
 /// [api]
 struct ApiConfig {
   HostPort listen{"127.0.0.1", 8500, {}};
   bool insecure = false;  ///< allows a listener that other machines can reach (the API has no authentication yet)
+  friend bool operator==(const ApiConfig&, const ApiConfig&) = default;
 };
 
 /// [dns]
@@ -66,6 +68,7 @@ struct DnsConfig {
   bool truncate_flag = true;             ///< false: an answer that was cut does not say so
   std::uint16_t udp_bytes_max = 8192;    ///< 512..8192; default 1232 when `listen` can be reached from other machines
   std::uint32_t connections_max = 256;   ///< TCP, 1..10,000
+  friend bool operator==(const DnsConfig&, const DnsConfig&) = default;
 };
 
 /// [mesh]
@@ -81,6 +84,7 @@ struct MeshConfig {
   bool insecure = false;                             ///< allows a non-loopback mesh without TLS and gossip key
 
   [[nodiscard]] bool has_tls() const { return !cert.empty(); }
+  friend bool operator==(const MeshConfig&, const MeshConfig&) = default;
 };
 
 /// [raft]
@@ -94,6 +98,7 @@ struct RaftConfig {
   Milliseconds write_timeout{2000};
   Milliseconds replace_after{60000};
   std::uint64_t disk_reserve_bytes = 64ULL << 20;  ///< key `disk_reserve`; 0 = none; <= 64 GiB
+  friend bool operator==(const RaftConfig&, const RaftConfig&) = default;
 };
 
 /// [service.health]
@@ -105,16 +110,19 @@ struct HealthConfig {
   std::uint32_t rise = 2;                     ///< successes in a row until passing, 1..100
   std::vector<std::string> asserts;           ///< key `assert`; one that does not hold makes it degraded; <= 32
   std::vector<std::string> critical_asserts;  ///< key `critical_assert`; one that does not hold fails the check; <= 32
+  friend bool operator==(const HealthConfig&, const HealthConfig&) = default;
 };
 
 /// One of [service.hooks] promote, demote: a program or an http URL.
 struct HookConfig {
   std::vector<std::string> exec;  ///< argv; argv[0] absolute or found in PATH; empty when `url` is set
   std::string url;                ///< "http://ip:port/path"; empty when `exec` is set
+  friend bool operator==(const HookConfig&, const HookConfig&) = default;
 };
 struct HooksConfig {
   std::optional<HookConfig> promote, demote;
   Milliseconds timeout{2000};
+  friend bool operator==(const HooksConfig&, const HooksConfig&) = default;
 };
 
 enum class Tier { kActive, kBackup };
@@ -131,12 +139,14 @@ struct ServiceConfig {
   std::filesystem::path role_file;  ///< empty = none
   HealthConfig health;
   HooksConfig hooks;
+  friend bool operator==(const ServiceConfig&, const ServiceConfig&) = default;
 };
 
 /// [[listen]]: where clients of the service connect.
 struct ListenConfig {
   HostPort address;
   std::vector<std::string> trusted_proxies;  ///< IP or CIDR literals whose X-Forwarded-* are believed; <= 64
+  friend bool operator==(const ListenConfig&, const ListenConfig&) = default;
 };
 
 enum class Pool { kPrimary, kAll };
@@ -154,6 +164,7 @@ struct RouteConfig {
   Milliseconds idle_timeout{60000};
   Milliseconds total_timeout{60000};
   bool retry = true;  ///< lets idempotent reads of an `all` route be tried on another endpoint
+  friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
 };
 
 /// [proxy]
@@ -162,6 +173,7 @@ struct ProxyConfig {
   std::uint64_t header_bytes_max = 32 * 1024;  ///< 1 KiB .. 1 MiB
   std::uint64_t body_bytes_max = 64ULL << 20;  ///< 0 .. 1 TiB
   std::uint32_t connections_max = 10000;       ///< downstream, over all workers; 1 .. 1,000,000
+  friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
 };
 
 /// [outlier]: taking an endpoint out of rotation because of live traffic.
@@ -170,6 +182,7 @@ struct OutlierConfig {
   Milliseconds window{10000};              ///< they must fall into this time
   Milliseconds eject{5000};                ///< how long it stays out the first time
   std::uint32_t max_ejected_percent = 50;  ///< 0..100 of a pool's endpoints; the last one is never ejected
+  friend bool operator==(const OutlierConfig&, const OutlierConfig&) = default;
 };
 
 /// Who may have a check run a program as this agent's user.
@@ -183,6 +196,7 @@ enum class CheckScripts : std::uint8_t {
 struct CatalogConfig {
   CheckScripts check_scripts = CheckScripts::kFiles;
   std::string server_service = "consul";  ///< name of the service whose instances are our agents; "" = none
+  friend bool operator==(const CatalogConfig&, const CatalogConfig&) = default;
 };
 
 /// One of [[services]] or [[checks]], as the JSON that would register it at /v1/agent, names of fields in snake_case.
@@ -190,6 +204,7 @@ struct CatalogConfig {
 struct RegistrationText {
   std::string json;
   std::string place;  ///< "file:line" for messages
+  friend bool operator==(const RegistrationText&, const RegistrationText&) = default;
 };
 enum class RegistrationKind { kService, kCheck };
 
@@ -208,6 +223,7 @@ struct Config {
   CatalogConfig catalog;
   std::vector<RegistrationText> services, node_checks;  ///< [[services]], [[checks]]; <= 1024 each
   std::vector<std::filesystem::path> files;  ///< what was read, in order, for the log line at start
+  std::vector<std::string> warnings;         ///< what was passed over in Consul's files, a sentence each
 };
 
 /// One thing that is wrong, with the place to mend it.
@@ -226,6 +242,7 @@ struct ConfigProblem {
 /// Values from outside the files, handed in by main so that loading itself is repeatable.
 struct ConfigSource {
   std::optional<std::filesystem::path> file;       ///< must exist when given; `conf.d/*.toml` beside it is read too
+  std::optional<std::filesystem::path> folder;     ///< its *.toml and *.json are read after that, in order of names
   std::map<std::string, std::string> environment;  ///< all variables; those that begin with OUTRIGGER_ are ours
   std::vector<std::pair<std::string, std::string>> flags;  ///< dotted key and value text; repeated lists append
   std::map<std::string, std::string> flag_names;  ///< dotted key -> flag as typed ("--api"), for messages; optional

@@ -148,20 +148,27 @@ inline tl::expected<std::string, std::string> config_read_file(const std::filesy
   return text;
 }
 
-inline std::vector<std::filesystem::path> config_files(const std::filesystem::path& main, ConfigFindings& findings) {
-  std::vector<std::filesystem::path> out{main}, extra;
-  const auto folder = main.parent_path() / "conf.d";
+/// Appends the files of a folder with one of `extensions`, in order of names.
+inline void config_folder_files(const std::filesystem::path& folder, std::initializer_list<std::string_view> extensions,
+                                std::vector<std::filesystem::path>& out, ConfigFindings& findings) {
+  std::vector<std::filesystem::path> found;
   std::error_code code;
-  if (!std::filesystem::is_directory(folder, code)) return out;
   for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code))
-    if (it->path().extension() == ".toml") extra.push_back(it->path());
-  std::sort(extra.begin(), extra.end());
-  if (code || extra.size() > kConfigFilesMax)
+    if (std::find(extensions.begin(), extensions.end(), it->path().extension().string()) != extensions.end()) found.push_back(it->path());
+  std::sort(found.begin(), found.end());
+  if (code || found.size() > kConfigFilesMax)
     findings.add({folder.string(), 0, 0, {}, 1}, {},
                  code ? "cannot read the folder: " + code.message() : "holds more than 100 files",
                  "make it readable or remove files");
   else
-    out.insert(out.end(), extra.begin(), extra.end());
+    out.insert(out.end(), found.begin(), found.end());
+}
+
+inline std::vector<std::filesystem::path> config_files(const std::filesystem::path& main, ConfigFindings& findings) {
+  std::vector<std::filesystem::path> out{main};
+  const auto folder = main.parent_path() / "conf.d";
+  std::error_code code;
+  if (std::filesystem::is_directory(folder, code)) config_folder_files(folder, {".toml"}, out, findings);
   return out;
 }
 

@@ -55,6 +55,12 @@ void LocalServices::set_files(FileServices files) {
   look();
 }
 
+void LocalServices::set_scripts(api::ScriptPolicy scripts) {
+  settings_.scripts = scripts;
+  dirty_ = true;
+  look();
+}
+
 void LocalServices::set_instance(api::Service service, api::CheckStatus status, const std::string& output) {
   api::CheckRegistration check;
   check.id = "service:" + service.id;
@@ -84,6 +90,7 @@ void LocalServices::await_status(const std::string& check, api::CatalogBackend::
 
 /// Looks at everything of this node. What it proposes comes back as a change of the rows, and it looks again.
 void LocalServices::compare() {
+  if (!level_) return become_level();
   watch_rows();
   const kv::Index index = store_.core().state().topic_index({kv::Topic::Kind::kNode, settings_.node});
   const bool rows_changed = std::exchange(dirty_, false) || index != seen_;
@@ -106,6 +113,20 @@ void LocalServices::compare() {
     propose_stale();
   }
   propose_statuses();
+}
+
+/// What the disk held may be older than what was committed: a check that was passing must not begin as what it was before.
+void LocalServices::become_level() {
+  if (asking_) return;
+  asking_ = true;
+  store_.read(store::Consistency::kConsistent, io::boottime_now() + settings_.write_timeout,
+              [this, alive = alive_](const store::Result<store::Readable>& read) {
+                if (!*alive) return;
+                asking_ = false;
+                level_ = read.has_value();
+                if (level_) look();
+                else retry_.arm_after(kRetryAfter);
+              });
 }
 
 void LocalServices::watch_rows() {

@@ -49,6 +49,7 @@ class LocalServices {
   /// Something has changed: a leader, the state. Compares at the end of this turn.
   void look();
   void set_files(FileServices files);
+  void set_scripts(api::ScriptPolicy scripts);
   /// The instance of [service] and how it is; its check is kept here and not run.
   void set_instance(api::Service service, api::CheckStatus status, const std::string& output);
   /// A TTL check hears from its owner. nullopt: no TTL check of that id is here. Otherwise true if its state is another
@@ -70,6 +71,7 @@ class LocalServices {
     io::TimePoint deadline;
   };
   void compare();
+  void become_level();
   void watch_rows();
   void load_checks();
   void propose_wanted();
@@ -91,6 +93,7 @@ class LocalServices {
   std::vector<Waiter> waiters_;      // bounded by the API's requests
   std::optional<store::kv::WatchId> watch_;
   store::kv::Index seen_{};  // index of this node's rows at the last comparison
+  bool level_ = false, asking_ = false;  // the own copy of the state has caught up with the cluster's since the start
   bool dirty_ = true;        // something else has changed since, or a proposal has failed
   io::Deferral compare_;
   io::Timer retry_;

@@ -47,6 +47,10 @@ void log_line(LogLevel level, std::string_view event, std::string_view detail) {
   logger()->log(level_of(level), "\"node\":{},\"event\":{},\"detail\":{}", node_json(), json_text(event), json_text(detail));
 }
 
+void set_log_level(LogLevel level) {
+  if (logger()) logger()->set_level(level_of(level));
+}
+
 void close_log() {
   if (logger()) logger()->flush();
 }

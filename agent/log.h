@@ -13,6 +13,7 @@ namespace agent {
 void open_log(LogLevel level, const std::string& node);
 /// Thread: any. @param event  snake_case name of what happened; @param detail  a sentence for people, never a secret
 void log_line(LogLevel level, std::string_view event, std::string_view detail);
+void set_log_level(LogLevel level);  ///< from the next line on
 void close_log();  ///< flushes
 
 }  // namespace agent

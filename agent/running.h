@@ -32,7 +32,7 @@ namespace agent {
 /// One agent. Members are destroyed from the last to the first: what is built later uses what is built earlier.
 class Agent {
  public:
-  explicit Agent(const Config& config) : config_(config) {}
+  Agent(const Config& config, ConfigSource source) : config_(config), source_(std::move(source)) {}
   io::Result<void> start();
   int run();
 
@@ -46,6 +46,7 @@ class Agent {
   io::Result<void> start_proxy();
   io::Result<void> start_service();
   void start_catalog();
+  void register_files();  ///< gives what the settings register to the catalog
   io::Result<void> start_api();
   io::Result<void> start_dns();
   /// Denies nothing over DNS before the own copy has been level with the leader's; asks again until it has.
@@ -74,7 +75,8 @@ class Agent {
   void keep_catalog();
   void force_leave(const std::string& node, api::CatalogBackend::Done done);
   /// Reads the settings again (agent_reload.cc).
-  void reload(api::Completion<api::ReloadReport> done);
+  void reload(const api::Completion<api::ReloadReport>& done);
+  [[nodiscard]] api::ReloadReport apply_settings(const Config& fresh);
   [[nodiscard]] bool is_pushed_out(const std::string& node) const;
   void push_out_the_dead();
   void join(const std::vector<std::string>& addresses, api::Completion<std::size_t> done);
@@ -90,6 +92,7 @@ class Agent {
   [[nodiscard]] const gossip::Member* member_with(store::NodeId id) const;
 
   Config config_;
+  ConfigSource source_;
   Identity identity_;
   store::NodeId raft_id_;
   std::unique_ptr<io::Loop> loop_;
@@ -110,7 +113,7 @@ class Agent {
   std::unique_ptr<DnsCatalog> dns_catalog_;
   std::unique_ptr<drivers::DnsDriver> dns_;  // null: off
   std::unique_ptr<io::Timer> stop_timer_;
-  std::unique_ptr<io::Signal> term_, interrupt_;
+  std::unique_ptr<io::Signal> term_, interrupt_, hangup_;
 
   struct KeeperView {  // what the keeper has looked at
     std::uint64_t digest = 0;

@@ -24,13 +24,15 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--node", "node.name", "name of this agent"},
     {"--zone", "node.zone", "label of the place it runs at"},
     {"--log-level", "node.log_level", "trace, debug, info, warn or error"},
+    {"--datacenter", "mesh.cluster", "label of the cluster, shown as Consul's datacenter"},
+    {"--encrypt", "mesh.gossip_key", "gossip key, 32 bytes in Base64; others see it in the list of processes"},
     {"--api", "api.listen", "where the API listens: ip:port or unix:/path"},
     {"--dns", "dns.listen", "where DNS listens, UDP and TCP: ip:port or off"},
     {"--bootstrap-expect", "raft.bootstrap_expect", "that many agents form the cluster together"},
 };
 
 struct AgentOptions {
-  std::string file;
+  std::string file, folder;
   std::vector<std::string> values = std::vector<std::string>(std::size(kSettingFlags));
   std::vector<std::string> join, settings;
   std::string client;
@@ -63,6 +65,7 @@ void add_settings(CLI::App& verb, const Shared& options) {
   for (std::size_t i = 0; i < count; ++i)
     verb.add_option(kSettingFlags[i].names, options->values[i],
                     std::string(kSettingFlags[i].help) + " [" + kSettingFlags[i].key + "]");
+  verb.add_option("--config-dir", options->folder, "folder of *.toml and *.json, read in order of names; JSON has Consul's keys");
   verb.add_option("--join,--retry-join", options->join, "gossip addresses of other agents [mesh.seeds]");
   verb.add_option("--client", options->client, "IP address of the API, port 8500 (as Consul's flag)");
   verb.add_option("--set", options->settings, "any other key of the config file: --set service.lease=2s");
@@ -82,6 +85,7 @@ bool source_of(Session& session, const AgentOptions& options, ConfigSource& sour
     source.file = options.file;
   else if (from_environment != session.host.environment.end() && !from_environment->second.empty())
     source.file = from_environment->second;
+  if (!options.folder.empty()) source.folder = options.folder;
   const auto set = [&source](const std::string& key, const std::string& value, const std::string& flag) {
     source.flags.emplace_back(key, value);
     source.flag_names.emplace(key, flag);
@@ -135,7 +139,7 @@ int run_agent_verb(Session& session, const AgentOptions& options) {
     source.flags.emplace_back("node.data_dir", folder->path());
   }
   const auto config = load_config(source);
-  return config ? session.host.run_agent(*config) : print_problems(session, config.error());
+  return config ? session.host.run_agent(*config, source) : print_problems(session, config.error());
 }
 
 int run_validate(Session& session, const AgentOptions& options) {

@@ -34,6 +34,14 @@ class CatalogKeeperTest : public ::testing::Test {
     const auto applied = state.apply(kv::Index{++index}, kv::encode({{kv::NodeId{1}, ++seq}, std::move(body)}));
     ASSERT_TRUE(applied) << applied.error().detail;
   }
+  void add(const std::string& node, const std::string& id, const std::string& name, std::uint32_t port) {
+    kv::ServiceSet command;
+    command.instance.node = node;
+    command.instance.id = id;
+    command.instance.name = name;
+    command.instance.port = port;
+    apply(std::move(command));
+  }
   /// One look; everything proposed is applied and reported.
   std::size_t step(bool leading = true, bool ok = true) {
     keeper.step(state.catalog(), members, leading, now);
@@ -81,7 +89,7 @@ TEST_F(CatalogKeeperTest, TheDeadTurnCriticalAndComeBack) {
 TEST_F(CatalogKeeperTest, WhoLeavesTakesEverythingAlong) {
   members = {member("n1"), member("n2")};
   settle();
-  apply(kv::ServiceSet{.instance = {.node = "n2", .id = "web", .name = "web"}, .checks = {}});
+  add("n2", "web", "web", 80);
   members[1].state = Seen::State::kLeft;
   EXPECT_EQ(settle(), 1u);
   EXPECT_EQ(state.catalog().node("n2"), nullptr);
@@ -180,7 +188,7 @@ TEST_F(CatalogKeeperTest, SomebodysServiceUnderOurIdStaysTheirs) {
   members = {member("n1")};
   members[0].mesh_port = 0;
   settle();
-  apply(kv::ServiceSet{.instance = {.node = "n1", .id = "consul", .name = "theirs", .port = 1}, .checks = {}});
+  add("n1", "consul", "theirs", 1);
   members[0].mesh_port = 7947;
   EXPECT_EQ(settle(), 0u);
   EXPECT_EQ(state.catalog().instance("n1", "consul")->name, "theirs");

@@ -176,6 +176,24 @@ TEST(Life, LeaveIsKnownAtOnceAndIsNoDeath) {
   }
 }
 
+TEST(Life, ADeadMemberPushedOutHasLeftForEverybodyAndComesBackIfItLives) {
+  Cluster c(11);
+  c.form(6);
+  c.run(5s);
+  c.command(0, [&](Swim& swim) {
+    EXPECT_FALSE(swim.push_out(c.now, c.id(3))) << "it is alive";
+    EXPECT_FALSE(swim.push_out(c.now, c.id(0))) << "that is itself";
+    EXPECT_FALSE(swim.push_out(c.now, MemberId{{9}})) << "nobody knows it";
+  });
+  c.set_power(3, Cluster::Power::kKilled);
+  c.run_until([&] { return c.all_see(3, MemberState::kDead); }, 20s);
+  c.command(0, [&](Swim& swim) { EXPECT_TRUE(swim.push_out(c.now, c.id(3))); });
+  EXPECT_LE(c.run_until([&] { return c.all_see(3, MemberState::kLeft); }, 10s), 1s);
+  c.command(0, [&](Swim& swim) { EXPECT_TRUE(swim.push_out(c.now, c.id(3))) << "twice is as good as once"; });
+  c.start(3, {0}, true);
+  EXPECT_LE(c.run_until([&] { return c.converged(); }, 20s), 5s) << "it lives after all";
+}
+
 TEST(Life, RestartInPlaceIsNoLeave) {
   Cluster c(8);
   c.form(10);

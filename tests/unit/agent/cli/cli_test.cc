@@ -37,7 +37,7 @@ class Cli : public testing::Test {
               .host_name = "box",
               .check_assert = {},
               .check_registration = {},
-              .run_agent = [this](const Config& config) {
+              .run_agent = [this](const Config& config, const ConfigSource&) {
                 started = config;
                 return run_result;
               }};
