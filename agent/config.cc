@@ -539,7 +539,8 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
 tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view toml, std::string_view name) {
   Config config;
   ConfigFindings findings;
-  auto tree = config_parse_toml(toml, std::string(name), 1, findings);
+  auto tree = name.ends_with(".json") ? config_parse_consul(toml, std::string(name), 1, findings, config.warnings)
+                                      : config_parse_toml(toml, std::string(name), 1, findings);
   if (!tree) return finish_reading(std::move(config), findings);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());

@@ -262,7 +262,7 @@ struct ConfigSource {
 [[nodiscard]] tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource& source);
 
 /// The same for one TOML text without conf.d and environment: for tests, fuzzing and `validate -`.
-/// @param name  stands in problems as the source
+/// @param name  stands in problems as the source; one that ends in ".json" says that the text has Consul's keys
 [[nodiscard]] tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view toml,
                                                                             std::string_view name);
 

@@ -1,10 +1,11 @@
 #include <map>
 #include <string>
 
+#include "agent/api/registration.h"
 #include "proxy/http1/codec.h"
 #include "proxy/http1/writer.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/unit/agent/api/fake_backend.h"
+#include "tests/unit/agent/api/fake_catalog.h"
 
 namespace api = agent::api;
 namespace http1 = proxy::http1;
@@ -41,6 +42,8 @@ class Feeder final : public http1::RequestSink {
 /// Any request gets exactly one answer or one stream, waits end when their time is up, and nothing is left behind.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   api::ApiHarness harness;
+  api::FakeCatalog catalog(harness.backend);
+  catalog.policy = api::ScriptPolicy::kLocal;
   harness.backend.set("a/b", "value");
   Feeder feeder(harness);
   http1::RequestParser parser(http1::Limits{.body_bytes_max = 65536});
@@ -52,6 +55,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   harness.settle();
   harness.advance(std::chrono::hours(1));
+  for (const auto& registration : catalog.registered) {
+    fuzz::require(!registration.service.id.empty() && !registration.service.name.empty(), "a registered service has a name");
+    for (const auto& check : registration.checks) {
+      const auto back = api::parse_definition(api::definition_text(check.definition));
+      fuzz::require(back.has_value() && back->kind == check.definition.kind, "how a check is made can be read back");
+    }
+  }
   for (const auto id : feeder.sent) {
     const auto& outputs = harness.outputs[id];
     fuzz::require(!outputs.empty(), "every request is answered");

@@ -3,7 +3,8 @@
 
 /// Any text is either a checked config or a bounded list of problems, each with a place or a reason.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const auto parsed = agent::parse_config(fuzz::text_of(data, size), "fuzz");
+  const auto text = fuzz::text_of(data, size);
+  const auto parsed = agent::parse_config(text, text.starts_with('{') ? "fuzz.json" : "fuzz");  // TOML, or Consul's JSON
   if (!parsed) {
     fuzz::require(!parsed.error().empty() && parsed.error().size() <= 100, "1 to 100 problems");
     for (const auto& problem : parsed.error()) fuzz::require(!problem.message.empty(), "a problem has a message");
