@@ -212,7 +212,8 @@ raft::Index Store::Impl::compact_target() const {
 void Store::Impl::compact(TimePoint now) {
   const raft::Log& log = raft->log();
   const std::uint64_t count = log.last_index().value - log.first_index().previous().value;
-  if (count <= 2 * config.log_keep_entries && log.bytes() <= 2 * config.log_keep_bytes) return;
+  // A quarter more than is kept: often enough that memory stays near the bound, seldom enough that one range is worth it.
+  if (count <= 2 * config.log_keep_entries && log.bytes() <= config.log_keep_bytes + config.log_keep_bytes / 4) return;
   const raft::Index to = compact_target();
   if (to < log.first_index()) return;
   const auto term = log.term(to);
