@@ -3,6 +3,7 @@
 // sim --seeds=A..B          these runs, one line each that breaks; exit 1 if any does
 // sim --seeds=A..B --jobs=J the same in J processes (0 = one per processor), with progress
 // sim --hunt=N              the first of the seeds 1..N that breaks a promise; exit 0 if there is one (for mutants)
+// --focus=members|promises   with --hunt: runs that look for one kind of defect (scenario.h)
 // sim_mutated --mutant=NAME with one of the above: the same with this rule of the product broken (mutants/)
 
 #include <gtest/gtest.h>
@@ -37,12 +38,12 @@ int run_range(std::uint64_t from, std::uint64_t to, bool print, bool verbose) {
   return broken == 0 ? 0 : 1;
 }
 
-int hunt(std::uint64_t seeds) {
+int hunt(std::uint64_t seeds, sim::Focus focus) {
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     // Said before the run: a mutant may well end it by an assertion.
     std::printf("hunting with seed %llu\n", static_cast<unsigned long long>(seed));
     std::fflush(stdout);
-    const sim::Report report = sim::run_seed(seed);
+    const sim::Report report = sim::run_seed(seed, false, focus);
     if (report.violation) {
       std::printf("caught: %s\n", sim::describe(seed, report).c_str());
       return 0;
@@ -58,9 +59,12 @@ int main(int argc, char** argv) {
   bool trace = false;
   bool verbose = false;
   const char* jobs = nullptr;
+  sim::Focus focus = sim::Focus::kNone;
   for (int i = 1; i < argc; ++i) {
     trace |= std::strcmp(argv[i], "--trace") == 0;
     verbose |= std::strcmp(argv[i], "--verbose") == 0;
+    if (std::strcmp(argv[i], "--focus=members") == 0) focus = sim::Focus::kMembers;
+    if (std::strcmp(argv[i], "--focus=promises") == 0) focus = sim::Focus::kPromises;
     if (starts_with(argv[i], "--jobs=")) jobs = argv[i] + 7;
     if (starts_with(argv[i], "--mutant=")) sim_mutant::active = sim_mutant::hash_of(argv[i] + 9);
   }
@@ -77,7 +81,7 @@ int main(int argc, char** argv) {
       return run_range(from, to, false, verbose);
     }
     if (starts_with(argv[i], "--hunt=")) {
-      return hunt(std::strtoull(argv[i] + 7, nullptr, 10));
+      return hunt(std::strtoull(argv[i] + 7, nullptr, 10), focus);
     }
   }
   ::testing::InitGoogleTest(&argc, argv);

@@ -33,6 +33,7 @@ struct Mutant {
   std::string name;
   std::string rule;
   std::string stale;
+  std::string focus;
 };
 void PrintTo(const Mutant& mutant, std::ostream* out) { *out << mutant.name << ": " << mutant.rule; }
 
@@ -57,9 +58,10 @@ struct Hunt {
   Clock::time_point began;
 };
 
-void begin(const std::string& name, Hunt* hunt) {
+void begin(const Mutant& mutant, Hunt* hunt) {
   const std::string path = program().string();
-  const std::string option = "--mutant=" + name;
+  const std::string option = "--mutant=" + mutant.name;
+  const std::string focus = "--focus=" + mutant.focus;
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
   hunt->began = Clock::now();
@@ -69,7 +71,7 @@ void begin(const std::string& name, Hunt* hunt) {
     dup2(ends[1], 2);
     close(ends[0]);
     close(ends[1]);
-    execl(path.c_str(), path.c_str(), option.c_str(), kSeeds, static_cast<char*>(nullptr));
+    execl(path.c_str(), path.c_str(), option.c_str(), focus.c_str(), kSeeds, static_cast<char*>(nullptr));
     _exit(127);
   }
   close(ends[1]);
@@ -105,17 +107,17 @@ const std::map<std::string, Hunt>& hunts() {
     for (int i = 0; i < info.total_test_count(); ++i) {
       if (info.GetTestInfo(i)->should_run()) selected.insert(info.GetTestInfo(i)->name());
     }
-    std::deque<std::string> waiting;
+    std::deque<Mutant> waiting;
     for (const Mutant& mutant : mutants()) {
-      if (selected.contains("IsCaught/" + mutant.name) && mutant.stale.empty()) waiting.push_back(mutant.name);
+      if (selected.contains("IsCaught/" + mutant.name) && mutant.stale.empty()) waiting.push_back(mutant);
     }
     std::map<std::string, Hunt> all;
     std::vector<std::string> running;
     const std::size_t at_once = std::max(1U, std::thread::hardware_concurrency());
     while (!waiting.empty() || !running.empty()) {
       for (; running.size() < at_once && !waiting.empty(); waiting.pop_front()) {
-        begin(waiting.front(), &all[waiting.front()]);
-        running.push_back(waiting.front());
+        begin(waiting.front(), &all[waiting.front().name]);
+        running.push_back(waiting.front().name);
       }
       std::erase_if(running, [&all](const std::string& name) { return !go_on(&all.at(name)); });
     }
@@ -158,7 +160,7 @@ TEST(MutantList, IsLong) {
   const std::vector<Mutant> all = mutants();
   EXPECT_GE(all.size(), 30U) << "tests/CMakeLists.txt must say include(sim/mutants.cmake) after the target sim";
   for (const char* needed : {"lease_check_without_time", "skipped_fsync", "double_vote", "commit_old_term",
-                             "read_without_round", "two_conf_changes"}) {
+                             "read_without_round", "early_conf_change"}) {
     EXPECT_TRUE(std::any_of(all.begin(), all.end(), [needed](const Mutant& m) { return m.name == needed; })) << needed;
   }
 }

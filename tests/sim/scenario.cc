@@ -126,7 +126,45 @@ Scenario draw_scenario(std::uint64_t seed) {
   return scenario;
 }
 
-Report run_seed(std::uint64_t seed, bool print) { return Cluster(draw_scenario(seed), print).run(); }
+Scenario draw_scenario(std::uint64_t seed, Focus focus) {
+  using K = FaultKind;
+  Scenario scenario = draw_scenario(seed);
+  support::Random random(seed, 0x666f637573);
+  switch (focus) {
+    case Focus::kNone: return scenario;
+    case Focus::kMembers:
+      scenario.agents.machines = 5;
+      scenario.agents.bootstrap_expect = 3;
+      scenario.agents.store.voters = 3;
+      scenario.agents.store.replace_after = milliseconds(random.between(600, 1'200));
+      scenario.agents.disk.sync = 40 * kMillisecond;
+      scenario.agents.disk.jitter = 40 * kMillisecond;
+      scenario.faults.kinds = {K::kIsolate, K::kKill, K::kSlowLinks, K::kTransfer, K::kStuckDisk, K::kLeave, K::kMute};
+      scenario.faults.every = 250 * kMillisecond;
+      scenario.faults.lasts = 2'000 * kMillisecond;
+      break;
+    case Focus::kPromises:
+      scenario.agents.machines = 3;
+      scenario.agents.bootstrap_expect = 3;
+      scenario.agents.disk.sync = 150 * kMicrosecond;
+      scenario.faults.kinds = {K::kDeaf, K::kDeaf, K::kMute, K::kCutOneWay, K::kCutPair, K::kKill, K::kPowerOff};
+      scenario.faults.every = 250 * kMillisecond;
+      scenario.faults.lasts = 500 * kMillisecond;
+      scenario.clients.clients = 12;
+      scenario.clients.reads_percent = 70;
+      scenario.clients.think = 5 * kMillisecond;
+      break;
+  }
+  scenario.agents.all_expect = false;
+  scenario.halves_until = 0;
+  scenario.trouble = 20 * kSecond;
+  scenario.label += ", focussed";
+  return scenario;
+}
+
+Report run_seed(std::uint64_t seed, bool print, Focus focus) {
+  return Cluster(draw_scenario(seed, focus), print).run();
+}
 
 std::string describe(std::uint64_t seed, const Report& report) {
   char text[400];

@@ -10,8 +10,16 @@ namespace sim {
 /// The seed is all there is: nothing else may differ between two runs of one seed.
 Scenario draw_scenario(std::uint64_t seed);
 
+/// What a run looks for, where ordinary runs would need too many seeds: its own sizes, rates and faults.
+enum class Focus : std::uint8_t {
+  kNone,
+  kMembers,   ///< five agents, three voters, slow disks; the dead are replaced within a second
+  kPromises,  ///< three agents, quick disks, one-way faults and restarts, clients that read without a pause
+};
+Scenario draw_scenario(std::uint64_t seed, Focus focus);
+
 /// Runs one seed. @param print  writes the trace to standard output
-Report run_seed(std::uint64_t seed, bool print = false);
+Report run_seed(std::uint64_t seed, bool print = false, Focus focus = Focus::kNone);
 
 /// "seed 7 (3 agents, lan, ...): 812 entries ..." in one line.
 std::string describe(std::uint64_t seed, const Report& report);

@@ -11,7 +11,8 @@ A mutant is a text file, NAME.mut: comment lines, header lines `key: value`, the
 
 MUTANT becomes a test of the switch (switch.h), so one executable holds all mutants: `sim_mutated --mutant=NAME`.
 Keys: rule (what the simulator must notice, for people), file (the source that the following blocks change, from the
-repository root; may be repeated between blocks), and, for a changed header, rebuild (the sources that use it, by spaces).
+repository root; may be repeated between blocks), focus (what the runs look for, if ordinary ones need too many seeds:
+scenario.h), and, for a changed header, rebuild (the sources that use it, by spaces).
 A text may lie inside of one line. Texts of different mutants must not overlap.
 
     apply.py --list MUTANT...             every file that is changed or must be compiled anew, one per line
@@ -27,6 +28,7 @@ import sys
 class Mutant:
     def __init__(self, path):
         self.name, self.rule, self.blocks, self.rebuild, self.stale = path.stem, "", [], [], ""
+        self.focus = ""
         mode, file, text = None, None, []
         for line in path.read_text().splitlines():
             if line.startswith("--- "):
@@ -42,6 +44,8 @@ class Mutant:
                 file = line[5:].strip()
             elif line.startswith("rule:"):
                 self.rule = line[5:].strip()
+            elif line.startswith("focus:"):
+                self.focus = line[6:].strip()
             elif line.startswith("rebuild:"):
                 self.rebuild += line[8:].split()
 
@@ -112,7 +116,7 @@ def main(argv):
         else:
             source = head + source
         write_if_changed(out / file, source)
-    rows = "".join(f"{{{quoted(m.name)}, {quoted(m.rule)}, {quoted(m.stale)}}},\n" for m in mutants)
+    rows = "".join(f"{{{quoted(m.name)}, {quoted(m.rule)}, {quoted(m.stale)}, {quoted(m.focus)}}},\n" for m in mutants)
     write_if_changed(out / "mutant_list.inc", rows)
     return 0
 
