@@ -199,6 +199,7 @@ io::Result<void> Agent::start_api() {
   api::ServerOptions options;
   options.listen = *listen;
   options.connection.spool_directory = identity_.data_dir.string();
+  options.limits.session_ttl_min = config_.api.session_ttl_min;
   auto server = api::Server::start(*loop_, *backend_, chance, std::move(options));
   if (!server) return tl::make_unexpected(server.error());
   server_ = std::move(*server);

@@ -66,6 +66,7 @@ void read_api(Reading& reading, ConfigReader reader) {
   ApiConfig& api = reading.config.api;
   reader.address("listen", api.listen);
   reader.boolean("insecure", api.insecure);
+  reader.duration("session_ttl_min", api.session_ttl_min, Milliseconds(100), std::chrono::hours(24));
   if (!api.listen.is_local() && !api.insecure)
     reader.problem("listen",
                    api.listen.text() + " can be reached from other machines, and the API asks nobody who they are",

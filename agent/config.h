@@ -51,6 +51,7 @@ struct NodeConfig {
 struct ApiConfig {
   HostPort listen{"127.0.0.1", 8500, {}};
   bool insecure = false;  ///< allows a listener that other machines can reach (the API has no authentication yet)
+  Milliseconds session_ttl_min{10'000};  ///< least TTL of a session; Consul's clients expect 10 s
   friend bool operator==(const ApiConfig&, const ApiConfig&) = default;
 };
 

@@ -301,8 +301,7 @@ void Api::stream(ExchangeId id, TimePoint now, Stream stream) {
   exchange.is_stream = true;
   exchange.read.topic = std::move(stream.topic);
   exchange.after = stream.after;
-  exchange.pull = std::move(stream.pull);
-  exchange.idle = std::move(stream.idle);
+  exchange.stream = std::make_unique<Stream>(std::move(stream));
   ++streams_;
   Response head{200, "text/event-stream", {{"Cache-Control", "no-store"}}, {}};
   output_.push_back({id, Output::Kind::kStreamBegin, std::move(head)});
@@ -327,7 +326,7 @@ void Api::pull_stream(ExchangeId id) {
   Exchange& exchange = exchanges_.at(id);
   exchange.has_more = exchange.full;
   if (exchange.full) return;
-  StreamPiece piece = exchange.pull(exchange.after);
+  StreamPiece piece = exchange.stream->pull(exchange.after);
   exchange.after = std::max(exchange.after, piece.upto);
   if (!piece.text.empty()) output_.push_back({id, Output::Kind::kStreamData, {200, {}, {}, std::move(piece.text)}});
   if (piece.over) return end_stream(id);
@@ -393,7 +392,7 @@ void Api::tick(TimePoint now) {
     Exchange& exchange = exchanges_.at(id);
     if (exchange.is_stream) {
       if (!exchange.full) {
-        std::string sign = exchange.idle ? exchange.idle(exchange.after) : std::string();
+        std::string sign = exchange.stream->idle ? exchange.stream->idle(exchange.after) : std::string();
         output_.push_back({id, Output::Kind::kStreamData, {200, {}, {}, sign.empty() ? ":\n\n" : std::move(sign)}});
       }
       set_deadline(id, exchange, now + limits_.stream_comment_every);

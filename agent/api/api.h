@@ -152,8 +152,7 @@ class Api {
     ReadMode mode = ReadMode::kDefault;
     Index after{};  ///< blocking: answer when the topic is above, 0 = do not block; streams: where the client is
     Read read;
-    std::function<StreamPiece(Index)> pull;  ///< streams only, like the next
-    std::function<std::string(Index)> idle;
+    std::unique_ptr<Stream> stream;  ///< streams only; thousands of exchanges wait, few of them stream
     std::optional<WatchId> watch;
     TimePoint deadline = TimePoint::max();  ///< of the wait, or of the next sign of life of a stream
   };

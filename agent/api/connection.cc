@@ -16,13 +16,17 @@ constexpr std::size_t kFilePieceBytes = 256U * 1024;
 }  // namespace
 
 Connection::Connection(ConnectionHost& host, const ConnectionLimits& limits, std::unique_ptr<io::ByteStream> stream)
-    : host_(host),
-      limits_(limits),
-      stream_(std::move(stream)),
-      parser_(http1::Limits{.head_bytes_max = limits.head_bytes_max, .body_bytes_max = limits.body_bytes_max}) {
+    : host_(host), limits_(limits), stream_(std::move(stream)) {
   stream_->set_write_queue_bytes_max(limits.answer_bytes_max);
   const io::Address peer = stream_->peer_address();
-  request_.from_this_machine = peer.empty() || peer.is_loopback();
+  from_this_machine_ = peer.empty() || peer.is_loopback();
+  make_incoming();
+}
+
+void Connection::make_incoming() {
+  const http1::Limits limits{.head_bytes_max = limits_.head_bytes_max, .body_bytes_max = limits_.body_bytes_max};
+  incoming_ = std::make_unique<Incoming>(limits);
+  incoming_->request.from_this_machine = from_this_machine_;
 }
 
 Connection::~Connection() { stream_->set_sink(nullptr); }
@@ -58,42 +62,45 @@ void Connection::on_read(std::span<const std::byte> bytes) {
 /// Parses until a request is complete or the bytes are used up. @return false if the connection is gone.
 bool Connection::consume(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const bool was_idle = !parser_.in_message();
-    const auto taken = parser_.feed(bytes, *this);
+    http1::RequestParser& parser = incoming_->parser;
+    const bool was_idle = !parser.in_message();
+    const auto taken = parser.feed(bytes, *this);
     if (!taken) {
       refuse(taken.error());
       return false;
     }
     bytes = bytes.subspan(*taken);
-    if (was_idle && parser_.in_message()) set_deadline(parser_.in_head() ? limits_.head_timeout : limits_.body_timeout);
+    if (was_idle && parser.in_message()) set_deadline(parser.in_head() ? limits_.head_timeout : limits_.body_timeout);
     if (!request_complete_) continue;
     request_complete_ = false;
     ahead_.assign(bytes.begin(), bytes.end());
     state_ = State::kAnswering;
     deadline_ = io::TimePoint::max();
-    exchange_ = host_.on_request(*this, request_);
+    waited_ = false;
+    exchange_ = host_.on_request(*this, incoming_->request);
     return true;
   }
   return true;
 }
 
 http1::Flow Connection::on_head(const http1::RequestHead& head) {
-  request_.method = head.method_text;
-  request_.path = head.path;
-  request_.query = head.query;
-  request_.host = head.host;
-  request_.origin = head.find("Origin").value_or("");
-  request_.fetch_site = head.find("Sec-Fetch-Site").value_or("");
-  request_.accept = head.find("Accept").value_or("");
-  request_.last_event_id = head.find("Last-Event-ID").value_or("");
-  request_.body.clear();
-  request_.file.reset();
+  Request& request = incoming_->request;
+  request.method = head.method_text;
+  request.path = head.path;
+  request.query = head.query;
+  request.host = head.host;
+  request.origin = head.find("Origin").value_or("");
+  request.fetch_site = head.find("Sec-Fetch-Site").value_or("");
+  request.accept = head.find("Accept").value_or("");
+  request.last_event_id = head.find("Last-Event-ID").value_or("");
+  request.body.clear();
+  request.file.reset();
   spools_ = head.method_text == "PUT" && head.path == limits_.spool_path;
   if (spools_) {
     auto file = io::Spool::create(limits_.spool_directory);
     spools_ = file.has_value();  // without one it is an ordinary body, and too large
-    if (file) request_.file = std::move(*file);
-    if (file) parser_.set_body_limit(limits_.spool_bytes_max);
+    if (file) request.file = std::move(*file);
+    if (file) incoming_->parser.set_body_limit(limits_.spool_bytes_max);
   }
   is_head_ = head.method == http1::Method::kHead;
   old_client_ = head.minor == 0;
@@ -106,10 +113,11 @@ http1::Flow Connection::on_head(const http1::RequestHead& head) {
 }
 
 void Connection::on_body(http1::Bytes bytes) {
+  Request& request = incoming_->request;
   if (!spools_) {
-    request_.body += http1::text_of(bytes);
-  } else if (!request_.file->append(std::as_bytes(std::span(bytes.data(), bytes.size())))) {
-    request_.file = nullptr;  // the handler says that there was no room
+    request.body += http1::text_of(bytes);
+  } else if (!request.file->append(std::as_bytes(std::span(bytes.data(), bytes.size())))) {
+    request.file = nullptr;  // the handler says that there was no room
     spools_ = false;
   } else {
     set_deadline(limits_.body_timeout);  // a long body is fine as long as it comes
@@ -228,7 +236,8 @@ void Connection::finish_answer() {
   if (!keep_alive_) return begin_closing();
   state_ = State::kReading;
   set_deadline(stream_->write_queue_bytes() == 0 ? limits_.idle_timeout : limits_.write_timeout);
-  if (request_.body.capacity() > 64U * 1024) request_.body = {};
+  if (!incoming_) make_incoming();
+  if (incoming_->request.body.capacity() > 64U * 1024) incoming_->request.body = {};
   if (reading_stopped_) {
     reading_stopped_ = false;
     stream_->read_start();
@@ -243,7 +252,7 @@ void Connection::finish_answer() {
 
 void Connection::close_when_idle() {
   wants_close_ = true;
-  if (state_ == State::kReading && !parser_.in_message()) begin_closing();
+  if (state_ == State::kReading && !in_message()) begin_closing();
 }
 
 void Connection::begin_closing() {
@@ -259,7 +268,7 @@ void Connection::on_drained() {
   if (state_ == State::kSendingFile) return send_more();
   if (state_ == State::kStreaming) return host_.on_stream_drained(exchange_);
   if (state_ == State::kClosing) set_deadline(limits_.linger);
-  if (state_ == State::kReading && !parser_.in_message()) set_deadline(limits_.idle_timeout);
+  if (state_ == State::kReading && !in_message()) set_deadline(limits_.idle_timeout);
 }
 
 void Connection::on_end() {
@@ -276,8 +285,12 @@ void Connection::on_end() {
 void Connection::on_error(const io::Error&) { closed(); }
 
 void Connection::check_deadline(io::TimePoint now) {
+  if (state_ == State::kAnswering || state_ == State::kStreaming) {
+    if (waited_) incoming_.reset();
+    waited_ = true;
+  }
   if (now < deadline_) return;
-  if (state_ == State::kReading && parser_.in_message()) {
+  if (state_ == State::kReading && in_message()) {
     host_.on_refused();
     std::string bytes;
     const std::array<http1::TextHeader, 1> headers{{{"Connection", "close"}}};

@@ -68,7 +68,7 @@ class Connection final : public io::StreamSink, public proxy::http1::RequestSink
   [[nodiscard]] std::size_t stream_backlog() const { return stream_->write_queue_bytes(); }
   /// Ends at once when idle, otherwise after the open answer. May end in on_closed.
   void close_when_idle();
-  /// Closes what is over its time. May end in on_closed.
+  /// Closes what is over its time; gives back memory that a waiting request does not need. May end in on_closed.
   void check_deadline(io::TimePoint now);
 
   // io::StreamSink
@@ -96,11 +96,21 @@ class Connection final : public io::StreamSink, public proxy::http1::RequestSink
 
   ConnectionHost& host_;
   const ConnectionLimits& limits_;
+  /// What reading a request needs. Thousands of clients wait for long, and then nobody reads: see check_deadline.
+  struct Incoming {
+    explicit Incoming(const proxy::http1::Limits& limits) : parser(limits) {}
+    proxy::http1::RequestParser parser;
+    Request request;
+  };
+  void make_incoming();
+  [[nodiscard]] bool in_message() const { return incoming_ && incoming_->parser.in_message(); }
+
   std::unique_ptr<io::ByteStream> stream_;
-  proxy::http1::RequestParser parser_;
+  std::unique_ptr<Incoming> incoming_;  ///< there while state_ is kReading
   State state_ = State::kReading;
-  Request request_;
   bool request_complete_ = false;
+  bool from_this_machine_ = false;
+  bool waited_ = false;  ///< the answer was not there yet when check_deadline came by last
   bool is_head_ = false, keep_alive_ = true, chunked_ = true, old_client_ = false;
   bool wants_close_ = false;
   ExchangeId exchange_{};

@@ -54,17 +54,21 @@ Response keys_response(const KvAnswer& found, const std::string& prefix, const s
   return response;
 }
 
-/// What a GET asks for, kept by the read until it is answered.
+/// What a GET asks for, kept by the read until it is answered: small, since thousands of them may wait.
 struct Get {
-  std::string key, separator;
+  std::string texts;  ///< key and separator, one behind the other
+  std::uint32_t key_bytes = 0;
   bool recurse = false, keys = false, raw = false;
+  [[nodiscard]] std::string key() const { return texts.substr(0, key_bytes); }
+  [[nodiscard]] std::string separator() const { return texts.substr(key_bytes); }
 };
 
 Response render_get(Backend& backend, const Get& get, const ReadInfo& info) {
-  const KvAnswer found = get.recurse || get.keys ? backend.kv_list(get.key) : backend.kv_get(get.key);
+  const std::string key = get.key();
+  const KvAnswer found = get.recurse || get.keys ? backend.kv_list(key) : backend.kv_get(key);
   Response response;
-  if (get.keys && (!found.entries.empty() || get.key.empty())) {
-    response = keys_response(found, get.key, get.separator);  // an empty store has a list at its root
+  if (get.keys && (!found.entries.empty() || key.empty())) {
+    response = keys_response(found, key, get.separator());  // an empty store has a list at its root
   } else if (found.entries.empty()) {
     response.status = 404;
   } else if (get.raw && !get.recurse) {
@@ -85,10 +89,12 @@ void get_kv(Api& api, const Call& call) {
   get.recurse = call.query.has("recurse");
   get.keys = call.query.has("keys");
   get.raw = call.query.has("raw");
-  get.separator = call.query.get("separator");
-  if (!key_of(api, call, get.recurse || get.keys, get.key)) return;
+  std::string key;
+  if (!key_of(api, call, get.recurse || get.keys, key)) return;
+  get.texts = key + call.query.get("separator");
+  get.key_bytes = static_cast<std::uint32_t>(key.size());
   Read read;
-  read.topic = Topic{get.recurse || get.keys ? Topic::Kind::kPrefix : Topic::Kind::kKey, get.key};
+  read.topic = Topic{get.recurse || get.keys ? Topic::Kind::kPrefix : Topic::Kind::kKey, std::move(key)};
   read.render = [&backend = api.backend(), get](const ReadInfo& info) { return render_get(backend, get, info); };
   api.read(call, std::move(read));
 }

@@ -1,12 +1,18 @@
 #include "agent/api/server.h"
 
+#include <malloc.h>
+
+#include <algorithm>
+
 #include "agent/io/clock.h"
 #include "agent/io/tcp_stream.h"
 
 namespace agent::api {
 namespace {
 
-constexpr io::Milliseconds kSweepEvery{500};  // deadlines of connections are coarse: seconds
+constexpr io::Milliseconds kSweepEvery{500};      // deadlines of connections are coarse: seconds
+constexpr io::Milliseconds kSweepManyEvery{100};  // what waiting requests do not need is given back sooner
+constexpr std::size_t kManyConnections = 1000;    // when so many have gone, what they used goes back to the system
 
 }  // namespace
 
@@ -128,7 +134,13 @@ void Server::sweep() {
   for (const auto& [raw, connection] : connections_) all.push_back(raw);
   for (Connection* connection : all)
     if (connections_.contains(connection)) connection->check_deadline(now);
-  if (!connections_.empty()) sweep_timer_.arm_after(kSweepEvery);
+  connections_peak_ = std::max(connections_peak_, all.size());
+  if (connections_peak_ >= kManyConnections + connections_.size()) {
+    connections_peak_ = connections_.size();
+    malloc_trim(0);
+  }
+  if (!connections_.empty())
+    sweep_timer_.arm_after(connections_.size() < kManyConnections ? kSweepEvery : kSweepManyEvery);
 }
 
 void Server::stop(std::function<void()> stopped) {

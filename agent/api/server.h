@@ -74,6 +74,7 @@ class Server final : public ConnectionHost {
   std::uint64_t last_exchange_ = 0;
   std::function<void()> stopped_;
   bool stopping_ = false;
+  std::size_t connections_peak_ = 0;  ///< since memory was last given back
   io::Timer tick_timer_, sweep_timer_;
   io::Deferral flush_;
   Api api_;

@@ -82,6 +82,11 @@ TEST(Config, NothingSetIsAWorkingSingleNode) {
   EXPECT_FALSE(config.mesh.gossip_key.has_value());
 }
 
+TEST(Config, SessionTtlMin) {
+  EXPECT_EQ(good("").api.session_ttl_min, std::chrono::seconds(10));
+  EXPECT_EQ(good("[api]\nsession_ttl_min = \"500ms\"\n").api.session_ttl_min, std::chrono::milliseconds(500));
+}
+
 TEST(Config, EveryKeyIsTaken) {
   const Config config = good(std::string(R"(
 [node]

@@ -1,0 +1,81 @@
+"""Ten thousand clients that wait: what each of them costs the agent, that one write wakes them all, and that nothing is
+left of them when they hang up."""
+
+import resource
+import socket
+import unittest
+
+from harness import RealProcesses, binary, get_json, patience, request, wait_until
+
+WAITERS = 10_000
+BYTES_EACH = 2048
+HEAD = "Host: x\r\nUser-Agent: python-consul/1.1\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n\r\n"
+
+
+class BlockedQueries(RealProcesses):
+    def setUp(self):
+        super().setUp()
+        wanted = WAITERS + 500  # the agent's process has a limit of its own, inherited from here
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            self.skipTest(f"a process may open {hard} files here, {wanted} are needed")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    def resident(self, process):
+        with open(f"/proc/{process.child.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+    def open_waits(self, api, path):
+        host, port = api.rsplit(":", 1)
+        clients = []
+        for number in range(WAITERS):
+            client = socket.create_connection((host, int(port)), timeout=30)
+            client.sendall(f"GET {path.format(number)} HTTP/1.1\r\n{HEAD}".encode())
+            clients.append(client)
+        return clients
+
+    def test_each_costs_little_and_nothing_is_left(self):
+        process, api = self.start_single()
+        request(api, "PUT", "/v1/kv/watched/key", b"1")
+        index = get_json(api, "/v1/kv/watched/key")[0]["ModifyIndex"]
+        before = self.resident(process)
+        clients = self.open_waits(api, "/v1/kv/watched/key?index=" + str(index) + "&wait=300s&n={}")
+        self.settle(process)
+        each = (self.resident(process) - before) / WAITERS
+        print(f"\nblocked queries: {WAITERS}, {each:.0f} bytes of resident memory each")
+        if not any(word in str(binary()) for word in ("asan", "tsan")):  # they add memory of their own
+            self.assertLessEqual(each, BYTES_EACH)
+        # One write answers them all.
+        self.assertEqual(request(api, "PUT", "/v1/kv/watched/key", b"2")[2], b"true")
+        for client in clients:
+            client.settimeout(30 * patience())
+            self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"), "a waiter that was not answered")
+        for client in clients:
+            client.close()
+        # They hang up while they wait: nothing is left.
+        clients = self.open_waits(api, "/v1/kv/other/{}?index=100000&wait=300s")
+        self.settle(process)
+        for client in clients:
+            client.close()
+        wait_until(lambda: self.resident(process) - before < WAITERS * BYTES_EACH / 4, 20 * patience(), "memory given back")
+        again = self.open_waits(api, "/v1/kv/other/{}?index=100000&wait=300s")  # there is room for as many once more
+        self.settle(process)
+        self.assert_no_crash(process)
+        self.assertEqual(request(api, "GET", "/v1/kv/watched/key?raw")[2], b"2")
+        for client in again:
+            client.close()
+
+    def settle(self, process):
+        """Until the memory has stopped moving for half a second."""
+        last = {"value": -1, "same": 0}
+
+        def steady():
+            now = self.resident(process)
+            last["same"] = last["same"] + 1 if now == last["value"] else 0
+            last["value"] = now
+            return last["same"] >= 40
+        wait_until(steady, 30 * patience(), "memory that does not move")
+
+
+if __name__ == "__main__":
+    unittest.main()
