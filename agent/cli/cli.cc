@@ -37,7 +37,10 @@ bool check_verb(const CLI::App& app, const std::vector<std::string>& arguments, 
   const auto found = std::find(verbs.begin(), verbs.end(), arguments[at]);
   if (found != verbs.end()) {
     const CLI::App* below = find_verb(app, arguments[at]);
-    return verbs_of(*below).empty() || check_verb(*below, arguments, at + 1, host);
+    // A verb that takes a word of its own besides its verbs ("election trader") says itself what it makes of it.
+    const auto& options = below->get_options();
+    const bool takes_word = std::any_of(options.begin(), options.end(), [](const CLI::Option* o) { return o->get_positional(); });
+    return verbs_of(*below).empty() || takes_word || check_verb(*below, arguments, at + 1, host);
   }
   const std::string path = app.get_name().empty() ? "outrigger" : "outrigger " + app.get_name();
   const std::string near = nearest_word(arguments[at], verbs);
@@ -53,10 +56,21 @@ bool check_verb(const CLI::App& app, const std::vector<std::string>& arguments, 
   return false;
 }
 
-std::string default_api(const std::map<std::string, std::string>& environment) {
-  for (const char* name : {"OUTRIGGER_API", "CONSUL_HTTP_ADDR"})
+/// The first of `names` that is set.
+std::string environment_value(const std::map<std::string, std::string>& environment, std::initializer_list<const char*> names) {
+  for (const char* name : names)
     if (const auto it = environment.find(name); it != environment.end() && !it->second.empty()) return it->second;
-  return "127.0.0.1:8500";
+  return {};
+}
+
+/// Our own variable first, then those of Consul's clients.
+std::string default_api(const std::map<std::string, std::string>& environment) {
+  if (auto own = environment_value(environment, {"OUTRIGGER_API"}); !own.empty()) return own;
+  std::string address = environment_value(environment, {"CONSUL_HTTP_ADDR"});
+  const std::string tls = environment_value(environment, {"CONSUL_HTTP_SSL"});
+  const bool wants_tls = tls == "1" || tls == "true" || tls == "TRUE" || tls == "t";
+  if (address.empty()) address = "127.0.0.1:8500";
+  return wants_tls && address.find("://") == std::string::npos ? "https://" + address : address;
 }
 
 /// The innermost verb that was named, for its help.
@@ -89,6 +103,7 @@ std::optional<int> parse(CLI::App& app, std::vector<std::string> arguments, Host
 int run(const std::vector<std::string>& arguments, Host& host) {
   Session session(host);
   session.api = default_api(host.environment);
+  session.token = environment_value(host.environment, {"OUTRIGGER_TOKEN", "CONSUL_HTTP_TOKEN"});
   CLI::App app("Outrigger: one agent beside every instance of a trading system.");
   app.require_subcommand(1);
   app.set_help_flag("-h,--help", "what this verb does and takes");
@@ -99,6 +114,10 @@ int run(const std::vector<std::string>& arguments, Host& host) {
   add_kv_verbs(app, session);
   add_election_verbs(app, session);
   add_service_verbs(app, session);
+  add_session_verbs(app, session);
+  add_lock_verbs(app, session);
+  add_watch_verbs(app, session);
+  add_import_verbs(app, session);
   add_init_verbs(app, session);
 
   std::vector<std::string> words = arguments;

@@ -1,6 +1,5 @@
 #include "agent/cli/http_client.h"
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -54,7 +53,8 @@ class Call final : public io::StreamSink, public proxy::http1::ResponseSink {
 
   void on_open() override {
     std::string bytes;
-    const std::array<proxy::http1::TextHeader, 2> headers{{{"Connection", "close"}, {"User-Agent", "outrigger-cli"}}};
+    std::vector<proxy::http1::TextHeader> headers{{"Connection", "close"}, {"User-Agent", "outrigger-cli"}};
+    for (const auto& [name, value] : request_.headers) headers.push_back({name, value});
     proxy::http1::append_request(bytes, request_.method, request_.target, "outrigger", headers, request_.body);
     if (const auto written = stream_->write(proxy::http1::bytes_of(bytes)); !written)
       return fail(written.error().detail);

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <utility>
+#include <vector>
 
 /// One HTTP request to the agent, blocking, with its own loop: a command line has nothing else to do meanwhile.
 namespace agent::cli {
@@ -23,6 +25,7 @@ struct HttpRequest {
   std::chrono::milliseconds timeout{10000};  ///< for everything: name, connection, answer
   /// When set, gets the body piece by piece instead of `HttpReply::body` (event streams); false ends the call.
   std::function<bool(std::string_view)> on_body;
+  std::vector<std::pair<std::string, std::string>> headers;  ///< besides those of the client itself
 };
 
 /// @param api  "ip:port", "name:port", "http://..." with either, "unix:/path"; the port defaults to 8500

@@ -22,7 +22,9 @@ void Session::add_client_options(CLI::App& verb) {
 
 std::optional<HttpReply> Session::call(const std::string& method, const std::string& target, int& code,
                                        const std::string& body, int also_good) {
-  auto reply = http_call(api, {method, target, body, std::chrono::milliseconds(timeout_ms), {}});
+  HttpRequest request{method, target, body, std::chrono::milliseconds(timeout_ms), {}, {}};
+  if (!token.empty()) request.headers.emplace_back("X-Consul-Token", token);
+  auto reply = http_call(api, request);
   if (!reply) {
     code = fail(reply.error(), "is \"outrigger agent\" running there? Name another with --api or OUTRIGGER_API");
     return std::nullopt;

@@ -20,8 +20,9 @@ struct Session {
   explicit Session(Host& host_in) : host(host_in) {}
 
   Host& host;
-  std::string api;                   ///< --api, else OUTRIGGER_API, else CONSUL_HTTP_ADDR, else 127.0.0.1:8500
-  std::string output = "text";       ///< --output: "text" or "json"
+  std::string api;              ///< --api, else OUTRIGGER_API, else CONSUL_HTTP_ADDR, else 127.0.0.1:8500
+  std::string output = "text";  ///< --output: "text" or "json"
+  std::string token;            ///< OUTRIGGER_TOKEN, else CONSUL_HTTP_TOKEN: sent along, for what stands in between
   std::uint32_t timeout_ms = 10000;  ///< --timeout
   std::function<int()> chosen;       ///< left by the verb that was parsed; its result is the exit code
 
@@ -45,12 +46,11 @@ struct Session {
   int act(const std::string& method, const std::string& target, const std::string& done, const std::string& body = {});
   /// Prints a failure of our own: {"code":"failed",...} under -o json. @return kExitFailed.
   int fail(const std::string& message, const std::string& hint = {});
+  /// Prints what an answer that is no success says. @return the exit code that fits.
+  [[nodiscard]] int report(const HttpReply& reply);
   void print(const Json& value) { host.out << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n"; }
   /// Columns as wide as their widest cell, two blanks apart.
   void print_table(const std::vector<std::vector<std::string>>& rows);
-
- private:
-  [[nodiscard]] int report(const HttpReply& reply);
 };
 
 /// A field, or null when `object` is none or lacks it: what another program answered may have any shape.
@@ -63,6 +63,11 @@ void add_kv_verbs(CLI::App& app, Session& session);
 void add_cluster_verbs(CLI::App& app, Session& session);   ///< members join leave upstreams drain
 void add_raft_verbs(CLI::App& app, Session& session);      ///< raft status|list|transfer|remove|recover
 void add_snapshot_verbs(CLI::App& app, Session& session);  ///< snapshot save|restore|inspect|verify
+void add_kv_copy_verbs(CLI::App& kv, Session& session);    ///< kv export, kv import
+void add_session_verbs(CLI::App& app, Session& session);   ///< session list, create, destroy
+void add_lock_verbs(CLI::App& app, Session& session);      ///< lock run
+void add_watch_verbs(CLI::App& app, Session& session);     ///< watch
+void add_import_verbs(CLI::App& app, Session& session);    ///< import consul
 void add_election_verbs(CLI::App& app, Session& session);  ///< role election switchover
 void add_service_verbs(CLI::App& app, Session& session);   ///< catalog services maint event force-leave reload
 void add_agent_verbs(CLI::App& app, Session& session);     ///< agent validate

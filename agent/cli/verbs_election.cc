@@ -1,7 +1,8 @@
 #include <memory>
 #include <ostream>
 
-#include "agent/cli/session.h"
+#include "agent/cli/event_stream.h"
+#include "agent/cli/lease_client.h"
 
 namespace agent::cli {
 namespace {
@@ -41,6 +42,64 @@ int run_election(Session& session, const std::string& name) {
   return kExitOk;
 }
 
+struct ElectionOptions {
+  std::string name, holder, epoch;
+  std::uint32_t lease_ms = 5000;
+  std::uint64_t count = 0;
+};
+
+/// campaign, renew, resign: one order, one answer.
+int run_order(Session& session, const ElectionOptions& options, const std::string& what) {
+  Json body = {{"holder", options.holder.empty() ? default_holder(session) : options.holder},
+               {"lease_ms", options.lease_ms}};
+  if (!options.epoch.empty()) body["epoch"] = Json::parse(options.epoch, nullptr, false);
+  if (!options.epoch.empty() && !body["epoch"].is_number_unsigned()) {
+    session.host.err << "outrigger: --epoch is a number, the one that campaign printed\n";
+    return kExitUsage;
+  }
+  int code = kExitOk;
+  const auto reply =
+      session.call_json("PUT", "/outrigger/v1/election/" + url_encode(options.name) + "/" + what, code, body.dump());
+  if (!reply) return code;
+  if (session.json()) return session.print(*reply), kExitOk;
+  if (what == "resign")
+    session.host.out << options.name << ": given up\n";
+  else
+    session.host.out << options.name << ": held by " << cell(*reply, "holder") << " under epoch "
+                     << cell(*reply, "epoch") << " for " << cell(*reply, "lease_ms") << " ms\n";
+  return kExitOk;
+}
+
+/// Exit code 0: the epoch counts. 1: it does not.
+int run_verify(Session& session, const ElectionOptions& options) {
+  int code = kExitOk;
+  const auto reply = session.call_json(
+      "GET", "/outrigger/v1/election/" + url_encode(options.name) + "/verify?epoch=" + url_encode(options.epoch), code);
+  if (!reply) return code;
+  if (session.json()) return session.print(*reply), kExitOk;
+  session.host.out << options.name << ": epoch " << cell(*reply, "epoch") << " is held by " << cell(*reply, "holder")
+                   << "\n";
+  return kExitOk;
+}
+
+int run_watch_election(Session& session, const ElectionOptions& options) {
+  std::uint64_t left = options.count;
+  Following following;
+  following.target = "/outrigger/v1/election/" + url_encode(options.name) + "/watch";
+  following.on_event = [&](const EventCutter::Event& event) {
+    const Json state = Json::parse(event.data, nullptr, false);
+    if (!state.is_object()) return true;
+    if (session.json())
+      session.host.out << event.data << "\n";
+    else
+      session.host.out << cell(state, "name") << ": holder " << cell(state, "holder") << ", epoch "
+                       << cell(state, "epoch") << "\n";
+    session.host.out.flush();
+    return left == 0 || --left != 0;
+  };
+  return follow(session, std::move(following));
+}
+
 int run_switchover(Session& session, const std::string& name, const std::string& target) {
   int code = kExitOk;
   const auto service = service_of(session, name, code);
@@ -65,7 +124,47 @@ void add_election_verbs(CLI::App& app, Session& session) {
   CLI::App& election = *app.add_subcommand("election", "who holds an election, and under which epoch");
   session.add_client_options(election);
   election.add_option("name", *name, "the election; default: the agent's own service");
-  election.callback([&session, name] { session.chosen = [&session, name] { return run_election(session, *name); }; });
+  election.callback([&session, &election, name] {
+    if (!election.get_subcommands().empty()) return;  // one of its verbs was named
+    session.chosen = [&session, name] { return run_election(session, *name); };
+  });
+
+  const auto options = std::make_shared<ElectionOptions>();
+  const auto add = [&session, &election, options](const std::string& verb_name, const std::string& help,
+                                                  const std::string& example) -> CLI::App& {
+    CLI::App& verb = *election.add_subcommand(verb_name, help);
+    session.add_client_options(verb);
+    verb.add_option("name", options->name, "the election")->required();
+    verb.footer("Example: outrigger election " + example);
+    return verb;
+  };
+  for (const std::string what : {"campaign", "renew", "resign"}) {
+    const std::string help = what == "campaign" ? "stand for it as a client; what is won lasts for one lease"
+                             : what == "renew"  ? "prolong what campaign won"
+                                                : "give it up";
+    CLI::App& verb =
+        add(what, help, what + " nightly --holder box-1" + (what == "campaign" ? " --lease-ms 5000" : " --epoch 7"));
+    verb.add_option("--holder", options->holder,
+                    "your name; nobody else may use it; default: host name and process id");
+    if (what == "campaign")
+      verb.add_option("--lease-ms", options->lease_ms, "how long it lasts")
+          ->check(CLI::Range(100U, 60000U))
+          ->capture_default_str();
+    else
+      verb.add_option("--epoch", options->epoch, "as campaign printed it")->required();
+    verb.callback([&session, options, what] {
+      session.chosen = [&session, options, what] { return run_order(session, *options, what); };
+    });
+  }
+  CLI::App& verify =
+      add("verify", "ask whether an epoch still counts: exit code 0 if so, 1 if not", "verify trader --epoch 7");
+  verify.add_option("--epoch", options->epoch, "the number that came with the request to check")->required();
+  verify.callback(
+      [&session, options] { session.chosen = [&session, options] { return run_verify(session, *options); }; });
+  CLI::App& watch = add("watch", "print the holder now and at every change", "watch trader -o json");
+  watch.add_option("--count", options->count, "end after so many lines; default: never");
+  watch.callback(
+      [&session, options] { session.chosen = [&session, options] { return run_watch_election(session, *options); }; });
 
   CLI::App& switchover = *app.add_subcommand("switchover", "make another agent the primary");
   session.add_client_options(switchover);

@@ -3,12 +3,11 @@
 #include <memory>
 #include <ostream>
 
+#include "agent/cli/kv_copy.h"
 #include "agent/cli/session.h"
 
 namespace agent::cli {
 namespace {
-
-constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 struct KvOptions {
   std::string key, value;
@@ -16,21 +15,6 @@ struct KvOptions {
   bool recurse = false, stale = false, consistent = false;
 };
 using Shared = std::shared_ptr<KvOptions>;
-
-/// Values in JSON answers are Base64 (Consul's dialect). Anything else than Base64 is left out.
-std::string decode_base64(const Json& value) {
-  std::string out;
-  if (!value.is_string()) return out;
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (const char c : value.get_ref<const std::string&>()) {
-    const auto digit = kBase64.find(c);
-    if (digit == std::string_view::npos) continue;
-    bits = (bits << 6) | static_cast<std::uint32_t>(digit);
-    if ((count += 6) >= 8) out += static_cast<char>((bits >> (count -= 8)) & 0xffU);
-  }
-  return out;
-}
 
 std::string kv_target(const KvOptions& options, const std::string& query) {
   std::string mode = options.stale ? "stale" : options.consistent ? "consistent" : "";
@@ -155,6 +139,7 @@ void add_kv_verbs(CLI::App& app, Session& session) {
       return run_write(session, *options, "DELETE", query, {});
     };
   });
+  add_kv_copy_verbs(kv, session);
 }
 
 }  // namespace agent::cli
