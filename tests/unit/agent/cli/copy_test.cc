@@ -35,7 +35,7 @@ class Copy : public testing::Test {
               .in = in,
               .environment = environment,
               .host_name = "box",
-              .check_assert = {},
+              .check_assert = {}, .check_registration = {},
               .run_agent = {}};
     const int code = run(arguments, host);
     return {code, out.str(), err.str()};
@@ -313,7 +313,7 @@ TEST_F(Copy, ConsulsEnvironmentIsTheFallBack) {
             .in = in,
             .environment = {{"CONSUL_HTTP_ADDR", "127.0.0.1:1"}, {"CONSUL_HTTP_SSL", "true"}},
             .host_name = "b",
-            .check_assert = {},
+            .check_assert = {}, .check_registration = {},
             .run_agent = {}};
   EXPECT_EQ(run({"session", "list"}, host), 1);
   EXPECT_THAT(err.str(), HasSubstr("does not speak TLS"));
