@@ -168,7 +168,8 @@ api::Index AgentBackend::kv_index(const api::Topic& topic) const {
 void AgentBackend::kv_write(api::KvWrite write, api::Completion<api::KvWritten> done) {
   using Kind = api::KvWrite::Kind;
   const bool of_lock = write.kind == Kind::kLock || write.kind == Kind::kUnlock;
-  const auto session = of_lock ? store::kv::parse_session_id(write.session) : store::kv::SessionId{};
+  auto session = of_lock ? store::kv::parse_session_id(write.session) : store::kv::SessionId{};
+  if (of_lock && session && session->is_none()) session.reset();  // all zeros: nobody's
   const std::string holder = write.session;
   if (!session) {
     return parts_.loop->post([alive = alive_, done = std::move(done), holder] {

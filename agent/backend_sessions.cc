@@ -292,8 +292,10 @@ void BackendSessions::txn(std::vector<api::TxnOp> ops, api::Completion<api::TxnA
     kv::TxnOp& made = command.ops.emplace_back();
     made.verb = verb_of(op.verb);
     made.index = index_of(op.index);
-    if (const auto session = kv::parse_session_id(op.session)) made.session = *session;
-    else if (op.verb == api::TxnOp::Verb::kLock)
+    const auto session = kv::parse_session_id(op.session);
+    const bool locks = op.verb == api::TxnOp::Verb::kLock || op.verb == api::TxnOp::Verb::kUnlock;
+    if (session && !(locks && session->is_none())) made.session = *session;
+    else if (locks)
       refused.faults.push_back({command.ops.size() - 1, "invalid session \"" + op.session + "\""});
     made.key = std::move(op.key);
     made.value = std::move(op.value);
