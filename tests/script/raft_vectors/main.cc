@@ -100,7 +100,7 @@ std::vector<fs::path> default_folders() {
   if (const char* given = std::getenv("RAFT_VECTORS")) {
     candidates.emplace_back(given);
   } else {
-    const fs::path root = fs::path(__FILE__).parent_path().parent_path().parent_path().parent_path();
+    const fs::path root = fs::path(OUTRIGGER_ROOT);
     candidates = {root.parent_path() / "shared/vectors/raft", "../shared/vectors/raft"};
   }
   for (const fs::path& path : candidates) {

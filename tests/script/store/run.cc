@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   for (int i = 1; i < argc; ++i) rewrite = rewrite || std::string(argv[i]) == "--rewrite";
   std::set<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(fs::path(__FILE__).parent_path())) {
+  for (const auto& entry : fs::directory_iterator(fs::path(OUTRIGGER_ROOT) / "tests/script/store")) {
     if (entry.path().extension() == ".txt") files.insert(entry.path());
   }
   for (const fs::path& path : files) {
