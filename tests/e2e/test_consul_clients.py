@@ -15,6 +15,7 @@ CLIENTS = REPO / "build" / "clients"
 
 
 def setUpModule():
+    subprocess.run([HERE.parent / "install_clients"], stdin=subprocess.DEVNULL, timeout=600, check=False)
     subprocess.run([HERE / "get", CLIENTS], stdin=subprocess.DEVNULL, timeout=600, check=False)
 
 
@@ -44,7 +45,7 @@ class Clients(RealProcesses):
 
     def test_python3_consul(self):
         if subprocess.run(["/usr/bin/python3", "-c", "import consul"], capture_output=True).returncode:
-            self.skipTest("python3-consul cannot be had here (tests/e2e/clients/get says why)")
+            self.skipTest("python3-consul cannot be had here (tests/e2e/install_clients says why)")
         cluster = self.start_cluster()
         self.run_checks(["/usr/bin/python3", HERE / "python_consul.py", *self.addresses(cluster)], {}, 14)
 
