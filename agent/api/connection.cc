@@ -78,6 +78,7 @@ bool Connection::consume(std::span<const std::byte> bytes) {
     deadline_ = io::TimePoint::max();
     waited_ = false;
     exchange_ = host_.on_request(*this, incoming_->request);
+    if (host_.many_wait()) incoming_.reset();
     return true;
   }
   return true;

@@ -24,6 +24,8 @@ class ConnectionHost {
   virtual bool on_client_end(ExchangeId id) = 0;
   /// The client of an event stream has taken everything that it was sent.
   virtual void on_stream_drained(ExchangeId id) = 0;
+  /// True while so many requests wait that what reading one needed is given back at once, and made anew for the next.
+  [[nodiscard]] virtual bool many_wait() const = 0;
   /// The connection is over: destroy it. `exchange` is the one that was open, or 0. Nothing follows.
   virtual void on_closed(Connection& connection, ExchangeId exchange) = 0;
   /// A request was refused before it reached the API, or a connection timed out; for counters.

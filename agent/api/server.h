@@ -35,6 +35,7 @@ struct ServerCounters {
 /// Thread: the control loop.
 class Server final : public ConnectionHost {
  public:
+  static constexpr std::size_t kManyWaits = 256;  ///< below, their memory does not matter
   /// Errors: those of TcpListener::listen, with the address and the remedy in the detail.
   [[nodiscard]] static io::Result<std::unique_ptr<Server>> start(io::Loop& loop, Backend& backend,
                                                                  std::function<std::uint64_t(std::uint64_t)> chance,
@@ -53,6 +54,7 @@ class Server final : public ConnectionHost {
   ExchangeId on_request(Connection& connection, const Request& request) override;
   bool on_client_end(ExchangeId id) override;
   void on_stream_drained(ExchangeId id) override;
+  bool many_wait() const override { return api_.waiting() > kManyWaits; }
   void on_closed(Connection& connection, ExchangeId exchange) override;
   void on_refused() override { ++counters_.refused; }
 

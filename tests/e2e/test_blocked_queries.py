@@ -49,7 +49,8 @@ class BlockedQueries(RealProcesses):
         self.assertEqual(request(api, "PUT", "/v1/kv/watched/key", b"2")[2], b"true")
         for client in clients:
             client.settimeout(30 * patience())
-            self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"), "a waiter that was not answered")
+            answer = client.recv(4096)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200"), answer[:300])
         for client in clients:
             client.close()
         # They hang up while they wait: nothing is left.
@@ -59,7 +60,9 @@ class BlockedQueries(RealProcesses):
             client.close()
         wait_until(lambda: self.resident(process) - before < WAITERS * BYTES_EACH / 4, 20 * patience(), "memory given back")
         again = self.open_waits(api, "/v1/kv/other/{}?index=100000&wait=300s")  # there is room for as many once more
-        self.settle(process)
+        again[-1].settimeout(0.5)
+        with self.assertRaises(TimeoutError, msg="the last of them was refused instead of waiting"):
+            again[-1].recv(1)
         self.assert_no_crash(process)
         self.assertEqual(request(api, "GET", "/v1/kv/watched/key?raw")[2], b"2")
         for client in again:
