@@ -215,7 +215,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{
             "[node]\ntrusted_proxies = []\n",
             "f:2:1: node.trusted_proxies: unknown key \"trusted_proxies\"; \"trusted_proxies\" belongs to [[listen]]"},
-        Fault{"[api]\nqqqqqqqq = 1\n", "f:2:1: api.qqqqqqqq: unknown key \"qqqqqqqq\"; valid here: insecure, listen"},
+        Fault{"[api]\nqqqqqqqq = 1\n", "f:2:1: api.qqqqqqqq: unknown key \"qqqqqqqq\"; valid here: insecure, listen, session_ttl_min"},
         Fault{"[[route]]\npool = \"all\"\n[[route]]\npath = \"/x\"\npool = \"all\"\n",
               "f:4:8: route[1].path: this route is never reached: route[0] takes all its requests; put the narrower "
               "route first"}));
