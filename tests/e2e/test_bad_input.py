@@ -64,7 +64,7 @@ class Settings(RealProcesses):
     def test_every_key_of_the_sample_exists(self):
         """What stands there as a comment must be right as well: uncommented, only files may be missing."""
         lines = (REPO / "deploy" / "outrigger.toml").read_text().splitlines()
-        keys = [re.sub(r"^# (?=[a-z_]+ = |\[service\.hooks\]$)", "", line) for line in lines]
+        keys = [re.sub(r"^# (?=[a-z_]+ = |\[service\.hooks\]$|\[\[(?:services|checks)\]\]$)", "", line) for line in lines]
         file = self.folder / "whole.toml"
         file.write_text("\n".join(keys) + "\n")
         code, out, err = self.run_cli("validate", file)
@@ -214,7 +214,7 @@ seeds = ["127.0.0.1:{node.gossip_port}"]
         small, kept = self.folder / "n1-data", self.folder / "kept"
         small.mkdir()
         kept.mkdir()
-        ports, config = self.single_config("n1")
+        ports, config = self.single_config("n1", '[raft]\nbootstrap = true\ndisk_reserve = "0B"\n')
         script = (f"mount -t tmpfs -o size=6m none {small} && \"$@\"; code=$?; cp -a {small}/. {kept}/; exit $code")
         agent = self.start_agent("n1", config=config, wrap=["unshare", "-rm", "sh", "-c", script, "sh"])
         api = f"127.0.0.1:{ports['api']}"

@@ -94,11 +94,11 @@ class Cluster(RealProcesses):
         self.assertEqual(self.run_cli("kv", "put", "cli", "spoken", api=api)[0], 0)
         self.assertEqual(self.run_cli("kv", "get", "cli", api=made.nodes[0].api)[1].strip(), "spoken")
         self.assertEqual(self.run_cli("kv", "get", "absent", api=api)[0], 1)
-        for verb in ("members", "raft", "upstreams", "election"):
-            code, out, err = self.run_cli(verb, api=api)
+        for verb in ("members", "raft status", "upstreams", "election"):
+            code, out, err = self.run_cli(*verb.split(), api=api)
             self.assertEqual(code, 0, err)
             self.assertTrue(out.strip())
-            code, out, err = self.run_cli(verb, "-o", "json", api=api)
+            code, out, err = self.run_cli(*verb.split(), "-o", "json", api=api)
             self.assertEqual(code, 0, err)
             self.assertTrue(json.loads(out))
         code, out, _ = self.run_cli("members", api=api)
