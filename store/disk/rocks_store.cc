@@ -43,9 +43,21 @@ Error translate(const rocksdb::Status& status, const std::string& where) {
   return error(Errc::kIo, "");
 }
 
+namespace {
+
+/// Flushing a memtable and merging files keep a processor of a small machine busy for tens of milliseconds: they yield to the threads that
+/// somebody waits for. A refusal costs latency only.
+void let_background_yield(rocksdb::Env& env) {
+  for (const auto pool : {rocksdb::Env::Priority::HIGH, rocksdb::Env::Priority::LOW})
+    env.LowerThreadPoolCPUPriority(pool, rocksdb::CpuPriority::kLow).PermitUncheckedError();
+}
+
+}  // namespace
+
 rocksdb::DBOptions db_options(const RocksOptions& options) {
   rocksdb::DBOptions db;
   if (options.env != nullptr) db.env = options.env;
+  let_background_yield(*db.env);
   db.create_if_missing = true;
   db.create_missing_column_families = true;
   db.paranoid_checks = true;

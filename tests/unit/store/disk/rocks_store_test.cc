@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <map>
 
 #include "store/disk/rows.h"
 #include "store/kv/record.h"
@@ -500,6 +501,24 @@ TEST_F(RocksStoreTest, APermissionErrorOfTheDiskIsTold) {
   } env;
   options_.env = &env;
   EXPECT_EQ(open_error(), Errc::kPermission);
+}
+
+TEST_F(RocksStoreTest, FlushesAndMergesYieldToWhoeverWaits) {
+  class Noting : public rocksdb::EnvWrapper {
+   public:
+    Noting() : EnvWrapper(rocksdb::Env::Default()) {}
+    rocksdb::Status LowerThreadPoolCPUPriority(Priority pool, rocksdb::CpuPriority priority) override {
+      lowered[pool] = priority;
+      return target()->LowerThreadPoolCPUPriority(pool, priority);
+    }
+    std::map<Priority, rocksdb::CpuPriority> lowered;
+  } env;
+  options_.env = &env;
+  reopen();
+  EXPECT_EQ(env.lowered, (std::map<rocksdb::Env::Priority, rocksdb::CpuPriority>{
+                             {rocksdb::Env::Priority::LOW, rocksdb::CpuPriority::kLow},
+                             {rocksdb::Env::Priority::HIGH, rocksdb::CpuPriority::kLow}}));
+  store_.reset();  // before the env
 }
 
 TEST_F(RocksStoreTest, ManyEntriesAreTrimmedBeforeTheyAreFlushed) {
