@@ -129,12 +129,11 @@ void Server::arm_tick() {
 
 void Server::sweep() {
   const auto now = io::boottime_now();
-  std::vector<Connection*> all;
-  all.reserve(connections_.size());
-  for (const auto& [raw, connection] : connections_) all.push_back(raw);
-  for (Connection* connection : all)
+  swept_.clear();  // kept: ten thousand that wait are looked at ten times in a second
+  for (const auto& [raw, connection] : connections_) swept_.push_back(raw);
+  for (Connection* connection : swept_)
     if (connections_.contains(connection)) connection->check_deadline(now);
-  connections_peak_ = std::max(connections_peak_, all.size());
+  connections_peak_ = std::max(connections_peak_, swept_.size());
   if (connections_peak_ >= kManyConnections + connections_.size()) {
     connections_peak_ = connections_.size();
     malloc_trim(0);

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "agent/api/api.h"
 #include "agent/api/connection.h"
@@ -76,6 +77,7 @@ class Server final : public ConnectionHost {
   std::uint64_t last_exchange_ = 0;
   std::function<void()> stopped_;
   bool stopping_ = false;
+  std::vector<Connection*> swept_;    ///< of the sweep: a connection may end while its turn comes
   std::size_t connections_peak_ = 0;  ///< since memory was last given back
   io::Timer tick_timer_, sweep_timer_;
   io::Deferral flush_;
