@@ -1,6 +1,7 @@
 """Ten thousand clients that wait: what each of them costs the agent, that one write wakes them all, and that nothing is
 left of them when they hang up."""
 
+import collections
 import resource
 import socket
 import unittest
@@ -9,6 +10,7 @@ from harness import RealProcesses, binary, get_json, patience, request, wait_unt
 
 WAITERS = 10_000
 BYTES_EACH = 2048
+STILL_BYTES = 256 * 1024  # 26 bytes for each of them: too little to change a verdict
 HEAD = "Host: x\r\nUser-Agent: python-consul/1.1\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n\r\n"
 
 
@@ -43,7 +45,8 @@ class BlockedQueries(RealProcesses):
         self.settle(process)
         each = (self.resident(process) - before) / WAITERS
         print(f"\nblocked queries: {WAITERS}, {each:.0f} bytes of resident memory each")
-        if not any(word in str(binary()) for word in ("asan", "tsan")):  # they add memory of their own
+        own_memory = any(word in str(binary()) for word in ("asan", "tsan"))  # they add to it and keep what is freed
+        if not own_memory:
             self.assertLessEqual(each, BYTES_EACH)
         # One write answers them all.
         self.assertEqual(request(api, "PUT", "/v1/kv/watched/key", b"2")[2], b"true")
@@ -58,7 +61,8 @@ class BlockedQueries(RealProcesses):
         self.settle(process)
         for client in clients:
             client.close()
-        wait_until(lambda: self.resident(process) - before < WAITERS * BYTES_EACH / 4, 20 * patience(), "memory given back")
+        if not own_memory:
+            wait_until(lambda: self.resident(process) - before < WAITERS * BYTES_EACH / 4, 20 * patience(), "memory given back")
         again = self.open_waits(api, "/v1/kv/other/{}?index=100000&wait=300s")  # there is room for as many once more
         again[-1].settimeout(0.5)
         with self.assertRaises(TimeoutError, msg="the last of them was refused instead of waiting"):
@@ -69,14 +73,13 @@ class BlockedQueries(RealProcesses):
             client.close()
 
     def settle(self, process):
-        """Until the memory has stopped moving for half a second."""
-        last = {"value": -1, "same": 0}
+        """Until the memory has all but stopped moving for half a second. All but: a sanitizer keeps what is freed for a while,
+        so an agent that does its usual rounds grows by some pages all the time."""
+        seen = collections.deque(maxlen=40)
 
         def steady():
-            now = self.resident(process)
-            last["same"] = last["same"] + 1 if now == last["value"] else 0
-            last["value"] = now
-            return last["same"] >= 40
+            seen.append(self.resident(process))
+            return len(seen) == seen.maxlen and max(seen) - min(seen) <= STILL_BYTES
         wait_until(steady, 30 * patience(), "memory that does not move")
 
 
