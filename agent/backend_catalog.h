@@ -55,15 +55,19 @@ class AgentCatalog final : public api::CatalogBackend {
   void force_leave(const std::string& node, Done done) override { parts_.force_leave(node, std::move(done)); }
   void reload(api::Completion<api::ReloadReport> done) override { parts_.reload(std::move(done)); }
 
+  [[nodiscard]] const drivers::ServiceChecks& checks_here() const { return parts_.local->checks(); }
+
   /// The topics of the store whose changes move the index of an API's topic of the catalog: its own, and the leases
   /// that its derived tags come from.
   [[nodiscard]] std::vector<store::kv::Topic> topics_of(const api::Topic& topic) const;
 
  private:
+  static constexpr std::size_t kNodeLeasesMax = 8;  ///< leases that a wait for one node follows one by one
   using Commands = std::vector<store::kv::CommandBody>;
   [[nodiscard]] const store::kv::StateMachine& state() const { return parts_.store->core().state(); }
   [[nodiscard]] std::string service_name(const std::string& name) const;
   [[nodiscard]] std::string node_name(const std::string& name) const;
+  [[nodiscard]] std::vector<store::kv::Topic> node_topics(const std::string& node) const;
   [[nodiscard]] std::vector<std::string> tags_of(const store::kv::Check& check) const;
   [[nodiscard]] std::vector<api::Check> checks(const std::vector<const store::kv::Check*>& rows) const;
   /// Proposes one after the other; stops at the first that fails. A missing own node row is proposed in between.

@@ -9,8 +9,9 @@ void StateMachine::write_lease(Index index, const std::string& service, Lease le
   counter = EpochCounter{std::max(counter.epoch, lease.epoch), index};
   journal_.mark(epoch_key(service), encode_epoch(counter));
   journal_.mark(lease_key(service), encode_lease(lease));
-  leases_.insert_or_assign(service, std::move(lease));
+  const bool is_new = leases_.insert_or_assign(service, std::move(lease)).second;
   journal_.watches.touch(Topic::Kind::kLease, service);
+  if (is_new) journal_.watches.touch(Topic::Kind::kLeaseNames);
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const LeaseAcquire& command) {
@@ -79,6 +80,7 @@ StateMachine::Decision StateMachine::decide(Index index, const LeaseForget& comm
   counter.modify = index;
   journal_.mark(epoch_key(command.service), encode_epoch(counter));
   journal_.watches.touch(Topic::Kind::kLease, command.service);
+  journal_.watches.touch(Topic::Kind::kLeaseNames);
   applying_->lease_changed = command.service;
   return {Outcome::kDone, counter.epoch, {}};
 }
@@ -124,6 +126,15 @@ Index StateMachine::lease_index(std::string_view service) const {
   }
   const auto found = epochs_.find(service);
   return found == epochs_.end() ? Index{1} : std::max(found->second.modify, Index{1});
+}
+
+Index StateMachine::lease_names_index() const {
+  Index last{1};
+  for (const auto& [name, counter] : epochs_) {
+    const auto found = leases_.find(name);
+    last = std::max(last, found == leases_.end() ? counter.modify : found->second.create);
+  }
+  return last;
 }
 
 }  // namespace store::kv

@@ -148,6 +148,8 @@ Index StateMachine::topic_index(const Topic& topic) const {
       return prefix_index(topic.name);
     case Topic::Kind::kLease:
       return lease_index(topic.name);
+    case Topic::Kind::kLeaseNames:
+      return lease_names_index();
     case Topic::Kind::kService:
       return catalog_.service_index(topic.name);
     case Topic::Kind::kServices:

@@ -123,6 +123,7 @@ class StateMachine {
   [[nodiscard]] Epoch epoch(std::string_view service) const;        ///< last one granted, 0 = none ever
   /// For waits; at least 1. The empty name: the last change of any lease.
   [[nodiscard]] Index lease_index(std::string_view service) const;
+  [[nodiscard]] Index lease_names_index() const;  ///< the last time a service got its lease or was forgotten; at least 1
   [[nodiscard]] const std::map<NodeId, std::string>& members() const { return members_; }
   [[nodiscard]] const ClusterId& cluster_id() const { return cluster_id_; }
 

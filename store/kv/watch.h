@@ -20,6 +20,7 @@ struct Topic {
     kKey,
     kPrefix,    ///< everything below it; the empty prefix is the whole KV space
     kLease,     ///< by service; the empty name is the lease of any service
+    kLeaseNames,  ///< which services have a lease at all; who holds it does not matter
     kService,   ///< instances of a service, their checks, their nodes
     kServices,  ///< list of services with their tags
     kNodes,     ///< list of nodes

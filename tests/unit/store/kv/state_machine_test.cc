@@ -415,6 +415,30 @@ TEST(Waits, WokenByTheirTopicOnly) {
   EXPECT_EQ(m.state.watch_count(), 0U);
 }
 
+TEST(Waits, TheNamesOfLeasesMoveWhenOneIsMadeOrForgottenOnly) {
+  Machine m;
+  const Topic names{Topic::Kind::kLeaseNames, {}};
+  EXPECT_EQ(m.state.topic_index(names), Index{1});
+  m.run(Set{"a", "1", 0});
+  const WatchId first = *m.state.watch(names, m.state.topic_index(names));
+  m.run(acquire(1));
+  EXPECT_THAT(m.state.take_woken(), ElementsAre(first));
+  EXPECT_EQ(m.state.topic_index(names), m.now());
+  const WatchId second = *m.state.watch(names, m.state.topic_index(names));
+  const Index made = m.now();
+  m.run(LeaseExpire{"trader", Epoch{1}});
+  m.run(acquire(2));
+  EXPECT_THAT(m.state.take_woken(), IsEmpty()) << "who holds it is of no interest";
+  EXPECT_EQ(m.state.topic_index(names), made);
+  m.run(LeaseExpire{"trader", Epoch{2}});
+  m.run(LeaseForget{"trader"});
+  EXPECT_THAT(m.state.take_woken(), ElementsAre(second));
+  EXPECT_EQ(m.state.topic_index(names), m.now());
+  Machine copy;
+  ASSERT_TRUE(copy.state.load(m.state.applied(), m.state.records()));
+  EXPECT_EQ(copy.state.topic_index(names), m.now()) << "it outlives a restart";
+}
+
 TEST(Waits, AFutureIndexWaitsAndAReplacedStateWakesAll) {
   Machine m;
   fill(m);
