@@ -175,6 +175,8 @@ std::optional<drivers::CheckPlan> plan_of(const api::Check& check) {
   plan.body = definition.body;
   plan.header = definition.header;
   plan.tls_skip_verify = definition.tls_skip_verify;
+  plan.tls_server_name = definition.tls_server_name;
+  plan.disable_redirects = definition.disable_redirects;
   plan.args = definition.args;
   plan.interval = definition.interval;
   plan.timeout = definition.timeout.count() != 0           ? definition.timeout

@@ -41,6 +41,20 @@ void add_primary(Families& out, const BackendParts& parts) {
   out.counter("check_failures_total", "Health checks failed", parts.checks->failure_count());
 }
 
+/// Checks of the services registered here; those of [service] are above.
+void add_service_checks(Families& out, const drivers::ServiceChecks& checks) {
+  out.gauge("service_checks", "Checks of registered services that run here", static_cast<double>(checks.size()));
+  out.gauge("service_checks_running", "Runs of them under way now", static_cast<double>(checks.running()));
+  const drivers::ServiceCheckCounters& counters = checks.counters();
+  out.counter("service_check_redirects_total", "Redirects that HTTP checks have followed", counters.redirects);
+  const auto sample = [](const char* reason, std::uint64_t count) {
+    return MetricSample{{{"reason", reason}}, static_cast<double>(count), {}};
+  };
+  out.add("service_check_refusals_total", "Answers to HTTP checks that were not gone into, by reason", MetricFamily::Type::kCounter,
+          {sample("certificate", counters.certificates_refused), sample("tls", counters.tls_failed),
+           sample("redirect_loop", counters.redirect_loops), sample("redirect_target", counters.redirects_refused)});
+}
+
 void add_store(Families& out, const BackendParts& parts) {
   const store::Store& core = parts.store->core();
   const store::Status status = core.status(io::boottime_now());
@@ -187,6 +201,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   Families out;
   out.add("build_info", "Version of the agent", MetricFamily::Type::kGauge, {{{{"version", OUTRIGGER_VERSION}}, 1, {}}});
   add_primary(out, parts);
+  if (parts.catalog != nullptr) add_service_checks(out, parts.catalog->checks_here());
   add_store(out, parts);
   add_gossip(out, parts);
   add_proxy(out, proxy);

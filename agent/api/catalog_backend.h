@@ -69,7 +69,9 @@ struct CheckDefinition {
   std::string method;        ///< kHttp; empty = GET
   std::string body;          ///< kHttp
   std::map<std::string, std::vector<std::string>> header;  ///< kHttp
-  bool tls_skip_verify = false;                            ///< kHttp; kept and shown
+  bool tls_skip_verify = false;                            ///< kHttp: any certificate will do
+  std::string tls_server_name;                             ///< kHttp: name that it must carry; empty = the URL's host
+  bool disable_redirects = false;                          ///< kHttp: a redirect is the answer
   std::vector<std::string> args;                           ///< kExec; args[0] absolute or found in PATH
   Milliseconds interval{0}, timeout{0};                    ///< timeout 0 = the default of the kind
   std::uint32_t success_before_passing = 0;    ///< good results in a row until it is passing; 0 as 1

@@ -18,8 +18,8 @@ tl::unexpected<Error> bad(std::string why) {
 
 /// Fields of newer versions that change nothing that we do.
 constexpr std::string_view kPassedOver[] = {"Namespace", "NS",   "Partition", "Peer",           "Datacenter",       "Token",
-                                            "Locality",  "Ports", "SocketPath", "OutputMaxSize", "DisableRedirects", "TLSServerName",
-                                            "FailuresBeforeWarning", "EnterpriseMeta", "Shell"};
+                                            "Locality",  "Ports", "SocketPath", "OutputMaxSize", "FailuresBeforeWarning",
+                                            "EnterpriseMeta", "Shell"};
 
 /// Refuses unknown fields as Consul does, notes those that are passed over.
 bool sift(const JsonFields& fields, std::initializer_list<std::string_view> known, std::string_view where,
@@ -90,6 +90,8 @@ std::string definition_fault(const CheckDefinition& check, bool has_ttl, bool ha
     if (const auto url = drivers::parse_check_url(check.target); !url) return "Invalid check: " + url.error().detail;
     if (check.method.size() > 16 || has_control(check.method) || check.method.find(' ') != std::string::npos)
       return "Invalid check: Method is none";
+    if (check.tls_server_name.size() > 253 || has_control(check.tls_server_name) || check.tls_server_name.find(' ') != std::string::npos)
+      return "Invalid check: TLSServerName is no name of a host";
   }
   if (check.kind == Kind::kTcp) {
     const auto to = io::parse_host_port(check.target, 0);
@@ -112,8 +114,8 @@ std::string foreign_kind(JsonFields& fields) {
 
 const std::initializer_list<std::string_view> kCheckFields = {
     "ID", "CheckID", "Name", "Notes", "ServiceID", "Status", "TTL", "HTTP", "Interval", "TCP", "Args", "ScriptArgs", "Timeout", "Method",
-    "Header", "Body", "TLSSkipVerify", "SuccessBeforePassing", "FailuresBeforeCritical", "DeregisterCriticalServiceAfter", "Script",
-    "DockerContainerID", "GRPC", "GRPCUseTLS", "AliasNode", "AliasService", "H2PING", "H2PingUseTLS", "UDP", "OSService"};
+    "Header", "Body", "TLSSkipVerify", "TLSServerName", "DisableRedirects", "SuccessBeforePassing", "FailuresBeforeCritical",
+    "DeregisterCriticalServiceAfter", "Script", "DockerContainerID", "GRPC", "GRPCUseTLS", "AliasNode", "AliasService", "H2PING", "H2PingUseTLS", "UDP", "OSService"};
 
 CheckDefinition read_definition(JsonFields& fields, std::string& fault) {
   CheckDefinition check;
@@ -127,6 +129,8 @@ CheckDefinition read_definition(JsonFields& fields, std::string& fault) {
   check.body = fields.text("Body");
   check.header = read_header(fields);
   check.tls_skip_verify = fields.flag("TLSSkipVerify");
+  check.tls_server_name = fields.text("TLSServerName");
+  check.disable_redirects = fields.flag("DisableRedirects");
   const auto count = [&fields](std::string_view name) {
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(fields.number(name), 1000));
   };

@@ -128,6 +128,8 @@ std::string definition_text(const CheckDefinition& check) {
   put("body", check.body, !check.body.empty());
   put("header", check.header, !check.header.empty());
   put("tls_skip_verify", true, check.tls_skip_verify);
+  put("tls_server_name", check.tls_server_name, !check.tls_server_name.empty());
+  put("disable_redirects", true, check.disable_redirects);
   put("args", check.args, !check.args.empty());
   put("interval_ms", check.interval.count(), check.interval.count() != 0);
   put("timeout_ms", check.timeout.count(), check.timeout.count() != 0);
@@ -159,6 +161,8 @@ Result<CheckDefinition> parse_definition(std::string_view text) {
   check.method = fields.text("method");
   check.body = fields.text("body");
   check.tls_skip_verify = fields.flag("tls_skip_verify");
+  check.tls_server_name = fields.text("tls_server_name");
+  check.disable_redirects = fields.flag("disable_redirects");
   check.args = fields.texts("args");
   check.interval = time("interval_ms");
   check.timeout = time("timeout_ms");

@@ -36,6 +36,8 @@ struct CheckPlan {
   std::string method, body;          ///< kHttp
   std::map<std::string, std::vector<std::string>> header;  ///< kHttp
   bool tls_skip_verify = false;                            ///< kHttp: any certificate will do
+  std::string tls_server_name;                             ///< kHttp: name that it must carry; empty = the URL's host
+  bool disable_redirects = false;                          ///< kHttp: a redirect is the answer
   std::vector<std::string> args;                           ///< kProgram
   std::chrono::milliseconds interval{10000};               ///< from start to start; below kIntervalMin counts as that
   std::chrono::milliseconds timeout{10000};

@@ -61,6 +61,7 @@ void HttpClient::on_open() { send(); }
 void HttpClient::send() {
   answer_ = {};
   answered_ = false;
+  headed_ = false;
   complete_ = false;
   keep_ = false;
   parser_->reset();
@@ -96,7 +97,14 @@ void HttpClient::on_read(std::span<const std::byte> bytes) {
 Flow HttpClient::on_head(const proxy::http1::ResponseHead& head) {
   if (!head.interim()) {
     answer_.status = head.status;
+    answer_.location = std::string(head.find("location").value_or(std::string_view()));
     keep_ = head.keep_alive;
+    headed_ = true;
+    if (ends_at_location_ && !answer_.location.empty()) {
+      complete_ = true;
+      keep_ = false;
+      return Flow::kStop;
+    }
   }
   return Flow::kContinue;
 }
@@ -128,6 +136,7 @@ void HttpClient::on_error(const io::Error& error) {
 
 void HttpClient::fail(io::Error error) {
   stream_.reset();
+  if (kept_bytes_max_ != 0 && headed_) return finish(std::move(answer_));
   finish(tl::make_unexpected(std::move(error)));
 }
 

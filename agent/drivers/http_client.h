@@ -28,6 +28,7 @@ namespace agent::drivers {
 struct HttpAnswer {
   int status = 0;  ///< 200..599; interim answers are skipped
   std::string body;
+  std::string location{};  ///< the field of that name, as received; empty: there is none
 };
 
 /// Ownership: by value or unique_ptr of its user; destruction cancels without a callback. Thread: its loop's.
@@ -51,8 +52,11 @@ class HttpClient final : private io::StreamSink, private proxy::http1::ResponseS
   /// @param server_name  that the certificate must carry, where `context` verifies at all
   void use_tls(std::shared_ptr<const io::TlsContext> context, std::string server_name, io::TlsOffload* offload);
   /// Only the first `bytes` of a body are wanted: once they are here the answer is complete and the connection closed,
-  /// instead of kTooLarge. Before the first request.
+  /// instead of kTooLarge. A body that breaks off or does not end in time is the answer, too: its head said how it is.
+  /// Before the first request.
   void keep_beginning(std::size_t bytes);
+  /// An answer with a Location is complete with its head. Before the first request.
+  void end_at_location() { ends_at_location_ = true; }
   /// Sends one request. A bug while another one runs.
   /// @param deadline  boottime; then the connection is cut and `done` gets kTimedOut
   /// @param done      once, never inside this call; may destroy the client.
@@ -93,6 +97,8 @@ class HttpClient final : private io::StreamSink, private proxy::http1::ResponseS
   HttpAnswer answer_;
   bool fresh_ = true;      // the connection was opened for this request
   bool answered_ = false;  // some byte of the answer has come
+  bool ends_at_location_ = false;
+  bool headed_ = false;    // the final head has come
   bool complete_ = false;
   bool keep_ = false;
 };

@@ -7,6 +7,7 @@ namespace agent::drivers {
 namespace {
 
 constexpr std::size_t kProgramOutputBytesMax = 64U << 10;
+constexpr std::size_t kLocationShownMax = 200;  // bytes of a URL in an output
 
 std::string reason_of(int status) {
   switch (status) {
@@ -19,31 +20,6 @@ std::string reason_of(int status) {
 }
 
 }  // namespace
-
-io::Result<CheckUrl> parse_check_url(std::string_view url) {
-  const auto bad = [&url](const std::string& why) {
-    return io::fail(io::Errc::kInvalidArgument, "URL \"" + std::string(url.substr(0, 200)) + "\": " + why);
-  };
-  CheckUrl out;
-  std::string_view rest = url;
-  if (rest.starts_with("https://")) out.tls = true;
-  else if (!rest.starts_with("http://")) return bad("it must begin with http:// or https://");
-  rest.remove_prefix(out.tls ? 8 : 7);
-  const bool clean = std::all_of(rest.begin(), rest.end(), [](char c) { return c > ' ' && c != '\x7f'; });
-  if (!clean) return bad("it holds blanks or control characters");
-  rest = rest.substr(0, rest.find('#'));
-  const auto end = std::min(rest.find_first_of("/?"), rest.size());
-  out.authority = std::string(rest.substr(0, end));
-  if (out.authority.find('@') != std::string::npos) return bad("user names are not supported; send a header");
-  const auto host = io::parse_host_port(out.authority, out.tls ? 443 : 80);
-  if (!host) return bad(host.error().detail);
-  if (host->port == 0) return bad("port 0 is none");
-  out.host = host->host;
-  out.port = host->port;
-  out.target = std::string(rest.substr(end));
-  if (!out.target.starts_with('/')) out.target.insert(0, "/");
-  return out;
-}
 
 CheckVerdict judge_http(const CheckPlan& plan, const io::Result<HttpAnswer>& answer) {
   const std::string method = plan.method.empty() ? "GET" : plan.method;
@@ -92,8 +68,8 @@ class ServiceChecks::Runner final : private io::StreamSink {
       case CheckPlan::Kind::kHttp: {
         auto url = parse_check_url(plan_.target);
         if (!url) return critical(url.error().detail);
-        url_ = std::move(*url);
-        return look_up({url_.host, url_.port});
+        request_ = first_request(plan_, std::move(*url));
+        return look_up({request_.url.host, request_.url.port});
       }
       case CheckPlan::Kind::kTcp: {
         auto to = io::parse_host_port(plan_.target, 0);
@@ -104,6 +80,8 @@ class ServiceChecks::Runner final : private io::StreamSink {
   }
 
   void look_up(const io::HostPort& to) {
+    candidate_ = 0;
+    timer_.arm(deadline_);
     if (auto address = io::Address::ip(to.host, to.port)) {
       candidates_ = {*address};
       return connect();
@@ -131,31 +109,78 @@ class ServiceChecks::Runner final : private io::StreamSink {
       stream_ = io::TcpStream::connect(owner_.loop_, to, deadline_, this);
       return;
     }
-    std::vector<proxy::http1::TextHeader> headers;
-    std::string host = url_.authority;
-    bool agent_named = false, accept_named = false;
-    for (const auto& [name, values] : plan_.header) {
-      const std::string lower = lower_of(name);
-      if (lower == "host" && !values.empty()) host = values.front();
-      if (lower == "host" || lower == "content-length" || lower == "connection" || lower == "transfer-encoding") continue;
-      agent_named = agent_named || lower == "user-agent";
-      accept_named = accept_named || lower == "accept";
-      for (const std::string& value : values) headers.push_back({name, value});
-    }
-    if (!agent_named) headers.push_back({"User-Agent", "outrigger-check"});
-    if (!accept_named) headers.push_back({"Accept", "*/*"});
-    headers.push_back({"Connection", "close"});
-    client_ = std::make_unique<HttpClient>(owner_.loop_, to, host);
+    client_ = std::make_unique<HttpClient>(owner_.loop_, to, request_.host.empty() ? request_.url.authority : request_.host);
     client_->keep_beginning(kBodyBytesKept);
-    if (url_.tls) {
+    if (!plan_.disable_redirects) client_->end_at_location();
+    if (request_.url.tls) {
       auto context = owner_.tls_context(!plan_.tls_skip_verify);
-      if (!context) return critical(context.error().detail);
-      client_->use_tls(std::move(*context), plan_.tls_skip_verify ? std::string() : url_.host, &owner_.offload_);
+      if (!context) return refuse(context.error());
+      client_->use_tls(std::move(*context), server_name(), &owner_.offload_);
     }
-    client_->request(plan_.method.empty() ? "GET" : plan_.method, url_.target, headers, plan_.body, deadline_,
-                     [this](io::Result<HttpAnswer> answer) {
-                       if (answer || !connect_elsewhere(answer.error())) end(judge_http(plan_, answer));
-                     });
+    ++request_count_;
+    timer_.disarm();  // the client has the same deadline, and knows whether the head of an answer has come
+    client_->request(request_.method, request_.url.target, headers(), request_.body, deadline_,
+                     [this](io::Result<HttpAnswer> answer) { on_answer(answer); });
+  }
+
+  /// Views into request_.
+  [[nodiscard]] std::vector<proxy::http1::TextHeader> headers() const {
+    std::vector<proxy::http1::TextHeader> out;
+    bool agent_named = false, accept_named = false;
+    for (const auto& [name, values] : request_.header) {
+      agent_named = agent_named || proxy::http1::same_text(name, "user-agent");
+      accept_named = accept_named || proxy::http1::same_text(name, "accept");
+      for (const std::string& value : values) out.push_back({name, value});
+    }
+    if (!agent_named) out.push_back({"User-Agent", "outrigger-check"});
+    if (!accept_named) out.push_back({"Accept", "*/*"});
+    out.push_back({"Connection", "close"});
+    return out;
+  }
+
+  /// What the certificate must carry, and what the other side is told (SNI).
+  [[nodiscard]] std::string server_name() const {
+    return plan_.tls_server_name.empty() ? request_.url.host : plan_.tls_server_name;
+  }
+
+  void on_answer(const io::Result<HttpAnswer>& answer) {
+    if (!answer) {
+      if (!connect_elsewhere(answer.error())) refuse(answer.error());
+    } else if (is_redirect(answer->status) && !answer->location.empty() && !plan_.disable_redirects) {
+      follow(*answer);
+    } else {
+      end(judge_http(plan_, answer));
+    }
+  }
+
+  void follow(const HttpAnswer& answer) {
+    const std::string to = "; the last one leads to \"" + answer.location.substr(0, kLocationShownMax) + "\"";
+    if (request_count_ >= kRequestsMax) {
+      ++owner_.counters_.redirect_loops;
+      return critical("stopped after " + std::to_string(kRequestsMax) + " redirects" + to);
+    }
+    auto next = redirected(std::move(request_), answer.status, answer.location);
+    if (!next) {
+      ++owner_.counters_.redirects_refused;
+      return critical("a redirect that is not followed: " + next.error().detail);
+    }
+    ++owner_.counters_.redirects;
+    request_ = std::move(*next);
+    look_up({request_.url.host, request_.url.port});
+  }
+
+  /// A request that got no answer.
+  void refuse(const io::Error& error) {
+    const std::string where = request_count_ > 1 ? "redirected to " + request_.url.text().substr(0, kLocationShownMax) + ": " : std::string();
+    std::string hint;
+    if (error.code == io::Errc::kTlsPeer) {
+      ++owner_.counters_.certificates_refused;
+      if (!plan_.tls_skip_verify)
+        hint = "; it must be signed by an authority that this machine trusts and carry the name \"" + server_name() + "\" (TLSServerName, TLSSkipVerify)";
+    } else if (error.code == io::Errc::kTlsProtocol || error.code == io::Errc::kCertificate) {
+      ++owner_.counters_.tls_failed;
+    }
+    critical(where + error.detail + hint);
   }
 
   void start_program() {
@@ -178,13 +203,9 @@ class ServiceChecks::Runner final : private io::StreamSink {
     if (!connect_elsewhere(kept)) critical(kept.detail);
   }
 
-  static std::string lower_of(std::string text) {
-    for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    return text;
-  }
   void critical(const std::string& why) {
     std::string what = plan_.kind == CheckPlan::Kind::kTcp    ? "TCP connect " + plan_.target + ": "
-                       : plan_.kind == CheckPlan::Kind::kHttp ? "HTTP " + plan_.target + ": "
+                       : plan_.kind == CheckPlan::Kind::kHttp ? "HTTP " + (plan_.method.empty() ? "GET" : plan_.method) + " " + plan_.target + ": "
                                                               : std::string();
     end({CheckState::kCritical, what + why});
   }
@@ -197,7 +218,8 @@ class ServiceChecks::Runner final : private io::StreamSink {
   ServiceChecks& owner_;
   RunId run_;
   CheckPlan plan_;
-  CheckUrl url_;
+  CheckRequest request_;
+  std::size_t request_count_ = 0;  // sent, of this run
   std::vector<io::Address> candidates_;
   std::size_t candidate_ = 0;
   io::TimePoint deadline_;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "agent/io/address.h"
 #include "agent/io/crypto.h"
 #include "agent/io/tls_context_impl.h"
 #include "agent/io/tls_library.h"
@@ -22,6 +23,26 @@ bool blames_our_certificate(unsigned alert) {
   return (alert >= 42 && alert <= 46) || alert == 48 || alert == 49 || alert == 116;
 }
 
+/// An address as certificates carry it: 4 or 16 bytes (RFC 5280, section 4.2.1.6). Empty: `name` is none.
+std::vector<std::byte> address_bytes(const std::string& name) {
+  const auto address = Address::ip(name, 0);
+  if (!address) return {};
+  const auto bytes = address->bytes();
+  return {bytes.begin(), bytes.end()};
+}
+
+bool carries_address(const mbedtls_x509_crt& certificate, std::span<const std::byte> address) {
+  for (const mbedtls_x509_sequence* item = &certificate.subject_alt_names; item != nullptr && item->buf.p != nullptr; item = item->next) {
+    mbedtls_x509_subject_alternative_name name{};
+    if (mbedtls_x509_parse_subject_alt_name(&item->buf, &name) != 0) continue;
+    const mbedtls_x509_buf& bytes = name.san.unstructured_name;
+    const bool same = name.type == MBEDTLS_X509_SAN_IP_ADDRESS && bytes.len == address.size() && std::memcmp(bytes.p, address.data(), bytes.len) == 0;
+    mbedtls_x509_free_subject_alt_name(&name);
+    if (same) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 struct TlsEngine::Impl {
@@ -30,7 +51,13 @@ struct TlsEngine::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   mbedtls_ssl_context ssl;
+  std::vector<std::byte> address;  // that the other side's certificate must carry; empty: names are mbedTLS's to check
 
+  /// mbedTLS's name check would say an address in SNI, where none may stand (RFC 6066, section 3).
+  static int check_address(void* impl, mbedtls_x509_crt* certificate, int depth, std::uint32_t* flags) {
+    if (depth == 0 && !carries_address(*certificate, static_cast<Impl*>(impl)->address)) *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
+    return 0;
+  }
   static int send(void* engine, const unsigned char* bytes, std::size_t size) {
     auto& out = *static_cast<TlsEngine*>(engine)->out_;
     const auto* first = reinterpret_cast<const std::byte*>(bytes);
@@ -57,8 +84,11 @@ Result<std::unique_ptr<TlsEngine>> TlsEngine::create(std::shared_ptr<const TlsCo
   mbedtls_ssl_context& ssl = engine->impl_->ssl;
   int status = mbedtls_ssl_setup(&ssl, &engine->context_->impl().config);
   if (status == 0 && engine->context_->options().role == TlsRole::kClient) {
+    engine->impl_->address = address_bytes(server_name);
+    const bool by_address = !engine->impl_->address.empty();
+    if (by_address) mbedtls_ssl_set_verify(&ssl, &Impl::check_address, engine->impl_.get());
     // A null name is mbedTLS's way to say on purpose that the chain is checked and the name is not.
-    status = mbedtls_ssl_set_hostname(&ssl, server_name.empty() ? nullptr : server_name.c_str());
+    status = mbedtls_ssl_set_hostname(&ssl, server_name.empty() || by_address ? nullptr : server_name.c_str());
   }
   if (status != 0) return fail(Errc::kTlsProtocol, "TLS set-up: " + tls_library_message(status));
   mbedtls_ssl_set_bio(&ssl, engine.get(), &Impl::send, &Impl::receive, nullptr);

@@ -61,8 +61,9 @@ class TlsStream final : public ByteStream {
   /// @param offload   where handshake steps run; nullptr = on the loop itself (proxy workers).
   static std::unique_ptr<TlsStream> server(std::shared_ptr<const TlsContext> context, std::unique_ptr<TcpStream> tcp,
                                            TimePoint deadline, TlsOffload* offload, StreamSink* sink);
-  /// @param server_name  name that the server's certificate must carry (SNI too); empty = any name that our CA has
-  ///                     signed (mesh: the CA is the cluster's own, members are told apart by peer_identity()).
+  /// @param server_name  name that the server's certificate must carry (SNI too), or a numeric address that it must carry
+  ///                     as one (no SNI); empty = any name that our CA has signed (mesh: the CA is the cluster's own,
+  ///                     members are told apart by peer_identity()).
   static std::unique_ptr<TlsStream> client(std::shared_ptr<const TlsContext> context, std::unique_ptr<TcpStream> tcp,
                                            const std::string& server_name, TimePoint deadline, TlsOffload* offload,
                                            StreamSink* sink);

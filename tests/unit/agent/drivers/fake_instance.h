@@ -1,6 +1,7 @@
 #pragma once
 /// An HTTP server of a few lines for tests of the drivers: on the test's own loop, any free port, scripted answers.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "agent/io/loop.h"
 #include "agent/io/tcp_listener.h"
 #include "agent/io/tcp_stream.h"
+#include "agent/io/tls_stream.h"
 #include "agent/io/timer.h"
 #include "proxy/http1/codec.h"
 #include "proxy/http1/writer.h"
@@ -51,14 +53,18 @@ class FakeInstance {
   std::string body = "{}";
   bool answers = true;       ///< false: takes requests and says nothing
   std::string raw;           ///< if set: sent in place of an HTTP answer
+  std::function<std::string(std::string_view target)> answer;  ///< if set: says what is sent, per target
+  std::shared_ptr<const io::TlsContext> tls;                   ///< if set: of every connection from now on
+  bool hangs_up = false;     ///< cuts the connection behind its answer, without any good-bye of TLS
   int connections = 0;
   std::vector<std::string> requests;  ///< "METHOD target body"
   io::Address address;
 
  private:
   struct Client final : io::StreamSink, proxy::http1::RequestSink {
-    Client(FakeInstance& owner, std::unique_ptr<io::TcpStream> taken)
-        : instance(owner), stream(std::move(taken)), parser(proxy::http1::Limits{}) {
+    Client(FakeInstance& owner, std::unique_ptr<io::TcpStream> taken) : instance(owner), parser(proxy::http1::Limits{}) {
+      if (owner.tls) stream = io::TlsStream::server(owner.tls, std::move(taken), io::boottime_now() + io::Milliseconds(5000), nullptr, this);
+      else stream = std::move(taken);
       stream->set_sink(this);
       stream->read_start();
     }
@@ -68,7 +74,7 @@ class FakeInstance {
         if (!used) return;
         bytes = bytes.subspan(*used);
         if (ended && instance.answers) {
-          std::string out = instance.raw;
+          std::string out = instance.answer ? instance.answer(target) : instance.raw;
           if (out.empty()) proxy::http1::append_response(out, instance.status, {}, instance.body);
           static_cast<void>(stream->write(proxy::http1::bytes_of(out)));
         }
@@ -78,7 +84,8 @@ class FakeInstance {
     void on_end() override { stream.reset(); }
     void on_error(const io::Error&) override { stream.reset(); }
     proxy::http1::Flow on_head(const proxy::http1::RequestHead& head) override {
-      line = std::string(head.method_text) + " " + std::string(head.target) + " ";
+      target = std::string(head.target);
+      line = std::string(head.method_text) + " " + target + " ";
       return proxy::http1::Flow::kContinue;
     }
     void on_body(proxy::http1::Bytes bytes) override { line += proxy::http1::text_of(bytes); }
@@ -87,9 +94,9 @@ class FakeInstance {
       ended = true;
     }
     FakeInstance& instance;
-    std::unique_ptr<io::TcpStream> stream;
+    std::unique_ptr<io::ByteStream> stream;
     proxy::http1::RequestParser parser;
-    std::string line;
+    std::string line, target;
     bool ended = false;
   };
 

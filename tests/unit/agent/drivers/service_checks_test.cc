@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "tests/unit/agent/drivers/fake_instance.h"
+#include "tests/unit/agent/io/tls_fixture.h"
 
 namespace agent::drivers {
 namespace {
@@ -21,8 +22,8 @@ class ServiceChecksTest : public ::testing::Test {
   std::vector<std::string> changed;
   std::optional<ServiceChecks> checks;
 
-  ServiceChecksTest() {
-    checks.emplace(*loop, CheckTls{}, [](std::uint64_t) { return std::uint64_t{0}; },
+  explicit ServiceChecksTest(const CheckTls& tls = {}) {
+    checks.emplace(*loop, tls, [](std::uint64_t) { return std::uint64_t{0}; },
                    ServiceChecksCallbacks{[this](const std::string& id) { changed.push_back(id); },
                                           [](const std::string&, const std::string&) {}});
   }
@@ -55,7 +56,7 @@ TEST_F(ServiceChecksTest, AnHttpCheckAsksAsItIsToldAndReadsTheStatus) {
   EXPECT_EQ(output(), "HTTP POST " + url("/ready?deep=1") + ": 200 OK Output: all fine");
   instance.status = 429;
   EXPECT_TRUE(reaches(State::kWarning));
-  instance.status = 302;
+  instance.status = 302;  // to nowhere: there is no Location
   EXPECT_TRUE(reaches(State::kCritical));
   instance.status = 204;
   instance.body.clear();
@@ -174,23 +175,197 @@ TEST_F(ServiceChecksTest, DestructionInMidRunIsClean) {
   checks.reset();
 }
 
-TEST(ParseCheckUrl, SplitsWhatClientsWrite) {
-  const auto url = parse_check_url("https://[::1]:8443/a/b?c=d#e");
-  ASSERT_TRUE(url);
-  EXPECT_TRUE(url->tls);
-  EXPECT_EQ(url->host, "::1");
-  EXPECT_EQ(url->port, 8443);
-  EXPECT_EQ(url->authority, "[::1]:8443");
-  EXPECT_EQ(url->target, "/a/b?c=d");
-  EXPECT_EQ(parse_check_url("http://web")->port, 80);
-  EXPECT_EQ(parse_check_url("https://web")->port, 443);
-  EXPECT_EQ(parse_check_url("http://web?x=1")->target, "/?x=1");
+// ---------------------------------------------------------------- redirects
+
+std::string to(int status, const std::string& location, const std::string& body = {}) {
+  std::string out;
+  proxy::http1::append_response(out, status, std::vector<proxy::http1::TextHeader>{{"Location", location}}, body);
+  return out;
+}
+std::string fine() {
+  std::string out;
+  proxy::http1::append_response(out, 200, {}, "fine");
+  return out;
 }
 
-TEST(ParseCheckUrl, RefusesWhatItWouldNotAskFor) {
-  for (const char* text : {"", "web:80", "ftp://web/", "http://", "http:///x", "http://web:0/", "http://web:x/",
-                           "http://me:secret@web/", "http://web/a b", "http://web/\r\nX: y"})
-    EXPECT_FALSE(parse_check_url(text)) << text;
+TEST_F(ServiceChecksTest, RedirectsAreFollowedAndTheLastAnswerCounts) {
+  instance.answer = [&](std::string_view target) {
+    if (target == "/a/old?x=1") return to(302, "new");
+    if (target == "/a/new") return to(307, "http://localhost:" + std::to_string(instance.address.port()) + "/b c");
+    return fine();
+  };
+  auto what = plan(Kind::kHttp, url("/a/old?x=1"));
+  what.method = "POST";
+  what.body = "ping";
+  what.interval = 1h;
+  run(what);
+  ASSERT_TRUE(reaches(State::kPassing)) << output();
+  EXPECT_EQ(instance.requests, (std::vector<std::string>{"POST /a/old?x=1 ping", "GET /a/new ", "GET /b%20c "}));
+  EXPECT_EQ(output(), "HTTP POST " + url("/a/old?x=1") + ": 200 OK Output: fine");
+  EXPECT_EQ(checks->counters().redirects, 2u);
+}
+
+TEST_F(ServiceChecksTest, ALoopEndsAfterTenRequestsWithAClearWord) {
+  instance.answer = [](std::string_view) { return to(301, "/again"); };
+  auto what = plan(Kind::kHttp, url("/"));
+  what.interval = 1h;
+  run(what);
+  ASSERT_TRUE(run_until(*loop, [&] { return checks->find("c")->runs > 0; }));
+  EXPECT_EQ(checks->find("c")->state, State::kCritical);
+  EXPECT_EQ(instance.requests.size(), ServiceChecks::kRequestsMax);
+  EXPECT_NE(output().find("stopped after 10 redirects; the last one leads to \"/again\""), std::string::npos) << output();
+  EXPECT_EQ(checks->counters().redirect_loops, 1u);
+}
+
+TEST_F(ServiceChecksTest, ALoopOfSlowAnswersEndsAtTheTimeoutOfTheWholeRun) {
+  instance.answers = false;
+  int asked = 0;
+  auto what = plan(Kind::kHttp, url("/"));
+  what.timeout = 100ms;
+  what.interval = 1h;
+  instance.answer = [&](std::string_view) {
+    instance.answers = ++asked < 3;  // the third request hangs
+    return to(302, "/");
+  };
+  instance.answers = true;
+  run(what);
+  ASSERT_TRUE(run_until(*loop, [&] { return checks->find("c")->runs > 0; }));
+  EXPECT_EQ(checks->find("c")->state, State::kCritical);
+  EXPECT_EQ(checks->running(), 0u);
+}
+
+TEST_F(ServiceChecksTest, ARedirectToAnotherSchemeOrToNobodyIsCriticalAndSaysWhere) {
+  instance.answer = [](std::string_view) { return to(302, "ftp://elsewhere/x"); };
+  auto what = plan(Kind::kHttp, url("/"));
+  what.interval = 1h;
+  run(what);
+  ASSERT_TRUE(run_until(*loop, [&] { return checks->find("c")->runs > 0; }));
+  EXPECT_NE(output().find("not followed: URL \"ftp://elsewhere/x\""), std::string::npos) << output();
+  EXPECT_EQ(checks->counters().redirects_refused, 1u);
+  instance.answer = [](std::string_view) { return to(302, "http://no-such-host.invalid/x"); };
+  what.body = "another plan";
+  run(what);
+  ASSERT_TRUE(run_until(*loop, [&] { return checks->find("c")->runs > 0; }));
+  EXPECT_EQ(checks->find("c")->state, State::kCritical);
+}
+
+TEST_F(ServiceChecksTest, TheBodyOfARedirectIsNotWaitedFor) {
+  instance.answer = [](std::string_view target) {
+    return target == "/" ? std::string("HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 1000000000\r\n\r\nabc") : fine();
+  };
+  run(plan(Kind::kHttp, url("/")));
+  EXPECT_TRUE(reaches(State::kPassing)) << output();
+}
+
+TEST_F(ServiceChecksTest, ACheckMayAskForTheRedirectItself) {
+  instance.answer = [](std::string_view) { return to(302, "/elsewhere", "moved"); };
+  auto what = plan(Kind::kHttp, url("/"));
+  what.disable_redirects = true;
+  what.interval = 1h;
+  run(what);
+  ASSERT_TRUE(run_until(*loop, [&] { return checks->find("c")->runs > 0; }));
+  EXPECT_EQ(output(), "HTTP GET " + url("/") + ": 302 Output: moved");
+  EXPECT_EQ(instance.requests.size(), 1u);
+}
+
+TEST_F(ServiceChecksTest, ABodyThatBreaksOffDoesNotChangeWhatTheStatusSays) {
+  instance.raw = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf";
+  auto what = plan(Kind::kHttp, url("/"));
+  what.timeout = 100ms;
+  run(what);
+  ASSERT_TRUE(reaches(State::kPassing)) << output();
+  EXPECT_NE(output().find("Output: half"), std::string::npos);
+}
+
+// ---------------------------------------------------------------- TLS
+
+class TlsServiceChecksTest : public ServiceChecksTest {
+ protected:
+  TlsServiceChecksTest() : ServiceChecksTest(CheckTls{io::tls_files().path("ca.pem")}) { serve("server"); }
+
+  void serve(const std::string& file, std::int64_t at_days = 0) {
+    io::TlsOptions options = io::tls_files().options(io::TlsRole::kServer, file);
+    options.verify = io::TlsVerify::kNone;
+    options.ca_file.clear();
+    instance.tls = io::TlsFixture::load(options, at_days);
+  }
+  std::string secure(const std::string& host = "127.0.0.1") { return "https://" + host + ":" + std::to_string(instance.address.port()) + "/"; }
+  /// Runs once. @return the state
+  State once(CheckPlan what) {
+    what.interval = 1h;
+    what.service_id = "run " + std::to_string(++count_);  // another plan: run at once
+    run(what);
+    EXPECT_TRUE(run_until(*loop, [&] { return checks->find("c")->runs > 0; }));
+    return checks->find("c")->state;
+  }
+
+ private:
+  int count_ = 0;
+};
+
+TEST_F(TlsServiceChecksTest, ATrustedCertificateWithTheRightNamePasses) {
+  EXPECT_EQ(once(plan(Kind::kHttp, secure())), State::kPassing) << output() << ": by address";
+  auto what = plan(Kind::kHttp, secure());
+  what.tls_server_name = "node-a.example";
+  EXPECT_EQ(once(what), State::kPassing) << output();
+  EXPECT_EQ(checks->counters().certificates_refused, 0u);
+}
+
+TEST_F(TlsServiceChecksTest, AnotherNameIsRefusedAndTheOutputSaysWhatToDo) {
+  EXPECT_EQ(once(plan(Kind::kHttp, secure("localhost"))), State::kCritical);
+  for (const char* word : {"certificate", "\"localhost\"", "TLSServerName", "TLSSkipVerify"})
+    EXPECT_NE(output().find(word), std::string::npos) << output();
+  auto what = plan(Kind::kHttp, secure());
+  for (const char* name : {"node-z.example", "127.0.0.2"}) {
+    what.tls_server_name = name;
+    EXPECT_EQ(once(what), State::kCritical) << name;
+  }
+  EXPECT_EQ(checks->counters().certificates_refused, 3u);
+  what.tls_server_name.clear();
+  what.tls_skip_verify = true;
+  EXPECT_EQ(once(what), State::kPassing) << output();
+}
+
+TEST_F(TlsServiceChecksTest, AnEndedOrForeignCertificateIsRefusedUnlessTheCheckDoesNotLook) {
+  io::TlsFixture& files = io::tls_files();
+  const io::PemPair foreign = files.make_ca("check-foreign-ca", "another ca");
+  files.issue("check-foreign", "node-a", &foreign);
+  files.issue("check-ended", "node-a", nullptr, -10, -5);
+  for (const char* file : {"check-foreign", "check-ended"}) {
+    serve(file, std::string(file) == "check-ended" ? -7 : 0);
+    auto what = plan(Kind::kHttp, secure());
+    EXPECT_EQ(once(what), State::kCritical) << file;
+    what.tls_skip_verify = true;
+    EXPECT_EQ(once(what), State::kPassing) << file << " " << output();
+  }
+  EXPECT_EQ(checks->counters().certificates_refused, 2u);
+}
+
+TEST_F(TlsServiceChecksTest, WhoSpeaksNoTlsIsCritical) {
+  instance.tls.reset();
+  instance.raw = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+  auto what = plan(Kind::kHttp, secure());
+  what.timeout = 300ms;  // the server waits for the end of a request that is none
+  EXPECT_EQ(once(what), State::kCritical) << output();
+}
+
+TEST_F(TlsServiceChecksTest, AMissingListOfAuthoritiesIsSaid) {
+  checks.emplace(*loop, CheckTls{"/no/such/file"}, [](std::uint64_t) { return std::uint64_t{0}; },
+                 ServiceChecksCallbacks{[](const std::string&) {}, [](const std::string&, const std::string&) {}});
+  EXPECT_EQ(once(plan(Kind::kHttp, secure())), State::kCritical);
+  EXPECT_NE(output().find("/no/such/file"), std::string::npos) << output();
+  EXPECT_EQ(checks->counters().tls_failed, 1u);
+}
+
+TEST_F(TlsServiceChecksTest, ARedirectMayLeadFromHttpsToHttp) {
+  FakeInstance plain(*loop);
+  instance.answer = [&](std::string_view) { return to(302, "http://" + plain.address.to_string() + "/plain"); };
+  EXPECT_EQ(once(plan(Kind::kHttp, secure())), State::kPassing) << output();
+  EXPECT_EQ(plain.requests, std::vector<std::string>{"GET /plain "});
+  // And to https again, whose certificate is looked at as if the check had named it.
+  plain.answer = [&](std::string_view) { return to(302, secure("localhost")); };
+  EXPECT_EQ(once(plan(Kind::kHttp, "http://" + plain.address.to_string() + "/")), State::kCritical);
+  EXPECT_NE(output().find("redirected to " + secure("localhost")), std::string::npos) << output();
 }
 
 TEST(JudgeProgram, ASignalIsCritical) {
