@@ -51,7 +51,8 @@ int run_catalog_services(Session& session) {
   if (!services) return code;
   if (session.json()) return session.print(*services), kExitOk;
   std::vector<Row> rows{{"SERVICE", "TAGS"}};
-  for (auto it = services->begin(); it != services->end(); ++it) rows.push_back({it.key(), joined(it.value())});
+  if (services->is_object())
+    for (auto it = services->begin(); it != services->end(); ++it) rows.push_back({it.key(), joined(it.value())});
   session.print_table(rows);
   return kExitOk;
 }
