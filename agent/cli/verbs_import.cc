@@ -48,6 +48,7 @@ class Import {
   bool put(std::vector<CopiedKey> keys, KeyStore::Write how, Tally& tally);
   std::optional<Json> get(const std::string& api, const std::string& token, const std::string& target);
   bool register_node(const std::string& name, const std::map<std::string, Json>& here, Tally& tally);
+  bool register_service(const std::string& label, const Json& body);
 
   Session& session_;
   const ImportOptions& options_;
@@ -126,13 +127,33 @@ std::optional<Json> Import::get(const std::string& api, const std::string& token
   return std::nullopt;
 }
 
-/// A service as catalog/node shows it, as catalog/register takes it.
+/// A service as catalog/node shows it, as catalog/register takes it. Lists and objects without anything are left out:
+/// some versions show them as null.
 Json service_of(const Json& shown) {
   Json out = Json::object();
   for (const char* name :
        {"ID", "Service", "Tags", "Address", "Port", "Meta", "TaggedAddresses", "Weights", "EnableTagOverride"})
-    if (const Json value = field(shown, name); !value.is_null()) out[name] = value;
+    if (const Json value = field(shown, name); !value.is_null() && !(value.is_structured() && value.empty())) out[name] = value;
   return out;
+}
+
+/// What is here, without the tags that an election here adds to it.
+Json registered_part(Json present, const Json& wanted) {
+  if (!present.contains("Tags") || !present["Tags"].is_array()) return present;
+  const Json theirs = field(wanted, "Tags");
+  Json tags = Json::array();
+  for (const auto& tag : present["Tags"]) {
+    const bool derived = (tag == "primary" || tag == "replica") && std::find(theirs.begin(), theirs.end(), tag) == theirs.end();
+    if (!derived) tags.push_back(tag);
+  }
+  if (tags.empty()) present.erase("Tags");
+  else present["Tags"] = std::move(tags);
+  return present;
+}
+
+/// True if the checks of a node show that an agent of the cluster runs there: its services are its own to register.
+bool has_agent(const Json& checks) {
+  return checks.is_array() && std::any_of(checks.begin(), checks.end(), [](const Json& check) { return cell(check, "CheckID") == "serfHealth"; });
 }
 
 /// The checks of a service, as health/node shows them, as catalog/register takes them. Who ran them does not come
@@ -159,17 +180,24 @@ bool Import::register_node(const std::string& name, const std::map<std::string, 
   if (!services.is_object()) return true;
   const auto ours = here.contains(name) ? get(session_.api, session_.token, "/v1/catalog/node/" + url_encode(name))
                                         : std::optional(Json());
-  if (!ours) return false;
+  const auto our_health = !ours ? std::nullopt
+                          : here.contains(name) ? get(session_.api, session_.token, "/v1/health/node/" + url_encode(name))
+                                                : std::optional(Json());
+  if (!our_health) return false;
+  std::size_t refused = 0;
   for (auto it = services.begin(); it != services.end(); ++it) {
     if (cell(it.value(), "Service") == "consul") continue;  // its own servers
     ++tally.found;
     const std::string label = name + "/" + it.key();
-    const Json wanted = service_of(it.value()), present = service_of(field(field(*ours, "Services"), it.key()));
+    const Json wanted = service_of(it.value());
+    const Json present = registered_part(service_of(field(field(*ours, "Services"), it.key())), wanted);
     if (!present.empty() && present == wanted) {
       ++tally.same;
       continue;
     }
-    if (!present.empty() && !options_.overwrite) {
+    const bool agents = has_agent(*our_health);
+    refused += agents ? 1 : 0;
+    if (agents || (!present.empty() && !options_.overwrite)) {
       tally.kept.push_back(label);
       continue;
     }
@@ -180,21 +208,27 @@ bool Import::register_node(const std::string& name, const std::map<std::string, 
     if (const Json meta = field(node, "Meta"); meta.is_object()) body["NodeMeta"] = meta;
     if (here.contains(name))
       body["Address"] = field(here.at(name), "Address");  // a node that is here stays where it is
-    if (!options_.dry_run) {
-      HttpRequest request{"PUT",
-                          "/v1/catalog/register",
-                          body.dump(-1, ' ', false, Json::error_handler_t::replace),
-                          std::chrono::milliseconds(session_.timeout_ms),
-                          {},
-                          {}};
-      if (!session_.token.empty()) request.headers.emplace_back("X-Consul-Token", session_.token);
-      const auto reply = http_call(session_.api, request);
-      if (!reply || reply->status != 200)
-        return fault = "service " + label + ": " + (reply ? reply->body.substr(0, 300) : reply.error()), false;
-    }
+    if (!options_.dry_run && !register_service(label, body)) return false;
     ++tally.written;
   }
+  if (refused != 0)
+    session_.host.err << "outrigger: \"" << name << "\" is an agent of this cluster; register its " << refused
+                      << (refused == 1 ? " service" : " services") << " there (outrigger services register)\n";
   return true;
+}
+
+bool Import::register_service(const std::string& label, const Json& body) {
+  HttpRequest request{"PUT",
+                      "/v1/catalog/register",
+                      body.dump(-1, ' ', false, Json::error_handler_t::replace),
+                      std::chrono::milliseconds(session_.timeout_ms),
+                      {},
+                      {}};
+  if (!session_.token.empty()) request.headers.emplace_back("X-Consul-Token", session_.token);
+  const auto reply = http_call(session_.api, request);
+  if (reply && reply->status == 200) return true;
+  fault = "service " + label + ": " + (reply ? reply->body.substr(0, 300) : reply.error());
+  return false;
 }
 
 bool Import::services(Tally& tally) {
@@ -235,7 +269,7 @@ int run_import(Session& session, const ImportOptions& options) {
   } else {
     if (options.only != "services") print_tally(session, "keys", keys, options.dry_run);
     if (options.only != "kv") print_tally(session, "services", services, options.dry_run);
-    if (!all) session.host.err << "outrigger: what differs was kept as it is here; --overwrite takes the source's\n";
+    if (!all) session.host.err << "outrigger: what differs was kept as it is here; --overwrite takes the source's, where no agent of ours is concerned\n";
   }
   return all ? kExitOk : kExitFailed;
 }
