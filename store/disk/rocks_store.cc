@@ -134,7 +134,6 @@ Result<std::vector<std::string>> RocksStore::Impl::family_names() const {
     }
     names.insert(name);
   }
-  if (found.size() <= 1) names.insert(kStateFamily);  // a first opening that was cut short
   return std::vector<std::string>(names.begin(), names.end());
 }
 
@@ -213,10 +212,21 @@ Result<void> RocksStore::Impl::check_identity() {
   return {};
 }
 
+// A directory without rows is new, or its first opening was cut short: families are made one by one, and which of them a crash
+// has left says nothing.
 Result<void> RocksStore::Impl::create_identity() {
-  const std::unique_ptr<rocksdb::Iterator> any(db->NewIterator(rocksdb::ReadOptions(), meta_cf));
-  any->Seek("");
-  if (any->Valid()) return fail(Errc::kCorrupt, where() + ": row 'format' is missing");
+  for (rocksdb::ColumnFamilyHandle* family : {meta_cf, log_cf}) {
+    const std::unique_ptr<rocksdb::Iterator> any(db->NewIterator(rocksdb::ReadOptions(), family));
+    any->Seek("");
+    if (any->Valid()) return fail(Errc::kCorrupt, where() + ": row 'format' is missing; " + kReseedAdvice);
+    if (!any->status().ok()) return tl::unexpected<Error>(translate(any->status(), where()));
+  }
+  if (!families.contains(kStateFamily)) {
+    rocksdb::ColumnFamilyHandle* made = nullptr;
+    const auto status = db->CreateColumnFamily(family_options(options, kStateFamily, tables), kStateFamily, &made);
+    if (!status.ok()) return tl::unexpected<Error>(translate(status, where()));
+    families.emplace(kStateFamily, made);
+  }
   rocksdb::WriteBatch batch;
   put_meta(batch, "format", encode_number(kFormatVersion));
   put_meta(batch, "node", encode_number(options.node.value));

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "store/disk/rows.h"
 #include "store/kv/record.h"
@@ -340,6 +341,42 @@ TEST_F(Tampering, AFamilyWeDoNotKnowMeansANewerAgent) {
   reopen();
   tamper([](rocksdb::DB&, const auto&) {}, "future");
   EXPECT_EQ(open_error(), Errc::kNewerFormat);
+}
+
+TEST_F(Tampering, AFirstOpeningCutShortAnywhereIsAnOpeningOfANewDirectory) {
+  for (const auto& made : std::vector<std::set<int>>{{}, {1}, {1, 2}, {1, 3}, {2, 3}, {3}}) {
+    store_.reset();
+    std::filesystem::remove_all(options_.directory);
+    reopen();
+    tamper([&made](rocksdb::DB& db, const auto& handles) {
+      ASSERT_TRUE(db.DeleteRange(rocksdb::WriteOptions(), handles[3], "", "~").ok());
+      for (const int i : {1, 2, 3}) {
+        if (made.contains(i)) continue;
+        ASSERT_TRUE(db.DropColumnFamily(handles[i]).ok());
+      }
+    });
+    reopen();
+    append(1, 3, 1);
+    EXPECT_EQ(reopen().entries.size(), 3U);
+  }
+}
+
+TEST_F(Tampering, ALostStateIsNoNewDirectory) {
+  reopen();
+  append(1, 3, 1);
+  const auto drop_state = [](rocksdb::DB& db, const auto& handles) { ASSERT_TRUE(db.DropColumnFamily(handles[2]).ok()); };
+  tamper(drop_state);
+  EXPECT_EQ(open_error(), Errc::kCorrupt);
+  store_.reset();
+  std::filesystem::remove_all(options_.directory);
+  reopen();
+  append(1, 3, 1);
+  tamper([&](rocksdb::DB& db, const auto& handles) {
+    ASSERT_TRUE(db.Delete(rocksdb::WriteOptions(), handles[3], "format").ok());
+    ASSERT_TRUE(db.Delete(rocksdb::WriteOptions(), handles[3], "node").ok());
+    drop_state(db, handles);
+  });
+  EXPECT_EQ(open_error(), Errc::kCorrupt) << "a log without an owner";
 }
 
 TEST_F(Tampering, AMissingEntryOrRowIsCorruption) {
