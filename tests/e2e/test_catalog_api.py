@@ -166,6 +166,7 @@ class ThreeAgents(RealProcesses):
         apis = [node.api for node in cluster.nodes]
         self.seen_everywhere_at_once(apis)
         self.wakes_for_its_own_service_only(apis)
+        self.first_lease_wakes(apis)
         self.own_service_has_a_primary(apis)
         self.death_and_goodbye(cluster, apis)
 
@@ -180,6 +181,36 @@ class ThreeAgents(RealProcesses):
         self.assertEqual(lists[0], lists[1])
         self.assertEqual(len(lists[0]), 3)
         self.assertEqual(lists[0], [(i["Service"]["ID"], i["Node"]["Node"]) for i in ask(apis[2], "GET", "/v1/health/service/consul")[1]])
+
+    def first_lease_wakes(self, apis):
+        """The tags of an election appear and move while somebody waits for the service, at an agent that holds nothing."""
+        self.assertEqual(ask(apis[0], "PUT", "/v1/agent/service/register", {"Name": "batch", "Port": 90})[0], 200)
+        wait_until(lambda: ask(apis[2], "GET", "/v1/catalog/service/batch?stale")[1], 2 * patience(), "batch at n3")
+
+        def blocked(path, change, wanted):
+            index = int(full(apis[2], "GET", path)[1]["x-consul-index"])
+            answer = {}
+            thread = threading.Thread(target=lambda: answer.update(got=full(apis[2], "GET", f"{path}{'&' if '?' in path else '?'}index={index}&wait=20s", seconds=30)))
+            thread.start()
+            thread.join(0.3)
+            self.assertTrue(thread.is_alive(), f"{path} did not wait")
+            status, said = ask(apis[1], "PUT", change[0], change[1])
+            self.assertEqual(status, 200, said)
+            thread.join(5 * patience())
+            self.assertFalse(thread.is_alive(), f"{path} was not woken by {change[0]}")
+            _, headers, text = answer["got"]
+            self.assertGreater(int(headers["x-consul-index"]), index)
+            self.assertIn(wanted, text)
+            return said
+
+        campaign = ("/outrigger/v1/election/batch/campaign", {"holder": "n1", "lease_ms": 10000})
+        won = blocked("/v1/health/service/batch", campaign, '"primary"')
+        resign = ("/outrigger/v1/election/batch/resign", {"holder": "n1", "epoch": won["epoch"]})
+        won = blocked("/v1/catalog/service/batch", resign, '"replica"') and blocked("/v1/catalog/node/n1", campaign, '"primary"')
+        blocked("/v1/health/service/batch?tag=replica", ("/outrigger/v1/election/batch/resign", {"holder": "n1", "epoch": won["epoch"]}), '"batch"')
+        ask(apis[0], "PUT", "/v1/agent/service/register", {"Name": "late"})
+        wait_until(lambda: "late" in ask(apis[2], "GET", "/v1/catalog/services?stale")[1], 2 * patience(), "late at n3")
+        blocked("/v1/catalog/services", ("/outrigger/v1/election/late/campaign", {"holder": "n1", "lease_ms": 10000}), '"late":["primary","replica"]')
 
     def wakes_for_its_own_service_only(self, apis):
         index = full(apis[0], "GET", "/v1/health/service/web")[1]["x-consul-index"]
