@@ -31,6 +31,11 @@ io::Result<void> Agent::start() {
   if (!identity) return tl::make_unexpected(identity.error());
   identity_ = std::move(*identity);
   raft_id_ = raft_id_of(identity_.id);
+  if (!config_.node.pid_file.empty()) {
+    auto pid_file = PidFile::write(config_.node.pid_file.string());
+    if (!pid_file) return tl::make_unexpected(pid_file.error());
+    pid_file_ = std::move(*pid_file);
+  }
   using Step = io::Result<void> (Agent::*)();
   for (const Step step : {&Agent::start_mesh, &Agent::start_gossip, &Agent::start_store, &Agent::start_proxy,
                           &Agent::start_service, &Agent::start_api, &Agent::start_dns}) {

@@ -52,6 +52,7 @@ void read_node(Reading& reading, ConfigReader reader, const std::string& host_na
   if (reader.text("name", node.name)) check_name(reader, "name", node.name);
   if (reader.path("data_dir", node.data_dir, false) && node.data_dir.empty())
     reader.problem("data_dir", "the path is empty", "leave the key out for ./outrigger-data");
+  reader.path("pid_file", node.pid_file, false);
   reader.text("zone", node.zone, 64);
   reader.choice("log_level", node.log_level,
                 {{"trace", LogLevel::kTrace},

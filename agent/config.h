@@ -42,6 +42,7 @@ enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError };
 struct NodeConfig {
   std::string name;                                   ///< default: the machine's host name; 1..64 of [A-Za-z0-9._-]
   std::filesystem::path data_dir = "outrigger-data";  ///< relative paths count from the working directory
+  std::filesystem::path pid_file;                     ///< holds the process id while the agent runs; empty = none
   std::string zone;                                   ///< free label, <= 64 bytes; "" = none
   LogLevel log_level = LogLevel::kInfo;
   friend bool operator==(const NodeConfig&, const NodeConfig&) = default;

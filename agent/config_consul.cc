@@ -14,12 +14,12 @@ constexpr std::pair<std::string_view, std::string_view> kSame[] = {
     {"advertise_addr", "mesh.advertise"}, {"bootstrap", "raft.bootstrap"},   {"bootstrap_expect", "raft.bootstrap_expect"},
     {"retry_join", "mesh.seeds"},       {"start_join", "mesh.seeds"},        {"encrypt", "mesh.gossip_key"},
     {"ca_file", "mesh.ca"},             {"cert_file", "mesh.cert"},          {"key_file", "mesh.key"},
-    {"domain", "dns.domain"}};
+    {"domain", "dns.domain"},           {"pid_file", "node.pid_file"}};
 
 /// Keys that nothing here depends on: said once and passed over.
 constexpr std::string_view kPassedOver[] = {
     "server", "performance", "telemetry", "ui", "ui_config", "ui_dir", "disable_update_check", "leave_on_terminate", "rejoin_after_leave",
-    "skip_leave_on_interrupt", "raft_protocol", "protocol", "enable_syslog", "log_json", "log_file", "log_rotate_bytes", "pid_file",
+    "skip_leave_on_interrupt", "raft_protocol", "protocol", "enable_syslog", "log_json", "log_file", "log_rotate_bytes",
     "retry_interval", "retry_max", "retry_join_wan", "start_join_wan", "advertise_addr_wan", "serf_wan", "serf_lan", "node_id", "node_meta",
     "disable_host_node_id", "disable_anonymous_signature", "disable_remote_exec", "enable_debug", "autopilot", "limits", "dns_config",
     "recursors", "recursor", "primary_datacenter", "verify_incoming", "verify_outgoing", "verify_server_hostname", "tls", "tls_min_version",

@@ -25,6 +25,7 @@
 #include "agent/identity.h"
 #include "agent/local_services.h"
 #include "agent/io/signal.h"
+#include "agent/pid_file.h"
 #include "agent/primary_driver.h"
 
 namespace agent {
@@ -94,6 +95,7 @@ class Agent {
   Config config_;
   ConfigSource source_;
   Identity identity_;
+  std::unique_ptr<PidFile> pid_file_;  // null: none was asked for; gone before the data directory's lock is
   store::NodeId raft_id_;
   std::unique_ptr<io::Loop> loop_;
   std::shared_ptr<const io::TlsContext> peer_tls_;  // null = a plain mesh

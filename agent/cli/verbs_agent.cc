@@ -21,6 +21,7 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--gossip-port", "mesh.gossip_port", "UDP and TCP port of the gossip"},
     {"--mesh-port", "mesh.port", "TCP port of the mesh"},
     {"--data,--data-dir", "node.data_dir", "folder of the replicated state"},
+    {"--pid-file", "node.pid_file", "file that holds the process id while the agent runs"},
     {"--node", "node.name", "name of this agent"},
     {"--zone", "node.zone", "label of the place it runs at"},
     {"--log-level", "node.log_level", "trace, debug, info, warn or error"},

@@ -102,11 +102,12 @@ TEST_F(ConfigCatalog, ProgramsAreForFilesUnlessSaidOtherwise) {
 // ---------------------------------------------------------------- files of Consul
 
 TEST_F(ConfigCatalog, ConsulsKeysAreOurs) {
-  const Config config = consul(R"({"node_name":"box1","datacenter":"east","data_dir":"/tmp/x","log_level":"WARN","server":true,
+  const Config config = consul(R"({"node_name":"box1","datacenter":"east","data_dir":"/tmp/x","pid_file":"/tmp/x.pid","log_level":"WARN","server":true,
     "bootstrap_expect":3,"retry_join":["10.0.0.1","10.0.0.2:8301"],"ports":{"http":9500,"dns":9600,"serf_lan":9301,"server":9300},
     "services":[{"name":"web","port":80}],"service":{"name":"db"},"check":{"name":"disk","ttl":"5s"},"enable_script_checks":true})");
   EXPECT_EQ(config.node.name, "box1");
   EXPECT_EQ(config.node.data_dir, "/tmp/x");
+  EXPECT_EQ(config.node.pid_file, "/tmp/x.pid");
   EXPECT_EQ(config.node.log_level, LogLevel::kWarn);
   EXPECT_EQ(config.mesh.cluster, "east");
   EXPECT_EQ(config.raft.bootstrap_expect, 3u);

@@ -92,6 +92,7 @@ TEST(Config, EveryKeyIsTaken) {
 [node]
 name = "a1"
 data_dir = "/var/lib/x"
+pid_file = "/run/x.pid"
 zone = "z"
 log_level = "debug"
 [api]
@@ -159,6 +160,7 @@ eject = "30s"
 max_ejected_percent = 34
 )");
   EXPECT_EQ(config.node.log_level, LogLevel::kDebug);
+  EXPECT_EQ(config.node.pid_file, "/run/x.pid");
   EXPECT_EQ(config.api.listen.unix_path, "/run/outrigger.sock");
   std::vector<std::string> seeds;
   for (const auto& seed : config.mesh.seeds) seeds.push_back(seed.text());

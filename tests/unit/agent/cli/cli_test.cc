@@ -132,13 +132,14 @@ TEST_F(Cli, AgentStartsWithDefaults) {
 
 TEST_F(Cli, AgentTakesConsulsSpelling) {
   const auto result =
-      outrigger({"agent", "-server", "-bind", "127.0.0.2", "-data=/tmp/d", "-node", "n2", "-join", "127.0.0.1", "-join",
+      outrigger({"agent", "-server", "-bind", "127.0.0.2", "-data=/tmp/d", "-pid-file", "/tmp/p", "-node", "n2", "-join", "127.0.0.1", "-join",
                  "127.0.0.3:7", "--bootstrap-expect", "3", "--api", "127.0.0.2:8500", "--set", "raft.heartbeat=20ms"});
   EXPECT_EQ(result.code, 0) << result.err;
   ASSERT_TRUE(started.has_value());
   EXPECT_EQ(started->mesh.bind, "127.0.0.2");
   EXPECT_EQ(started->node.data_dir, "/tmp/d");
   EXPECT_EQ(started->node.name, "n2");
+  EXPECT_EQ(started->node.pid_file, "/tmp/p");
   ASSERT_EQ(started->mesh.seeds.size(), 2U);
   EXPECT_EQ(started->mesh.seeds[0].text(), "127.0.0.1:7946");
   EXPECT_EQ(started->raft.bootstrap_expect, 3U);
