@@ -87,12 +87,16 @@ TEST(Config, SessionTtlMin) {
   EXPECT_EQ(good("[api]\nsession_ttl_min = \"500ms\"\n").api.session_ttl_min, std::chrono::milliseconds(500));
 }
 
+TEST(Config, APidFileIsWrittenOnlyWhereOneIsNamed) {
+  EXPECT_TRUE(good("").node.pid_file.empty());
+  EXPECT_EQ(good("[node]\npid_file = \"/run/x.pid\"\n").node.pid_file, "/run/x.pid");
+}
+
 TEST(Config, EveryKeyIsTaken) {
   const Config config = good(std::string(R"(
 [node]
 name = "a1"
 data_dir = "/var/lib/x"
-pid_file = "/run/x.pid"
 zone = "z"
 log_level = "debug"
 [api]
@@ -160,7 +164,6 @@ eject = "30s"
 max_ejected_percent = 34
 )");
   EXPECT_EQ(config.node.log_level, LogLevel::kDebug);
-  EXPECT_EQ(config.node.pid_file, "/run/x.pid");
   EXPECT_EQ(config.api.listen.unix_path, "/run/outrigger.sock");
   std::vector<std::string> seeds;
   for (const auto& seed : config.mesh.seeds) seeds.push_back(seed.text());
