@@ -12,6 +12,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kServerPatience{2'000};
+constexpr milliseconds kAimedReadPatience{150};  // a client that waits for an agent cut off from all aims at nothing
 
 ValueId id_of(std::string_view value) {
   return ValueId{std::strtoull(std::string(value.substr(0, 20)).c_str(), nullptr, 10)};
@@ -46,18 +47,68 @@ void Clients::next(int client) {
     return;
   }
   ++operations_;
-  const auto machine = static_cast<int>(random_.below(machines_->size()));
-  const bool reads = random_.below(100) < settings_.reads_percent;
-  const std::uint64_t dice = random_.below(60);
-  const OperationKind kind = reads       ? OperationKind::kRead
-                             : dice < 40 ? OperationKind::kPut
-                             : dice < 48 ? OperationKind::kRemove
-                                         : OperationKind::kCompareAndSwap;
-  const store::Consistency consistency =
-      random_.chance_ppm(500'000) ? store::Consistency::kDefault : store::Consistency::kConsistent;
-  launch(client, machine, kind, pick_key(), consistency, [this, client](bool) {
-    world_->scheduler.after(random_.exponential(settings_.think), [this, client] { next(client); });
+  const Choice choice = settings_.aimed ? pick_aimed() : pick_any();
+  launch(client, choice.machine, choice.kind, pick_key(), choice.consistency, [this, client](bool) {
+    world_->scheduler.after(draw_pause(), [this, client] { next(client); });
   });
+}
+
+OperationKind Clients::pick_write() {
+  const std::uint64_t dice = random_.below(60);
+  return dice < 40 ? OperationKind::kPut : dice < 48 ? OperationKind::kRemove : OperationKind::kCompareAndSwap;
+}
+
+Clients::Choice Clients::pick_any() {
+  Choice choice;
+  choice.machine = static_cast<int>(random_.below(machines_->size()));
+  const bool reads = random_.below(100) < settings_.reads_percent;
+  const OperationKind write = pick_write();
+  choice.kind = reads ? OperationKind::kRead : write;
+  choice.consistency =
+      random_.chance_ppm(500'000) ? store::Consistency::kDefault : store::Consistency::kConsistent;
+  return choice;
+}
+
+Clients::Leaders Clients::leaders() const {
+  Leaders found;
+  store::raft::Term newest;
+  for (const auto& machine : *machines_) {
+    const Process* process = machine->process();
+    if (process == nullptr || !process->has_store()) continue;
+    const store::raft::Raft& raft = process->store().raft();
+    if (raft.role() != store::raft::Role::kLeader) continue;
+    const bool later = found.newest < 0 || raft.term() > newest;
+    if (found.newest >= 0) found.deposed = later ? found.newest : machine->index();
+    if (!later) continue;
+    found.newest = machine->index();
+    newest = raft.term();
+  }
+  return found;
+}
+
+// Any write and any consistent read at the old leader would make it ask the others, who know better.
+Clients::Choice Clients::pick_aimed() {
+  const Nanos now = world_->scheduler.now();
+  if (now >= turn_ends_) {
+    resting_ = !resting_;
+    turn_ends_ = now + 50 * kMillisecond + random_.exponential(resting_ ? 900 * kMillisecond : 300 * kMillisecond);
+  }
+  const Leaders found = leaders();
+  const bool reads = random_.below(100) < settings_.reads_percent;
+  const auto any = static_cast<int>(random_.below(machines_->size()));
+  const bool to_leader = found.newest >= 0 && random_.below(100) < 80;
+  if (found.deposed >= 0) {
+    return reads ? Choice{found.deposed, OperationKind::kRead, store::Consistency::kDefault}
+                 : Choice{found.newest, OperationKind::kPut, store::Consistency::kDefault};
+  }
+  const int machine = to_leader ? found.newest : any;
+  if (reads || resting_) return {machine, OperationKind::kRead, store::Consistency::kDefault};
+  return {machine, pick_write(), store::Consistency::kDefault};
+}
+
+Nanos Clients::draw_pause() {
+  const bool hurry = settings_.aimed && leaders().deposed >= 0;
+  return random_.exponential(hurry ? settings_.think / 10 : settings_.think);
 }
 
 std::string Clients::pick_key() {
@@ -119,7 +170,7 @@ void Clients::hand_over(Machine& machine, const std::shared_ptr<Call>& call, sto
   machine.run([this, &machine, call, moved = std::move(body), consistency] {
     const auto answer = [this, &machine, call](const store::Reply* reply) { answered(machine, call, reply); };
     if (call->kind == OperationKind::kRead) {
-      machine.process()->read(consistency, kServerPatience, answer);
+      machine.process()->read(consistency, settings_.aimed ? kAimedReadPatience : kServerPatience, answer);
     } else {
       machine.process()->write(moved, kServerPatience, answer);
     }

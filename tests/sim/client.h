@@ -22,6 +22,10 @@ struct ClientSettings {
   std::size_t operations_per_key = 50;  ///< then the working set moves on: keeps the search for an order small
   std::size_t value_bytes_max = 300;
   std::uint32_t large_value_ppm = 0;    ///< chance of a value of up to 60 KB, so that snapshots need many chunks
+  /// Looks for reads under a lease that means nothing: while two agents call themselves leader, the clients hurry, write
+  /// at the one of the later term and read at the other, under its lease. Before, times with writes take turns with
+  /// times in which nothing but heartbeats tells the followers of their leader.
+  bool aimed = false;
 };
 
 /// Clients of the KV store: each makes one call at a time at a random machine, gives up after a while, and writes
@@ -61,7 +65,23 @@ class Clients {
     std::function<void(bool)> done;
   };
 
+  /// What one client calls next, where, and how fresh it wants the answer.
+  struct Choice {
+    int machine = 0;
+    OperationKind kind{};
+    store::Consistency consistency{};
+  };
+  /// Agents that call themselves leader: the one of the latest term, and any other, which is deposed; -1 = none.
+  struct Leaders {
+    int newest = -1;
+    int deposed = -1;
+  };
   void next(int client);
+  [[nodiscard]] Leaders leaders() const;
+  OperationKind pick_write();
+  Choice pick_any();
+  Choice pick_aimed();
+  Nanos draw_pause();
   void launch(int client, int machine, OperationKind kind, const std::string& key, store::Consistency consistency,
               std::function<void(bool)> done);
   void hand_over(Machine& machine, const std::shared_ptr<Call>& call, store::kv::CommandBody body,
@@ -83,6 +103,8 @@ class Clients {
   std::size_t operations_ = 0;
   std::uint64_t acknowledged_ = 0;
   bool stopped_ = false;
+  bool resting_ = false;     // aimed: nobody writes unless there are two leaders ...
+  Nanos turn_ends_ = 0;      // ... until then
   std::map<std::string, int> refusals_;
 };
 

@@ -27,6 +27,7 @@ struct Scenario {
   /// Until then only machines 0 and 3 join two halves, 0 .. 2 and the rest: who is there comes to be known slowly.
   Nanos halves_until = 0;
   Nanos trouble = 12 * kSecond;       ///< how long things break
+  int rounds = 1;                     ///< how often they do: between two rounds all must be well again
   Nanos settle_within = 40 * kSecond;  ///< after the last fault is over, all must be well by then
   std::string label;                  ///< for people: what kind of run this is
   bool disks_lie = false;             ///< every disk says "synced" without syncing: the run must then fail
@@ -44,14 +45,14 @@ struct Report {
   std::uint64_t terms = 0;
   std::uint64_t grants = 0;         ///< of the lease
   std::uint64_t faults = 0;
-  Nanos settled_after = 0;          ///< from the end of the faults to "all is well"
+  Nanos settled_after = 0;          ///< from the end of the faults to "all is well", the longest of all rounds
   std::string label;
 };
 
 /// One run: machines, clients, faults, and the judge that looks after every step.
 /// Course: the agents start and found their cluster; clients and faults begin; after `trouble` everything is mended;
-///         within `settle_within` there must be one leader, one primary, members that all see each other alive, and
-///         writes that go through everywhere; then the history must be linearizable.
+///         within `settle_within` there must be one leader, one primary, members that all see each other alive; after
+///         the last round of trouble writes must go through everywhere, and the history must be linearizable.
 class Cluster {
  public:
   Cluster(Scenario scenario, bool print);
@@ -77,7 +78,7 @@ class Cluster {
   void observe_lease();
   bool durable(store::raft::NodeId node, store::raft::Index index, store::raft::Term term) const;
 
-  bool settle();
+  void settle();
   std::string what_is_missing() const;
   bool write_everywhere(Nanos end);
   void read_everything(Nanos end);

@@ -41,19 +41,21 @@ Faults::Faults(World* world, std::vector<std::unique_ptr<Machine>>* machines, Fa
     : world_(world), machines_(machines), settings_(std::move(settings)), random_(seed, 0x6661756c74) {}
 
 void Faults::start() {
+  healed_ = false;
+  ++round_;
   if (!settings_.kinds.empty()) {
-    world_->scheduler.after(random_.exponential(settings_.every), [this] { next(); });
+    world_->scheduler.after(random_.exponential(settings_.every), [this, round = round_] { next(round); });
   }
 }
 
-void Faults::next() {
-  if (healed_) {
+void Faults::next(std::uint64_t round) {
+  if (!goes_on(round)) {
     return;
   }
   if (under_way_.size() < kUnderWayMax) {
     inject(settings_.kinds[random_.below(settings_.kinds.size())]);
   }
-  world_->scheduler.after(random_.exponential(settings_.every), [this] { next(); });
+  world_->scheduler.after(random_.exponential(settings_.every), [this, round] { next(round); });
 }
 
 void Faults::inject(FaultKind kind) {
@@ -204,8 +206,8 @@ bool Faults::inject_process(FaultKind kind, int target) {
       // Every other time the crash comes again, as soon as the process is back.
       for (Nanos again = restart; random_.chance_ppm(500'000);) {
         again += random_.between(5, 250) * kMillisecond;
-        world_->scheduler.after(again, [this, target] {
-          if (!healed_) machine(target).kill();
+        world_->scheduler.after(again, [this, target, round = round_] {
+          if (goes_on(round)) machine(target).kill();
         });
         again += random_.between(0, 30) * kMillisecond;
         lasting(again, [this, target] { machine(target).start(); });
@@ -217,8 +219,8 @@ bool Faults::inject_process(FaultKind kind, int target) {
       return true;
     case FaultKind::kBlackout:
       for (int i = 0; i < size(); ++i) {
-        world_->scheduler.after(random_.between(0, 20) * kMillisecond, [this, i] {
-          if (!healed_) machine(i).power_off();
+        world_->scheduler.after(random_.between(0, 20) * kMillisecond, [this, i, round = round_] {
+          if (goes_on(round)) machine(i).power_off();
         });
         lasting(21 * kMillisecond + random_.between(50, 900) * kMillisecond, [this, i] { machine(i).start(); });
       }
@@ -273,8 +275,8 @@ bool Faults::inject_operator(FaultKind kind, int target) {
     case FaultKind::kTransfer: m.run([&m] { m.process()->transfer_leadership(); }); return true;
     case FaultKind::kLeave:
       m.run([&m] { m.process()->leave(); });
-      world_->scheduler.after(2'200 * kMillisecond, [this, &m, life = m.life()] {
-        if (life == m.life() && !healed_) m.kill();
+      world_->scheduler.after(2'200 * kMillisecond, [this, &m, life = m.life(), round = round_] {
+        if (life == m.life() && goes_on(round)) m.kill();
       });
       lasting(2'200 * kMillisecond + draw_length(), [&m] {
         m.kill();

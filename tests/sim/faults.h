@@ -55,7 +55,7 @@ class Faults {
 
   Faults(World* world, std::vector<std::unique_ptr<Machine>>* machines, FaultSettings settings, std::uint64_t seed);
 
-  void start();
+  void start();  ///< again after heal(), for another round
   void stop() { healed_ = true; }  ///< no new faults; those under way end in their time
   /// Ends every fault, starts every machine, mends every link and disk: from now on only drift is left.
   void heal();
@@ -64,7 +64,9 @@ class Faults {
  private:
   using Undo = std::function<void()>;
 
-  void next();
+  void next(std::uint64_t round);
+  /// Is trouble of this round still wanted?
+  [[nodiscard]] bool goes_on(std::uint64_t round) const { return !healed_ && round == round_; }
   void inject(FaultKind kind);
   /// Runs `undo` after `duration`, or at heal() if that is sooner.
   void lasting(Nanos duration, Undo undo);
@@ -90,6 +92,7 @@ class Faults {
   std::map<std::uint64_t, Undo> under_way_;
   std::uint64_t next_undo_ = 1;
   std::uint64_t counts_[static_cast<std::size_t>(FaultKind::kCount)] = {};
+  std::uint64_t round_ = 0;
   bool healed_ = false;
 };
 

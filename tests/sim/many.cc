@@ -27,7 +27,7 @@ struct Board {
   std::atomic<std::uint64_t> at[kJobsMax] = {};  ///< what each process runs; 0 = nothing
 };
 
-[[noreturn]] void work(Board* board, unsigned job, std::uint64_t to) {
+[[noreturn]] void work(Board* board, unsigned job, std::uint64_t to, Focus focus) {
   for (;;) {
     const std::uint64_t seed = board->next.fetch_add(1);
     if (seed > to) {
@@ -36,21 +36,21 @@ struct Board {
       _exit(0);
     }
     board->at[job] = seed;
-    const Report report = run_seed(seed);
+    const Report report = run_seed(seed, false, focus);
     if (report.violation) {
       ++board->broken;
-      std::printf("%s\n  replay: sim --seed=%llu --trace\n", describe(seed, report).c_str(),
-                  static_cast<unsigned long long>(seed));
+      std::printf("%s\n  replay: sim --seed=%llu%s --trace\n", describe(seed, report).c_str(),
+                  static_cast<unsigned long long>(seed), option(focus));
       std::fflush(stdout);
     }
     ++board->done;
   }
 }
 
-pid_t start(Board* board, unsigned job, std::uint64_t to) {
+pid_t start(Board* board, unsigned job, std::uint64_t to, Focus focus) {
   std::fflush(stdout);
   const pid_t pid = fork();
-  if (pid == 0) work(board, job, to);
+  if (pid == 0) work(board, job, to, focus);
   return pid;
 }
 
@@ -78,7 +78,7 @@ class Progress {
 
 }  // namespace
 
-std::uint64_t run_many(std::uint64_t from, std::uint64_t to, unsigned jobs) {
+std::uint64_t run_many(std::uint64_t from, std::uint64_t to, unsigned jobs, Focus focus) {
   if (jobs == 0) jobs = std::max(1U, std::thread::hardware_concurrency());
   jobs = std::min(jobs, kJobsMax);
   void* memory = mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -92,7 +92,7 @@ std::uint64_t run_many(std::uint64_t from, std::uint64_t to, unsigned jobs) {
   sigemptyset(&children);
   sigaddset(&children, SIGCHLD);
   sigprocmask(SIG_BLOCK, &children, nullptr);
-  for (unsigned job = 0; job < jobs; ++job, ++running) workers[job] = start(board, job, to);
+  for (unsigned job = 0; job < jobs; ++job, ++running) workers[job] = start(board, job, to, focus);
   while (running > 0) {
     int status = 0;
     const pid_t ended = waitpid(-1, &status, WNOHANG);
@@ -109,7 +109,7 @@ std::uint64_t run_many(std::uint64_t from, std::uint64_t to, unsigned jobs) {
       ++board->done;
       std::printf("seed %llu ended its process (status %d): an assertion\n", static_cast<unsigned long long>(seed), status);
       board->at[job] = 0;
-      workers[job] = start(board, job, to);
+      workers[job] = start(board, job, to, focus);
     } else {
       --running;
     }

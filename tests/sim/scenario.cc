@@ -142,24 +142,42 @@ Scenario draw_scenario(std::uint64_t seed, Focus focus) {
       scenario.faults.kinds = {K::kIsolate, K::kKill, K::kSlowLinks, K::kTransfer, K::kStuckDisk, K::kLeave, K::kMute};
       scenario.faults.every = 250 * kMillisecond;
       scenario.faults.lasts = 2'000 * kMillisecond;
+      scenario.trouble = 20 * kSecond;
       break;
     case Focus::kPromises:
       scenario.agents.machines = 3;
       scenario.agents.bootstrap_expect = 3;
-      scenario.agents.disk.sync = 150 * kMicrosecond;
-      scenario.faults.kinds = {K::kDeaf, K::kDeaf, K::kMute, K::kCutOneWay, K::kCutPair, K::kKill, K::kPowerOff};
-      scenario.faults.every = 250 * kMillisecond;
-      scenario.faults.lasts = 500 * kMillisecond;
+      scenario.agents.disk.sync = random.chance_ppm(700'000) ? 150 * kMicrosecond : 4 * kMillisecond;
+      // A pair cut off from each other: one leads, one wants to, and the third has to remember what it promised.
+      scenario.faults.kinds = {K::kPowerOff, K::kShortStop, K::kIsolate, K::kSlowLinks};
+      scenario.faults.kinds.insert(scenario.faults.kinds.end(), 5, K::kCutPair);
+      scenario.faults.kinds.insert(scenario.faults.kinds.end(), 5, K::kKill);
+      scenario.faults.kinds.insert(scenario.faults.kinds.end(), 3, K::kTransfer);
+      scenario.faults.every = 180 * kMillisecond;
+      scenario.faults.lasts = 600 * kMillisecond;
       scenario.clients.clients = 12;
-      scenario.clients.reads_percent = 70;
-      scenario.clients.think = 5 * kMillisecond;
+      scenario.clients.reads_percent = 60;
+      scenario.clients.think = 20 * kMillisecond;
+      scenario.clients.operations_max = 30'000;
+      scenario.clients.aimed = true;
+      scenario.lockers.clients = 0;  // their writes would renew every promise
+      scenario.rounds = 16;
+      scenario.trouble = 2'500 * kMillisecond;
       break;
   }
   scenario.agents.all_expect = false;
   scenario.halves_until = 0;
-  scenario.trouble = 20 * kSecond;
   scenario.label += ", focussed";
   return scenario;
+}
+
+const char* option(Focus focus) {
+  switch (focus) {
+    case Focus::kNone: return "";
+    case Focus::kMembers: return " --focus=members";
+    case Focus::kPromises: return " --focus=promises";
+  }
+  return "";
 }
 
 Report run_seed(std::uint64_t seed, bool print, Focus focus) {

@@ -14,9 +14,11 @@ Scenario draw_scenario(std::uint64_t seed);
 enum class Focus : std::uint8_t {
   kNone,
   kMembers,   ///< five agents, three voters, slow disks; the dead are replaced within a second
-  kPromises,  ///< three agents, quick disks, one-way faults and restarts, clients that read without a pause
+  kPromises,  ///< three agents, pairs cut, quick restarts and transfers in 16 rounds; clients aim at deposed leaders
 };
 Scenario draw_scenario(std::uint64_t seed, Focus focus);
+/// As the command line names it, with a blank before it; empty for kNone.
+const char* option(Focus focus);
 
 /// Runs one seed. @param print  writes the trace to standard output
 Report run_seed(std::uint64_t seed, bool print = false, Focus focus = Focus::kNone);
