@@ -23,6 +23,7 @@ bool surely_not(store::Errc code) {
   switch (code) {
     case store::Errc::kNoLeader:
     case store::Errc::kBusy:
+    case store::Errc::kDiskFull:
     case store::Errc::kTooLarge:
     case store::Errc::kBadRequest:
     case store::Errc::kNotFound: return true;

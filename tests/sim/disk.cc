@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <utility>
+#include <variant>
 
 namespace sim {
 
@@ -135,6 +136,13 @@ void Disk::begin_task() {
   scheduler_->after(temper_.sync / 10, [this, life = life_] { finish_task(life); });
 }
 
+// Letting go of a view or a stage touches no file.
+bool Disk::task_fails(const store::disk::Task& task) {
+  const bool touches_files = !std::holds_alternative<store::disk::CloseView>(task.work) &&
+                             !std::holds_alternative<store::disk::DropStage>(task.work);
+  return touches_files && temper_.failure_ppm > 0 && random_.chance_ppm(temper_.failure_ppm);
+}
+
 void Disk::finish_task(std::uint64_t life) {
   if (life != life_) {
     return;
@@ -143,7 +151,9 @@ void Disk::finish_task(std::uint64_t life) {
   const Job job = std::move(queue_.front());
   queue_.pop_front();
   busy_ = false;
-  auto answer = tasks_.run(*job.task, durable_.records, durable_.state.applied);
+  auto answer = broken_                ? store::disk::fail(store::disk::Errc::kStopped, "simulated")
+                : task_fails(*job.task) ? store::disk::fail(store::disk::Errc::kIo, "simulated")
+                                        : tasks_.run(*job.task, durable_.records, durable_.state.applied);
   if (!queue_.empty()) {
     begin();
   }
@@ -193,6 +203,8 @@ void Disk::finish(std::uint64_t life, bool ok) {
 }
 
 void Disk::process_killed() {
+  // What a failed sync left in the page cache may be gone with it, and nobody was told that it is there.
+  if (broken_) cached_.resize(random_.below(cached_.size() + 1));
   // The batch being written may not have left the process yet.
   if (busy_ && !queue_.front().task && !cached_.empty() && random_.chance_ppm(500'000)) {
     cached_.pop_back();

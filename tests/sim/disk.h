@@ -35,7 +35,8 @@ struct DiskImage {
 /// long as its process, and its rows reach the disk with the batch that switches to them.
 /// Crash rules: a killed process loses the batches it had not begun to write; what reached the page cache survives.
 ///   Lost power leaves what was synced plus some of the bytes that were not: whole batches up to a point, then a torn
-///   one, which its checksum gives away and recovery drops (kTolerateCorruptedTailRecords).
+///   one, which its checksum gives away and recovery drops (kTolerateCorruptedTailRecords). After a failed sync the next
+///   process finds any number of whole batches of those that were not synced, from none to all.
 /// Ownership: outlives the processes of its machine. Bound: as many batches as the Store keeps in flight.
 class Disk {
  public:
@@ -60,7 +61,8 @@ class Disk {
     Nanos jitter = 60 * kMicrosecond;  ///< mean of an exponential on top
     std::uint32_t hiccup_ppm = 5'000;  ///< chance of an extra wait of up to `hiccup`
     Nanos hiccup = 8 * kMillisecond;
-    std::uint32_t failure_ppm = 0;     ///< chance that a sync fails
+    std::uint32_t failure_ppm = 0;     ///< chance that a sync or a task fails
+    store::disk::Space space = store::disk::Space::kPlenty;  ///< what the file system says of its room
     bool lies = false;                 ///< says "synced" without syncing: for the test that the simulator notices
   };
   Temper& temper() { return temper_; }
@@ -84,6 +86,7 @@ class Disk {
   };
   void begin();
   void begin_task();
+  bool task_fails(const store::disk::Task& task);
   void finish_task(std::uint64_t life);
   void finish(std::uint64_t life, bool ok);
   void absorb(const Cached& cached);

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
+#include <vector>
 
 namespace sim {
 namespace {
@@ -111,6 +113,45 @@ TEST_F(DiskTest, FailedSyncIsReportedAndNothingMoreIsTaken) {
   disk.write(append(2, 1), [&](bool ok) { failed += ok ? 0 : 1; });
   run();
   EXPECT_EQ(failed, 2);
+}
+
+TEST(FailedSync, LeavesAnyPartOfWhatWasNotSynced) {
+  std::set<std::size_t> found;
+  for (std::uint64_t seed = 0; seed < 64; ++seed) {
+    Scheduler scheduler;
+    Disk disk(&scheduler, seed, 0);
+    disk.open();
+    disk.write(append(1, 1), [](bool) {});
+    while (scheduler.run_one()) {
+    }
+    disk.temper().failure_ppm = 1'000'000;
+    disk.write(append(2, 1), [](bool ok) { EXPECT_FALSE(ok); });
+    disk.write(append(3, 1), [](bool ok) { EXPECT_FALSE(ok); });
+    while (scheduler.run_one()) {
+    }
+    disk.process_killed();
+    found.insert(disk.open().entries.size());
+  }
+  EXPECT_EQ(found, (std::set<std::size_t>{1, 2, 3}));  // what was synced is always there
+}
+
+TEST_F(DiskTest, TasksFailWithTheDisk) {
+  std::vector<std::string> answers;
+  const auto run_task = [&] {
+    disk.run({store::disk::TaskSeq{1}, store::disk::OpenView{}}, [&](auto answer) {
+      answers.emplace_back(answer ? "done" : store::disk::to_string(answer.error().code));
+    });
+    run();
+  };
+  run_task();
+  disk.temper().failure_ppm = 1'000'000;
+  run_task();
+  disk.write(append(1, 1), [](bool) {});
+  run();
+  disk.temper().failure_ppm = 0;
+  run_task();
+  EXPECT_EQ(answers, (std::vector<std::string>{"done", store::disk::to_string(store::disk::Errc::kIo),
+                                               store::disk::to_string(store::disk::Errc::kStopped)}));
 }
 
 TEST_F(DiskTest, ReplaceTrimRecordsAndApplied) {

@@ -27,6 +27,7 @@ const char* to_string(FaultKind kind) {
     case FaultKind::kSlowDisk: return "slow disk";
     case FaultKind::kStuckDisk: return "stuck disk";
     case FaultKind::kFailingDisk: return "failing disk";
+    case FaultKind::kFullDisk: return "full disk";
     case FaultKind::kSwitchover: return "switchover";
     case FaultKind::kDrain: return "drain";
     case FaultKind::kTransfer: return "transfer";
@@ -239,7 +240,20 @@ bool Faults::inject_process(FaultKind kind, int target) {
   }
 }
 
+void Faults::tell_space(int target, store::disk::Space space) {
+  Machine& m = machine(target);
+  m.disk().temper().space = space;
+  m.run([&m, space] {
+    if (m.process()->has_store()) m.process()->on_space(space);
+  });
+}
+
 bool Faults::inject_disk(FaultKind kind, int target) {
+  if (kind == FaultKind::kFullDisk) {
+    tell_space(target, random_.chance_ppm(500'000) ? store::disk::Space::kLow : store::disk::Space::kFull);
+    lasting(draw_length(), [this, target] { tell_space(target, store::disk::Space::kPlenty); });
+    return true;
+  }
   Disk::Temper& temper = machine(target).disk().temper();
   switch (kind) {
     case FaultKind::kSlowDisk: temper.sync = random_.between(5, 60) * kMillisecond; break;

@@ -30,7 +30,8 @@ enum class FaultKind : std::uint8_t {
   kInstance,      ///< the trading instance is degraded, sick, hung or gone
   kSlowDisk,      ///< 5 .. 60 ms for every sync
   kStuckDisk,     ///< one sync of 0.3 .. 3 s after the other
-  kFailingDisk,   ///< a sync fails now and then: fail-stop
+  kFailingDisk,   ///< a sync fails now and then, with EIO or ENOSPC: fail-stop; a task fails, which ends what it was for
+  kFullDisk,      ///< the room that is left is below the reserve, or gone
   kSwitchover,    ///< operator moves the primary
   kDrain,         ///< operator drains an agent
   kTransfer,      ///< operator moves Raft leadership
@@ -76,6 +77,7 @@ class Faults {
   bool inject_link_trouble(FaultKind kind, int target);
   bool inject_process(FaultKind kind, int target);
   bool inject_disk(FaultKind kind, int target);
+  void tell_space(int target, store::disk::Space space);
   bool inject_operator(FaultKind kind, int target);
 
   int pick_target();

@@ -152,7 +152,8 @@ void Lockers::answered(Machine& machine, const std::shared_ptr<Call>& call, cons
 Outcome Lockers::outcome_of(Machine& machine, const Call& call, const store::Reply& reply, ValueId* result) {
   if (!reply.result) {
     const store::Errc code = reply.result.error().code;
-    const bool surely_not = code == store::Errc::kNoLeader || code == store::Errc::kBusy || code == store::Errc::kNotFound;
+    const bool surely_not = code == store::Errc::kNoLeader || code == store::Errc::kBusy ||
+                            code == store::Errc::kDiskFull || code == store::Errc::kNotFound;
     return surely_not ? Outcome::kRefused : Outcome::kUnknown;  // a renewal refused may have met an end not decided yet
   }
   if (call.kind == OperationKind::kLook) {

@@ -61,6 +61,7 @@ void Process::begin_store() {
     return;
   }
   store_ = std::move(*created);
+  on_space(machine_->disk().temper().space);
 }
 
 void Process::abandon() {
@@ -145,7 +146,8 @@ bool Process::settle_store() {
 
 void Process::obey(store::Output& output) {
   if (output.fatal) {
-    machine_->die(output.fatal->reason, disk_failed_);
+    // Only the failure itself is a reason: a rule of Raft found broken is none, whatever the disk did before.
+    machine_->die(output.fatal->reason, disk_failed_ && output.fatal->reason.starts_with("disk: "));
     return;
   }
   for (store::PeerFrame& frame : output.frames) {
@@ -161,7 +163,8 @@ void Process::obey(store::Output& output) {
           store_->on_persisted(seq, now());
         } else {
           disk_failed_ = true;
-          store_->on_disk_error({store::disk::Errc::kIo, "simulated"}, now());
+          const bool io = static_cast<std::uint64_t>(seq) % 2 == 0;
+          store_->on_disk_error({io ? store::disk::Errc::kIo : store::disk::Errc::kDiskFull, "simulated"}, now());
         }
       });
     });

@@ -108,6 +108,15 @@ void draw_founding(std::uint64_t seed, Scenario* scenario) {
   scenario->label += ", six that expect three";
 }
 
+/// Every fifth run has disks whose room comes to an end now and then.
+void draw_full_disks(std::uint64_t seed, Scenario* scenario) {
+  support::Random random(seed, 0x66756c6c);
+  std::vector<FaultKind>& kinds = scenario->faults.kinds;
+  if (!random.chance_ppm(200'000)) return;
+  kinds.insert(kinds.end(), kinds.size() / 3 + 1, FaultKind::kFullDisk);
+  scenario->label += ", disks fill up";
+}
+
 }  // namespace
 
 Scenario draw_scenario(std::uint64_t seed) {
@@ -123,6 +132,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   scenario.clients.large_value_ppm = random.chance_ppm(150'000) ? 50'000 : 0;
   scenario.trouble = random.between(8, 30) * kSecond;
   draw_founding(seed, &scenario);
+  draw_full_disks(seed, &scenario);
   return scenario;
 }
 
