@@ -174,6 +174,15 @@ Scenario draw_scenario(std::uint64_t seed, Focus focus) {
       scenario.rounds = 16;
       scenario.trouble = 2'500 * kMillisecond;
       break;
+    case Focus::kStops:
+      scenario.agents.machines = 3;
+      scenario.agents.bootstrap_expect = 3;
+      scenario.agents.disk.sync = 150 * kMicrosecond;
+      scenario.faults.kinds = {K::kLongStop, K::kLongStop, K::kLongStop, K::kLongStop, K::kShortStop, K::kSlowLinks};
+      scenario.faults.every = 900 * kMillisecond;
+      scenario.faults.lasts = 900 * kMillisecond;
+      scenario.trouble = 40 * kSecond;
+      break;
   }
   scenario.agents.all_expect = false;
   scenario.halves_until = 0;
@@ -186,6 +195,7 @@ const char* option(Focus focus) {
     case Focus::kNone: return "";
     case Focus::kMembers: return " --focus=members";
     case Focus::kPromises: return " --focus=promises";
+    case Focus::kStops: return " --focus=stops";
   }
   return "";
 }
