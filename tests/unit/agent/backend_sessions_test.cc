@@ -185,7 +185,7 @@ TEST_F(BackendSessionsTest, ReadsAloneNeedNoEntryAndNameEveryFault) {
   api::TxnOp stale = op(Verb::kCheckIndex, "a/1"), held = op(Verb::kCheckSession, "a/2");
   stale.index = api::Index{1};
   held.session = "s";
-  const auto bad = sessions->txn_read({op(Verb::kGet, "none"), stale, held, op(Verb::kCheckNotExists, "a/1"), op(Verb::kCheckIndex, "none"), op(Verb::kCheckSession, "none")});
+  const auto bad = sessions->txn_read({op(Verb::kGet, "none"), op(Verb::kGet, "a/1"), stale, held, op(Verb::kCheckNotExists, "a/1"), op(Verb::kCheckIndex, "none"), op(Verb::kCheckSession, "none")});
   std::vector<std::string> said;
   for (const auto& fault : bad.faults) said.push_back(fault.what);
   EXPECT_THAT(said, ElementsAre("key \"none\" doesn't exist", HasSubstr("failed index check for key \"a/1\", current modify index "),

@@ -49,10 +49,12 @@ TEST_F(LocalServicesTest, WhatIsRightIsNotWrittenAgain) {
   settle();
   const auto index = row("a")->modify;
   const kv::Index node = state().topic_index({kv::Topic::Kind::kNode, "n1"});
+  const auto applied = kv::value(state().applied());
   for (int i = 0; i < 3; ++i) {
     local->set_files(files({with_ttl("a")}));
     settle();
   }
+  EXPECT_EQ(kv::value(state().applied()), applied + 9) << "the log holds what settle() writes and nothing else";
   EXPECT_EQ(row("a")->modify, index);
   EXPECT_EQ(state().topic_index({kv::Topic::Kind::kNode, "n1"}), node);
 }
