@@ -1,7 +1,6 @@
 #include "agent/backend_catalog.h"
 
 #include <algorithm>
-#include <set>
 
 #include "agent/api/json_body.h"
 #include "agent/api/registration.h"
@@ -120,23 +119,13 @@ api::Indexed<std::vector<api::Event>> AgentCatalog::events() const {
   return out;
 }
 
-/// A node shows its instances with the tags that come from the leases of their services. Whenever the set of those
-/// services changes the node's own index is above every lease's of before, so the sum never goes back.
-std::vector<kv::Topic> AgentCatalog::node_topics(const std::string& node) const {
-  std::set<std::string> services;
-  for (const auto* instance : state().catalog().instances_of_node(node)) services.insert(instance->name);
-  std::vector<kv::Topic> out{{kv::Topic::Kind::kNode, node}};
-  // One wait for any lease costs less than many for those of this node, and wakes a little too often.
-  if (services.size() > kNodeLeasesMax) services = {{}};
-  for (const std::string& service : services) out.push_back({kv::Topic::Kind::kLease, service});
-  return out;
-}
-
 std::vector<kv::Topic> AgentCatalog::topics_of(const api::Topic& topic) const {
   using Kind = kv::Topic::Kind;
   switch (topic.kind) {
     case api::Topic::Kind::kNodes: return {{Kind::kNodes, {}}};
-    case api::Topic::Kind::kNode: return node_topics(node_name(topic.name));
+    // A node shows its instances with their tags. One wait for any lease costs less than one for each of their services,
+    // and wakes a little too often.
+    case api::Topic::Kind::kNode: return {{Kind::kNode, node_name(topic.name)}, {Kind::kLease, {}}};
     case api::Topic::Kind::kChecks: return {{Kind::kChecks, {}}};
     case api::Topic::Kind::kEvents: return {{Kind::kEvents, {}}};
     case api::Topic::Kind::kService: {

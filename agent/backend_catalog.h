@@ -62,12 +62,10 @@ class AgentCatalog final : public api::CatalogBackend {
   [[nodiscard]] std::vector<store::kv::Topic> topics_of(const api::Topic& topic) const;
 
  private:
-  static constexpr std::size_t kNodeLeasesMax = 8;  ///< leases that a wait for one node follows one by one
   using Commands = std::vector<store::kv::CommandBody>;
   [[nodiscard]] const store::kv::StateMachine& state() const { return parts_.store->core().state(); }
   [[nodiscard]] std::string service_name(const std::string& name) const;
   [[nodiscard]] std::string node_name(const std::string& name) const;
-  [[nodiscard]] std::vector<store::kv::Topic> node_topics(const std::string& node) const;
   [[nodiscard]] std::vector<std::string> tags_of(const store::kv::Check& check) const;
   [[nodiscard]] std::vector<api::Check> checks(const std::vector<const store::kv::Check*>& rows) const;
   /// Proposes one after the other; stops at the first that fails. A missing own node row is proposed in between.

@@ -83,7 +83,8 @@ inline constexpr std::size_t kServicesMax = 1024;                        ///< se
 inline constexpr std::size_t kMembersMax = 1024;                         ///< rows of the member directory
 inline constexpr std::size_t kOriginsMax = 1024;                         ///< proposers whose requests are remembered
 inline constexpr std::size_t kDedupeWindow = 2048;                       ///< requests remembered per proposer
-inline constexpr std::size_t kWatchesMax = 12'000;  ///< waits at this replica: 10,000 queries, 1,000 streams, the agent's own
+/// Waits at this replica: 10,000 queries for two topics each (a service and its lease), 1,000 streams, the agent's own.
+inline constexpr std::size_t kWatchesMax = 22'000;
 inline constexpr std::uint32_t kLeaseMsMin = 50, kLeaseMsMax = 600'000;  ///< lease and margin, milliseconds
 inline constexpr std::size_t kCommandBytesMax = std::size_t{1} << 20;  ///< encoded, of any command
 

@@ -72,6 +72,21 @@ class BlockedQueries(RealProcesses):
         for client in again:
             client.close()
 
+    def test_as_many_wait_for_a_service_and_its_first_lease_wakes_all(self):
+        process, api = self.start_single()
+        request(api, "PUT", "/v1/agent/service/register", b'{"Name":"web","Port":1}')
+        index = request(api, "GET", "/v1/health/service/web")[1]["x-consul-index"]
+        clients = self.open_waits(api, "/v1/health/service/web?index=" + index + "&wait=300s&n={}")
+        status, _, said = request(api, "PUT", "/outrigger/v1/election/web/campaign", b'{"holder":"n1","lease_ms":60000}', timeout=30 * patience())
+        self.assertEqual(status, 200, said)
+        for client in clients:
+            client.settimeout(30 * patience())
+            answer = client.recv(8192)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200"), answer[:300])
+            self.assertIn(b'"primary"', answer)
+            client.close()
+        self.assert_no_crash(process)
+
     def settle(self, process):
         """Until the memory has all but stopped moving for half a second. All but: a sanitizer keeps what is freed for a while,
         so an agent that does its usual rounds grows by some pages all the time."""
