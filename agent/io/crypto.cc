@@ -10,10 +10,12 @@ extern "C" {  // the one header of mbedTLS 3.6 that forgets to say so
 }
 #include <sys/random.h>
 
+#include <array>
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace agent::io {
 
@@ -89,13 +91,27 @@ void random_bytes(std::span<std::byte> out) {
   }
 }
 
+namespace {
+
+// A draw of a choice or of an identifier costs no system call: a thread asks for many at a time and forgets each.
+std::uint64_t random_word() {
+  thread_local std::array<std::uint64_t, 64> words;
+  thread_local std::size_t left = 0;
+  if (left == 0) {
+    random_bytes(std::as_writable_bytes(std::span(words)));
+    left = words.size();
+  }
+  return std::exchange(words[--left], 0);
+}
+
+}  // namespace
+
 std::uint64_t random_below(std::uint64_t bound) {
   assert(bound >= 1);
   // Rejects the last, incomplete stretch of the 64-bit range, so that every value is equally likely.
   const std::uint64_t rejected = (0 - bound) % bound;
   while (true) {
-    std::uint64_t value = 0;
-    random_bytes(std::as_writable_bytes(std::span(&value, 1)));
+    const std::uint64_t value = random_word();
     if (value >= rejected) return value % bound;
   }
 }
