@@ -1,6 +1,7 @@
 #pragma once
 /// One event loop of one thread, with what its streams share: read slabs and the end-of-turn queue.
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -8,6 +9,7 @@
 
 #include "agent/io/error.h"
 #include "agent/io/handle.h"
+#include "agent/io/watch.h"
 
 namespace agent::io {
 
@@ -37,6 +39,8 @@ class Deferral {
   bool linked_ = false;
 };
 
+/// An epoll set that holds the watched descriptors and, as one more of them, libuv's own: a turn waits there, tells the
+/// sinks of what is ready, and lets libuv have its turn only when something of libuv's is due.
 /// Thread: constructed, run and destroyed on one thread; only Mailbox crosses threads.
 /// Invariant: destruction runs the loop until every handle has reported its close, then uv_loop_close returns 0
 /// (asserted). Every stream, timer and mailbox on the loop must be destroyed before the loop.
@@ -73,16 +77,32 @@ class Loop {
 
  private:
   friend class Deferral;
+  friend class Watch;
+  /// A place in the table of watches. The generation tells an event of a closed descriptor from one of its successor.
+  struct Slot {
+    Watch* watch = nullptr;
+    std::uint32_t generation = 0;
+  };
   Loop();
   void link(Deferral& deferral);
   void unlink(Deferral& deferral);
   void drain();
-  void keep_awake();
+  void turn(bool may_wait);
+  void dispatch(std::uint64_t token, std::uint32_t events);
+  [[nodiscard]] bool uv_alive();
+  [[nodiscard]] bool alive();
+  std::uint32_t take_slot(Watch& watch);
+  void free_slot(Watch& watch);
+  [[nodiscard]] std::uint64_t token_of(const Watch& watch) const;
+  void note_interest(bool before, bool after);
 
   std::unique_ptr<uv_loop_s> loop_;
-  Handle<uv_prepare_s> prepare_;
-  Handle<uv_check_s> check_;
-  Handle<uv_idle_s> idle_;  // active while something is queued: the loop does not sleep then
+  int epoll_ = -1;
+  Handle<uv_prepare_s> awake_;  // does nothing, but libuv takes a turn only while it has something active
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  std::size_t watched_ = 0;     // watches with an interest: they keep run() going
+  bool stopped_ = false;
   Deferral* first_ = nullptr;
   Deferral* last_ = nullptr;
   std::size_t linked_count_ = 0;

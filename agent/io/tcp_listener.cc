@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include <cerrno>
 
@@ -57,11 +56,12 @@ TcpListener::TcpListener(Loop& loop, OnAccept on_accept)
     : loop_(loop),
       on_accept_(std::make_shared<OnAccept>(std::move(on_accept))),
       retry_(loop, [this] {
-        if (!paused_) start_poll();
+        // A kernel without room for one more watch is asked again as one without descriptors is.
+        if (!paused_ && !start_watch()) retry_.arm_after(kDescriptorPause);
       }) {}
 
 TcpListener::~TcpListener() {
-  poll_.reset();
+  watch_.reset();
   if (fd_ >= 0) ::close(fd_);
   struct stat now{};
   if (unix_inode_ != 0 && ::stat(local_.host().c_str(), &now) == 0 && now.st_ino == unix_inode_) {
@@ -91,42 +91,37 @@ Result<std::unique_ptr<TcpListener>> TcpListener::listen(Loop& loop, const Addre
     ::getsockname(listener->fd_, reinterpret_cast<sockaddr*>(&name), &length);
     listener->local_ = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), length);
   }
-  auto raw = std::make_unique<uv_poll_t>();
-  if (const int status = uv_poll_init(loop.raw(), raw.get(), listener->fd_); status != 0) {
-    return tl::unexpected(from_uv(status, what));
-  }
-  listener->poll_ = Handle<uv_poll_s>(raw.release());
-  listener->poll_->data = listener.get();
-  listener->start_poll();
+  listener->watch_.emplace(loop, listener->fd_, static_cast<WatchSink*>(listener.get()));
+  if (auto watching = listener->start_watch(); !watching) return tl::unexpected(watching.error());
   return listener;
 }
 
-void TcpListener::start_poll() {
-  uv_poll_start(poll_.get(), UV_READABLE, [](uv_poll_t* handle, int, int) {
-    if (handle->data != nullptr) static_cast<TcpListener*>(handle->data)->on_readable();
-  });
-}
+Result<void> TcpListener::start_watch() { return watch_->set(Watch::kReadable); }
 
 void TcpListener::pause() {
   paused_ = true;
   retry_.disarm();
-  uv_poll_stop(poll_.get());
+  static_cast<void>(watch_->set(Watch::kNothing));
 }
 
 void TcpListener::resume() {
   if (!paused_) return;
   paused_ = false;
-  start_poll();
+  if (!start_watch()) retry_.arm_after(kDescriptorPause);
 }
 
-void TcpListener::on_readable() {
+void TcpListener::on_ready(Ready ready) {
+  if (ready.error) static_cast<void>(start_watch());  // a listening socket keeps no error
   const LifeMark life(life_);
   const auto on_accept = on_accept_;
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
-    const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    sockaddr_storage peer{};
+    socklen_t length = sizeof peer;
+    const int fd = ::accept4(fd_, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       ++counters_.accepted;
-      (*on_accept)(TcpStream::from_fd(loop_, fd));
+      const Address from = peer.ss_family == AF_UNIX ? Address() : Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), length);
+      (*on_accept)(TcpStream::from_fd(loop_, fd, from));
       if (!life.alive()) return;
       if (paused_) break;
       continue;
@@ -135,7 +130,7 @@ void TcpListener::on_readable() {
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
       // Without a pause the waiting connection would wake the loop again and again.
       ++counters_.out_of_descriptors;
-      uv_poll_stop(poll_.get());
+      static_cast<void>(watch_->set(Watch::kNothing));
       retry_.arm_after(kDescriptorPause);
     } else if (errno != EAGAIN) {
       ++counters_.failed;

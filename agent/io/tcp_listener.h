@@ -3,13 +3,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "agent/io/address.h"
-#include "agent/io/handle.h"
 #include "agent/io/life_mark.h"
 #include "agent/io/loop.h"
 #include "agent/io/tcp_stream.h"
 #include "agent/io/timer.h"
+#include "agent/io/watch.h"
 
 namespace agent::io {
 
@@ -17,7 +18,7 @@ namespace agent::io {
 /// Bounds: kAcceptsPerTurn accepts per turn. Out of descriptors: accepting pauses for 100 ms at a time (the kernel's
 /// backlog holds the callers) and `out_of_descriptors` counts it.
 /// Ownership: destruction closes and removes its own unix path; the accept callback may destroy the listener.
-class TcpListener {
+class TcpListener final : private WatchSink {
  public:
   static constexpr int kAcceptsPerTurn = 64;
   struct Options {
@@ -36,7 +37,7 @@ class TcpListener {
   /// one that somebody listens on is kAddressInUse. Other errors: kAddressMissing, kPermission, kLimit, kNotFound.
   static Result<std::unique_ptr<TcpListener>> listen(Loop& loop, const Address& local, const Options& options,
                                                      OnAccept on_accept);
-  ~TcpListener();
+  ~TcpListener() override;
   TcpListener(const TcpListener&) = delete;
   TcpListener& operator=(const TcpListener&) = delete;
 
@@ -47,8 +48,8 @@ class TcpListener {
 
  private:
   TcpListener(Loop& loop, OnAccept on_accept);
-  void on_readable();
-  void start_poll();
+  void on_ready(Ready ready) override;
+  Result<void> start_watch();
 
   Loop& loop_;
   std::shared_ptr<OnAccept> on_accept_;
@@ -57,7 +58,7 @@ class TcpListener {
   bool paused_ = false;
   Address local_;
   Counters counters_;
-  Handle<uv_poll_s> poll_;
+  std::optional<Watch> watch_;
   Timer retry_;
   Life life_;
 };

@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include <algorithm>
 #include <array>
@@ -39,24 +38,18 @@ int take_socket_error(int fd) {
 
 TcpStream::TcpStream(Loop& loop, int fd, State state)
     : loop_(loop), fd_(fd), state_(state), deferred_(loop, [this] { run_deferred(); }) {
-  if (fd_ < 0) return;
-  auto raw = std::make_unique<uv_poll_t>();
-  const int status = uv_poll_init_socket(loop_.raw(), raw.get(), fd_);
-  if (status != 0) {
-    fail_later(from_uv(status, "watch a socket"));
-    return;
-  }
-  poll_ = Handle<uv_poll_s>(raw.release());
-  poll_->data = this;
+  if (fd_ >= 0) watch_.emplace(loop_, fd_, static_cast<WatchSink*>(this));
 }
 
 TcpStream::~TcpStream() {
-  poll_.reset();
+  watch_.reset();
   if (fd_ >= 0) ::close(fd_);
 }
 
-std::unique_ptr<TcpStream> TcpStream::from_fd(Loop& loop, int fd) {
-  return std::unique_ptr<TcpStream>(new TcpStream(loop, fd, State::kOpen));
+std::unique_ptr<TcpStream> TcpStream::from_fd(Loop& loop, int fd, const Address& peer) {
+  std::unique_ptr<TcpStream> stream(new TcpStream(loop, fd, State::kOpen));
+  stream->peer_ = peer;
+  return stream;
 }
 
 std::unique_ptr<TcpStream> TcpStream::connect(Loop& loop, const Address& to, TimePoint deadline, StreamSink* sink) {
@@ -107,37 +100,28 @@ void TcpStream::read_start() {
 void TcpStream::read_stop() { reading_ = false; }
 
 void TcpStream::watch() {
-  if (!poll_) return;
-  int wanted = 0;
-  if (state_ == State::kConnecting) wanted = UV_WRITABLE;
+  if (!watch_) return;
+  std::uint32_t wanted = Watch::kNothing;
+  if (state_ == State::kConnecting) wanted = Watch::kWritable;
   if (state_ == State::kOpen) {
-    if (reading_ && !ended_ && sink_ != nullptr) wanted |= UV_READABLE;
-    if (write_queue_bytes() > 0 || room_wanted_) wanted |= UV_WRITABLE;
+    if (reading_ && !ended_ && sink_ != nullptr) wanted |= Watch::kReadable;
+    if (write_queue_bytes() > 0 || room_wanted_) wanted |= Watch::kWritable;
   }
-  if (wanted == watched_) return;
-  watched_ = wanted;
-  if (wanted == 0) {
-    uv_poll_stop(poll_.get());
-  } else {
-    uv_poll_start(poll_.get(), wanted, &TcpStream::on_poll);
-  }
+  if (const auto set = watch_->set(wanted); !set) fail_later(set.error());
 }
 
-void TcpStream::on_poll(uv_poll_s* handle, int status, int events) {
-  auto* self = static_cast<TcpStream*>(handle->data);
-  if (self == nullptr) return;
-  if (status < 0) self->watched_ = 0;  // libuv stops watching when the kernel raises its error flag
-  if (self->state_ == State::kConnecting) {
-    self->finish_connect();
+void TcpStream::on_ready(Ready ready) {
+  if (state_ == State::kConnecting) {
+    finish_connect();
     return;
   }
-  if (status < 0) {
-    self->on_socket_error();
+  if (ready.error) {
+    on_socket_error();
     return;
   }
-  if ((events & UV_READABLE) != 0) self->on_readable();
-  if (handle->data == nullptr) return;
-  if ((events & UV_WRITABLE) != 0) self->on_writable();
+  const LifeMark life(life_);
+  if (ready.readable) on_readable();
+  if (watching(life) && ready.writable) on_writable();
 }
 
 void TcpStream::finish_connect() {
@@ -155,22 +139,22 @@ void TcpStream::finish_connect() {
   }
   state_ = State::kOpen;
   watch();
-  uv_poll_s* const handle = poll_.get();
+  const LifeMark life(life_);
   if (sink_ != nullptr) sink_->on_open();
-  if (handle->data != nullptr && write_queue_bytes() > 0) on_writable();
+  if (watching(life) && write_queue_bytes() > 0) on_writable();
 }
 
 bool TcpStream::deliver_unread() {
   if (unread_.empty()) return true;
-  uv_poll_s* const handle = poll_.get();
+  const LifeMark life(life_);
   const std::vector<std::byte> bytes = std::move(unread_);
   unread_.clear();
   sink_->on_read(bytes);
-  return handle->data != nullptr;
+  return watching(life);
 }
 
 void TcpStream::on_readable() {
-  uv_poll_s* const handle = poll_.get();
+  const LifeMark life(life_);
   const std::span<std::byte> slab = loop_.cipher_slab();
   for (int i = 0; i < kReadsPerEvent; ++i) {
     if (!reading_ || sink_ == nullptr || ended_) {
@@ -183,11 +167,11 @@ void TcpStream::on_readable() {
     if (got > 0) {
       const auto count = static_cast<std::size_t>(got);
       sink_->on_read(slab.first(count));
-      if (handle->data == nullptr || count < slab.size()) return;
+      if (!watching(life) || count < slab.size()) return;
     } else if (got == 0) {
       ended_ = true;
-      watch();
       sink_->on_end();
+      if (watching(life)) watch();  // mostly it is closed by now, which costs no call here
       return;
     } else if (errno == EAGAIN) {
       return;
@@ -201,7 +185,7 @@ void TcpStream::on_readable() {
 void TcpStream::on_socket_error() {
   // What arrived before the connection broke still counts; reading it also tells how it broke. A socket buffer is
   // finite and a broken connection gets no more, so this ends.
-  uv_poll_s* const handle = poll_.get();
+  const LifeMark life(life_);
   int number = 0;
   while (reading_ && !ended_ && sink_ != nullptr) {
     char probe = 0;
@@ -211,7 +195,7 @@ void TcpStream::on_socket_error() {
       break;
     }
     on_readable();
-    if (handle->data == nullptr) return;
+    if (!watching(life)) return;
   }
   if (number == 0) number = take_socket_error(fd_);
   if (number != 0) {
@@ -355,7 +339,7 @@ void TcpStream::shutdown() {
 
 /// RST on the wire, now; the object is left dead and silent.
 void TcpStream::cut() {
-  poll_.reset();
+  watch_.reset();
   connect_timer_.reset();
   state_ = State::kDead;
   queue_.clear();
@@ -375,7 +359,7 @@ void TcpStream::reset() {
 
 /// From an event of the loop: tells the sink at once. Last statement of its caller.
 void TcpStream::die(Error error) {
-  poll_.reset();
+  watch_.reset();
   connect_timer_.reset();
   state_ = State::kDead;
   queue_.clear();
@@ -397,8 +381,7 @@ void TcpStream::fail_later(Error error) {
   if (failure_) return;
   failure_ = std::make_unique<Error>(std::move(error));
   connect_timer_.reset();
-  if (poll_) uv_poll_stop(poll_.get());
-  watched_ = 0;
+  if (watch_) static_cast<void>(watch_->set(Watch::kNothing));
   if (state_ == State::kConnecting) reading_ = false;
   state_ = State::kDead;
   queue_.clear();
@@ -408,22 +391,21 @@ void TcpStream::fail_later(Error error) {
 
 void TcpStream::run_deferred() {
   if (!failure_) {
-    uv_poll_s* const handle = poll_.get();
     if (state_ == State::kOpen && reading_ && sink_ != nullptr && !deliver_unread()) return;
-    if (handle != nullptr && handle->data != nullptr && state_ == State::kOpen) watch();
+    if (state_ == State::kOpen) watch();
     return;
   }
   if (sink_ == nullptr) return;
   // A failed write does not unsay what the other side had already sent (an early reply, then its close).
-  uv_poll_s* const handle = poll_.get();
+  const LifeMark life(life_);
   const std::span<std::byte> slab = loop_.cipher_slab();
-  while (handle != nullptr && fd_ >= 0 && reading_ && sink_ != nullptr) {
+  while (watch_ && fd_ >= 0 && reading_ && sink_ != nullptr) {
     if (!deliver_unread()) return;
     if (!reading_ || sink_ == nullptr) break;
     const ssize_t got = ::recv(fd_, slab.data(), slab.size(), MSG_DONTWAIT);
     if (got <= 0) break;
     sink_->on_read(slab.first(static_cast<std::size_t>(got)));
-    if (handle->data == nullptr) return;
+    if (!watching(life)) return;
   }
   if (failure_) {
     Error error = std::move(*failure_);
@@ -453,13 +435,14 @@ Result<DetachedStream> TcpStream::detach() {
   if (state_ != State::kOpen || write_queue_bytes() > 0 || shutdown_wanted_) {
     return fail(Errc::kInvalidArgument, "detach: not open yet, or bytes still wait to be written");
   }
-  poll_.reset();
+  static_cast<void>(watch_->set(Watch::kNothing));  // the descriptor lives on
+  watch_.reset();
   deferred_.cancel();
   state_ = State::kDead;
   return DetachedStream(std::exchange(fd_, -1), nullptr, std::move(unread_));
 }
 
 Address TcpStream::local_address() const { return name_of(fd_, ::getsockname); }
-Address TcpStream::peer_address() const { return name_of(fd_, ::getpeername); }
+Address TcpStream::peer_address() const { return peer_.empty() ? name_of(fd_, ::getpeername) : peer_; }
 
 }  // namespace agent::io

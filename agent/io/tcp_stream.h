@@ -2,22 +2,24 @@
 /// TCP and unix-socket streams. The proxy's data path: no allocation per read, one system call per write that fits.
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "agent/io/byte_stream.h"
 #include "agent/io/clock.h"
-#include "agent/io/handle.h"
+#include "agent/io/life_mark.h"
 #include "agent/io/loop.h"
 #include "agent/io/timer.h"
+#include "agent/io/watch.h"
 
 namespace agent::io {
 
-/// Owns a non-blocking descriptor watched by uv_poll rather than uv_tcp. Why: the WriteGate must be asked before
+/// Owns a non-blocking descriptor and watches it itself, not through uv_tcp. Why: the WriteGate must be asked before
 /// *every* write system call, also the one that libuv would make by itself for a queued request after a long pause;
 /// a reset must be on the wire before reset() returns; and a stream moves to another loop by moving its descriptor.
 /// Reads: recv into the loop's slab, again only after a full slab, at most kReadsPerEvent times per event.
 /// Interest in writability is set only while bytes wait; reading stays on, also for idle pooled connections.
-class TcpStream final : public ByteStream {
+class TcpStream final : public ByteStream, private WatchSink {
  public:
   static constexpr int kReadsPerEvent = 4;  ///< x 64 KiB, then others get their turn
 
@@ -26,7 +28,8 @@ class TcpStream final : public ByteStream {
   /// Errors that follow: kRefused, kUnreachable, kTimedOut, kNotFound (unix path), kLimit, kPermission.
   static std::unique_ptr<TcpStream> connect(Loop& loop, const Address& to, TimePoint deadline, StreamSink* sink);
   /// Takes ownership of a connected, non-blocking descriptor.
-  static std::unique_ptr<TcpStream> from_fd(Loop& loop, int fd);
+  /// @param peer what accept4 said, which saves asking for it.
+  static std::unique_ptr<TcpStream> from_fd(Loop& loop, int fd, const Address& peer = {});
   ~TcpStream() override;
 
   using ByteStream::write;
@@ -56,9 +59,10 @@ class TcpStream final : public ByteStream {
  private:
   enum class State : std::uint8_t { kConnecting, kOpen, kDead };
   TcpStream(Loop& loop, int fd, State state);
-  static void on_poll(uv_poll_s* handle, int status, int events);
+  void on_ready(Ready ready) override;
   void start_connect(const Address& to, TimePoint deadline);
   void watch();
+  [[nodiscard]] bool watching(const LifeMark& life) const { return life.alive() && watch_.has_value(); }
   bool deliver_unread();
   void on_readable();
   void on_writable();
@@ -74,15 +78,16 @@ class TcpStream final : public ByteStream {
 
   Loop& loop_;
   int fd_;
+  Address peer_;  // as accepted; empty: ask the kernel
   State state_;
   bool reading_ = false;
   bool ended_ = false;         // FIN seen
   bool shutdown_wanted_ = false;
   bool room_wanted_ = false;   // write_some took less than it was offered
-  int watched_ = 0;            // events that the loop watches at present
   StreamSink* sink_ = nullptr;
   const WriteGate* gate_ = nullptr;
-  Handle<uv_poll_s> poll_;
+  std::optional<Watch> watch_;  // none once the stream is dead
+  Life life_;
   std::vector<std::byte> queue_;  // [queue_head_, size) waits for the kernel
   std::size_t queue_head_ = 0;
   std::size_t queue_bytes_max_ = kWriteQueueBytesMax;
