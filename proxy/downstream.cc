@@ -108,6 +108,7 @@ void Downstream::consume_pending() {
 
 http1::Flow Downstream::on_head(const http1::RequestHead& head) {
   exchange_ = &core_.new_exchange();
+  last_request_ = !head.keep_alive;
   core_.wheel.disarm(timer_);
   exchange_->begin(*this, head);
   return http1::Flow::kContinue;
@@ -141,6 +142,8 @@ void Downstream::refuse(const Error& error) {
 }
 
 void Downstream::exchange_over(Next next) {
+  // "Connection: close" was the client's promise, and its request is whole: no byte of it can meet a closed socket.
+  const bool all_said = last_request_ && pending_.empty() && exchange_ != nullptr && exchange_->request_complete();
   exchange_ = nullptr;
   if (phase_ == Phase::kClosed) return;
   switch (next) {
@@ -149,7 +152,10 @@ void Downstream::exchange_over(Next next) {
       phase_ = Phase::kClosed;
       core_.bury(*this);
       return;
-    case Next::kClose: linger(); return;
+    case Next::kClose:
+      if (all_said && outlet_.empty()) close(&Stream::finish);
+      else linger();
+      return;
     case Next::kRequest: break;
   }
   if (core_.draining) {
@@ -175,9 +181,9 @@ void Downstream::linger() {
   core_.wheel.arm(timer_, core_.now + (outlet_.empty() || core_.drained_long_enough() ? kLinger : core_.settings.keep_alive_timeout));
 }
 
-void Downstream::close() {
+void Downstream::close(void (Stream::*how)()) {
   phase_ = Phase::kClosed;
-  stream_->close();
+  (*stream_.*how)();
   core_.bury(*this);
 }
 

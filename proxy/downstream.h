@@ -64,7 +64,7 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
   void consume_pending();
   void refuse(const Error& error);
   void linger();
-  void close();
+  void close(void (Stream::*how)() = &Stream::close);
   void arm_timer();
 
   Core& core_;
@@ -81,6 +81,7 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
   bool reading_ = true;
   bool consuming_ = false;
   bool client_done_ = false;     ///< it sends no more
+  bool last_request_ = false;    ///< the client has said that it sends no other
   bool in_head_ = false;         ///< the head time-out runs
 };
 

@@ -66,6 +66,8 @@ class Stream {
 
   virtual void shutdown() = 0;  ///< half-close after everything taken is sent; reading goes on
   virtual void close() = 0;     ///< closes after everything taken is sent, at most 1 s later; no events follow
+  /// As close(), towards a peer that has said that it sends no more: nobody has to listen for what cannot come.
+  virtual void finish() { close(); }
   virtual void reset() = 0;     ///< closes at once and tells the peer by RST where the transport can; no events follow
 };
 

@@ -179,7 +179,7 @@ void GossipDriver::on_datagram_error(const io::Address& to, io::Errc code) {
 void GossipDriver::on_accept(std::unique_ptr<io::TcpStream> stream) {
   const auto id = swim_->accept_stream(io::boottime_now(), to_gossip(stream->peer_address()));
   // A reset would read as "process gone" at the other side.
-  if (!id) return closing_.take(std::move(stream));
+  if (!id) return closing_.take(std::move(stream), false);
   auto made = std::make_unique<Stream>(*this, *id);
   Stream& kept = *made;
   streams_.emplace(static_cast<std::uint64_t>(*id), std::move(made));

@@ -6,14 +6,26 @@
 namespace agent::drivers {
 
 struct ClosingStreams::Lingering final : io::StreamSink {
-  Lingering(std::unique_ptr<io::ByteStream> taken, io::TimePoint until) : stream(std::move(taken)), deadline(until) {
+  Lingering(ClosingStreams& of, std::unique_ptr<io::ByteStream> taken, io::TimePoint until)
+      : owner(of), stream(std::move(taken)), deadline(until) {}
+  void begin(bool ended) {
+    over = ended;
     stream->set_sink(this);
     stream->shutdown();
     stream->read_start();
+    on_drained();
   }
   void on_read(std::span<const std::byte>) override {}
-  void on_end() override { over = true; }
-  void on_error(const io::Error&) override { over = true; }
+  void on_end() override {
+    over = true;
+    on_drained();
+  }
+  void on_drained() override {
+    if (over && stream->write_queue_bytes() == 0) owner.let_go(*this);
+  }
+  void on_error(const io::Error&) override { owner.let_go(*this); }
+  ClosingStreams& owner;
+  std::list<std::unique_ptr<Lingering>>::iterator place;
   std::unique_ptr<io::ByteStream> stream;
   io::TimePoint deadline;
   bool over = false;
@@ -26,17 +38,20 @@ constexpr io::Milliseconds kSweepEvery{100};
 ClosingStreams::ClosingStreams(io::Loop& loop) : timer_(loop, [this] { sweep(); }) {}
 ClosingStreams::~ClosingStreams() = default;
 
-void ClosingStreams::take(std::unique_ptr<io::ByteStream> stream) {
+void ClosingStreams::take(std::unique_ptr<io::ByteStream> stream, bool ended) {
   if (lingering_.size() >= kLingeringMax) lingering_.pop_front();
-  lingering_.push_back(std::make_unique<Lingering>(std::move(stream), io::boottime_now() + kLinger));
+  lingering_.push_back(std::make_unique<Lingering>(*this, std::move(stream), io::boottime_now() + kLinger));
+  Lingering& one = *lingering_.back();
+  one.place = std::prev(lingering_.end());
   if (!timer_.armed()) timer_.arm_after(kSweepEvery);
+  one.begin(ended);
 }
+
+void ClosingStreams::let_go(Lingering& one) { lingering_.erase(one.place); }
 
 void ClosingStreams::sweep() {
   const io::TimePoint now = io::boottime_now();
-  lingering_.remove_if([now](const std::unique_ptr<Lingering>& one) {
-    return (one->over && one->stream->write_queue_bytes() == 0) || now >= one->deadline;
-  });
+  while (!lingering_.empty() && now >= lingering_.front()->deadline) lingering_.pop_front();
   if (!lingering_.empty()) timer_.arm_after(kSweepEvery);
 }
 
@@ -44,6 +59,7 @@ ProxyStream::~ProxyStream() = default;
 
 void ProxyStream::attach_open(std::unique_ptr<io::ByteStream> stream) {
   stream_ = std::move(stream);
+  plain_ = dynamic_cast<io::TcpStream*>(stream_.get());
   open_ = true;
   stream_->set_sink(this);
 }
@@ -91,8 +107,17 @@ void ProxyStream::shutdown() {
 }
 
 void ProxyStream::close() {
+  // The end of the other side was seen and nothing waits: a plain close sends our end.
+  if (ended_) return finish();
   sink_ = nullptr;
-  if (stream_ && open_) host_.closing().take(std::move(stream_));
+  if (stream_ && open_) host_.closing().take(std::move(stream_), ended_);
+  stream_.reset();
+}
+
+void ProxyStream::finish() {
+  sink_ = nullptr;
+  const bool at_once = stream_ && plain_ != nullptr && stream_->write_queue_bytes() == 0;
+  if (stream_ && open_ && !at_once) host_.closing().take(std::move(stream_), ended_);
   stream_.reset();
 }
 
@@ -119,6 +144,7 @@ void ProxyStream::on_read(std::span<const std::byte> bytes) {
 }
 
 void ProxyStream::on_end() {
+  ended_ = true;
   host_.touched();
   if (sink_ != nullptr) sink_->on_eof();
 }

@@ -24,12 +24,14 @@ class ClosingStreams {
 
   explicit ClosingStreams(io::Loop& loop);
   ~ClosingStreams();
-  void take(std::unique_ptr<io::ByteStream> stream);
+  /// @param ended the other side has said its last byte already.
+  void take(std::unique_ptr<io::ByteStream> stream, bool ended);
   [[nodiscard]] std::size_t size() const { return lingering_.size(); }
 
  private:
   struct Lingering;
   void sweep();
+  void let_go(Lingering& one);
   io::Timer timer_;
   std::list<std::unique_ptr<Lingering>> lingering_;  // oldest first
 };
@@ -63,6 +65,7 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
   void resume_reading() override;
   void shutdown() override;
   void close() override;
+  void finish() override;
   void reset() override;
 
  private:
@@ -80,6 +83,7 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
   std::string preface_;
   bool open_ = false;
   bool reading_ = true;
+  bool ended_ = false;          // the other side has said its last byte
   bool refused_bytes_ = false;  // a write took less than it was offered
 };
 

@@ -21,7 +21,7 @@ struct Wire {
   std::string out;               ///< written by the proxy, not yet taken by the test
   std::size_t room = SIZE_MAX;   ///< bytes that the stream still takes
   std::size_t write_calls = 0;
-  bool paused = false, shut = false, closed = false, reset = false, destroyed = false;
+  bool paused = false, shut = false, finished = false, closed = false, reset = false, destroyed = false;
   Queueing queueing = Queueing::kSome;
   Endpoint endpoint;
   std::function<void()> before_write;
@@ -72,6 +72,7 @@ class MemoryStream final : public Stream {
   void resume_reading() override { wire_->paused = false; }
   void shutdown() override { wire_->shut = true; }
   void close() override { wire_->closed = true; wire_->sink = nullptr; }
+  void finish() override { wire_->finished = true; close(); }
   void reset() override { wire_->reset = true; wire_->sink = nullptr; }
 
  private:

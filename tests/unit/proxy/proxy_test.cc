@@ -127,12 +127,38 @@ TEST_F(Plain, AnOldClientGetsWhatItUnderstands) {
   EXPECT_TRUE(up(0).take().starts_with("GET /old HTTP/1.1\r\nHost: localhost\r\n"));
   up(0).send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxy\r\n0\r\n\r\n");
   EXPECT_EQ(c->take(), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nxy");
-  EXPECT_TRUE(c->shut);
+  EXPECT_TRUE(c->finished) << "HTTP/1.0 without keep-alive: nothing more can come";
   auto k = client();
   k->send("GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
   up(0).send(ok("a"));
   EXPECT_TRUE(has(k->take(), "Connection: keep-alive\r\n"));
   EXPECT_FALSE(k->shut);
+}
+
+TEST_F(Plain, AClientThatSaidItsLastIsNotListenedToAnyMore) {
+  auto c = client();
+  c->send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  up(0).connect();
+  up(0).send(ok("a"));
+  EXPECT_TRUE(has(c->take(), "Connection: close\r\n"));
+  EXPECT_TRUE(c->finished);
+  EXPECT_FALSE(c->shut);
+}
+
+TEST_F(Plain, ALastRequestThatIsNotWholeOrNotTheLastIsListenedTo) {
+  auto half = client();
+  half->send("POST /only-get HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 100000\r\n\r\nabc");
+  up(0).connect();
+  up(0).send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(has(half->take(), "403"));
+  EXPECT_FALSE(half->finished);
+  EXPECT_TRUE(half->shut) << "bytes of the body are still on their way: a close would answer them with a reset";
+  auto liar = client();
+  liar->send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /more HTTP/1.1\r\nHost: h\r\n\r\n");
+  up(1).connect();
+  up(1).send(ok("a"));
+  EXPECT_FALSE(liar->finished);
+  EXPECT_TRUE(liar->shut);
 }
 
 TEST_F(Plain, AResponseUntilTheEndIsChunkedForANewClient) {
