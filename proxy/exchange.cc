@@ -36,7 +36,7 @@ void Exchange::recycle() {
   service_ = nullptr;
   pool_ = nullptr;
   upgrade_ = expect_continue_ = request_complete_ = false;
-  for (std::string* text : {&head_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
+  for (std::string* text : {&head_, &hop_names_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
   common_bytes_ = kept_sent_ = 0;
   replayable_ = true;
   head_sent_ = false;
@@ -87,13 +87,18 @@ void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
   common_bytes_ = head_.size();
   method_bytes_ = head.method_text.size();
   target_bytes_ = head.path.size() + (head.target.find('?') == std::string_view::npos ? 0 : head.query.size() + 1);
+  if (request_framing_ == http1::Framing::kChunked) append_hop_names(hop_names_, head.headers);
   if (method_ == http1::Method::kConnect || method_ == http1::Method::kTrace) {
     early_.status = status_of(Errc::kMethodRefused);
     early_.code = name_of(Errc::kMethodRefused);
     early_.message = "CONNECT and TRACE are not served here";
+    early_.allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+    // What follows a CONNECT is meant for a tunnel and must not be read as requests.
+    if (method_ == http1::Method::kConnect) keep_client_ = false;
     return;
   }
-  const auto path = canonical_path(head.path, early_text_);
+  // OPTIONS for the whole server goes where its root goes.
+  const auto path = head.path == "*" ? Result<std::string_view>("/") : canonical_path(head.path, early_text_);
   if (!path) {
     early_.status = status_of(path.error().code);
     early_.code = name_of(path.error().code);
@@ -143,7 +148,14 @@ void Exchange::request_body(Bytes bytes) {
 
 void Exchange::request_end(std::span<const http1::Header> trailers) {
   request_complete_ = true;
-  if (request_framing_ == http1::Framing::kChunked) http1::append_last_chunk(tail_, trailers);
+  if (request_framing_ != http1::Framing::kChunked) return;
+  if (hop_names_.empty()) {
+    http1::append_last_chunk(tail_, trailers);
+    return;
+  }
+  std::vector<http1::Header> kept(trailers.begin(), trailers.end());
+  std::erase_if(kept, [&](const http1::Header& header) { return http1::list_has(hop_names_, header.name); });
+  http1::append_last_chunk(tail_, kept);
 }
 
 void Exchange::request_gathered() {

@@ -139,6 +139,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   bool replayable_ = true;            ///< kept_ is the whole body so far
   bool head_sent_ = false;            ///< given to the present attempt
   Gather body_;                       ///< of the present read
+  std::string hop_names_;             ///< of the head, for trailers; nearly always empty
   std::string framing_;               ///< chunk size before body_
   std::string tail_;                  ///< last chunk and trailers
   std::uint64_t request_body_bytes_ = 0;
@@ -169,6 +170,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   std::uint64_t response_body_bytes_ = 0;
   bool response_begun_ = false;       ///< a final head is on its way to the client
   bool response_complete_ = false, upstream_keep_alive_ = false, keep_client_ = true, refused_ = false, switched_ = false;
+  bool switched_rightly_ = false;     ///< with switched_: to what the client asked for
   AttemptEnd refused_end_ = AttemptEnd::kRefusedByPeer;  // meaningful with refused_: why the peer's answer is not passed on
   bool client_eof_ = false, upstream_eof_ = false;
   std::string_view reason_;           ///< literal: code of our own answer

@@ -64,6 +64,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   status_ = head.status;
   count_response(status_);
   switched_ = head.status == 101;
+  switched_rightly_ = upgrade_ && http1::any_lists(head.headers, http1::HeaderId::kUpgrade, "websocket");
   upstream_keep_alive_ = head.keep_alive;
   if (!request_complete_) keep_client_ = false;
   client_framing_ = client_framing(head, client_minor_);
@@ -111,10 +112,10 @@ void Exchange::response_gathered() {
     if (response_complete_) peer_refused();
     return;
   }
-  if (switched_ && !upgrade_) {
+  if (switched_ && !switched_rightly_) {
     response_.clear();
     response_begun_ = false;
-    response_broken({Errc::kBadResponse, "101 without a request to upgrade"});
+    response_broken({Errc::kBadResponse, "101 to a protocol that the client did not ask for"});
     return;
   }
   write_response();

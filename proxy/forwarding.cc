@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "proxy/http1/fields.h"
 #include "proxy/http1/writer.h"
 
 namespace proxy {
@@ -35,17 +36,42 @@ class HopNames {
       }
     }
   }
+  [[nodiscard]] bool any() const { return any_; }
   [[nodiscard]] bool has(std::string_view name) const {
-    if (!any_) return false;
-    return std::any_of(headers_.begin(), headers_.end(), [&](const Header& header) {
-      return header.id == HeaderId::kConnection && http1::list_has(header.value, name);
-    });
+    return any_ && http1::any_lists(headers_, HeaderId::kConnection, name);
   }
 
  private:
   std::span<const Header> headers_;
   bool any_ = false;
 };
+
+// RFC 7239, section 4: "for", "host" and "proto" of this hop, behind what trusted proxies said.
+// @param for_known  the fields say who asked a trusted proxy, but not by Forwarded: an element of ours alone would make
+//                   that proxy the client for whoever reads Forwarded first
+void append_rfc7239(std::string& out, const http1::RequestHead& head, const Origin& origin, bool believed, bool for_known) {
+  bool begun = false;
+  for (const Header& header : head.headers) {
+    if (!believed || header.id != HeaderId::kForwarded || header.value.empty()) continue;
+    out += begun ? ", " : "Forwarded: ";
+    out += header.value;
+    begun = true;
+  }
+  if (!begun && for_known) return;
+  out += begun ? ", for=" : "Forwarded: for=";
+  const bool is_v6 = origin.client.find(':') != std::string_view::npos;
+  const bool is_v4 = !is_v6 && origin.client.find('.') != std::string_view::npos;
+  if (is_v6) out += "\"[";
+  out += is_v4 || is_v6 ? origin.client : std::string_view("unknown");
+  if (is_v6) out += "]\"";
+  if (!head.host.empty()) {
+    const bool plain = std::all_of(head.host.begin(), head.host.end(), http1::is_token_byte);
+    out += plain ? ";host=" : ";host=\"";
+    out += head.host;
+    if (!plain) out += '"';
+  }
+  out += origin.scheme == Scheme::kHttps ? ";proto=https\r\n" : ";proto=http\r\n";
+}
 
 void append_forwarded(std::string& out, const http1::RequestHead& head, const Origin& origin) {
   const bool believed = origin.trusted || origin.kind == ListenerKind::kPeer;
@@ -80,7 +106,7 @@ void append_forwarded(std::string& out, const http1::RequestHead& head, const Or
     append_header(out, "X-Forwarded-Host", head.host);
   }
   append_header(out, "X-Real-IP", kept(HeaderId::kRealIp).value_or(origin.client));
-  if (const auto forwarded = kept(HeaderId::kForwarded); forwarded) append_header(out, "Forwarded", *forwarded);
+  append_rfc7239(out, head, origin, believed, kept(HeaderId::kForwardedFor).has_value());
 }
 
 // Content-Length, Transfer-Encoding, Expect and Upgrade, from what the codec made of them.
@@ -93,11 +119,20 @@ void append_framing(std::string& out, const http1::RequestHead& head) {
   if (head.expect_continue) append_header(out, "Expect", "100-continue");
   if (head.upgrade) {
     append_header(out, "Connection", "Upgrade");
-    append_header(out, "Upgrade", *head.find(HeaderId::kUpgrade));
+    append_header(out, "Upgrade", "websocket");
   }
 }
 
 }  // namespace
+
+void append_hop_names(std::string& out, std::span<const Header> headers) {
+  if (!HopNames(headers).any()) return;
+  for (const Header& header : headers) {
+    if (header.id != HeaderId::kConnection) continue;
+    out += header.value;
+    out += ',';
+  }
+}
 
 RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin,
                                    std::string_view made_id) {
@@ -112,11 +147,12 @@ RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& h
   append_header(out, "Host", head.host.empty() ? std::string_view("localhost") : head.host);
   const HopNames hop(head.headers);
   for (const Header& header : head.headers) {
-    const bool plain = header.id == HeaderId::kOther;
+    const bool plain = header.id == HeaderId::kOther && !http1::is_lookalike(header.name);
     const bool trailer = header.id == HeaderId::kTrailer && head.framing == Framing::kChunked;
     if ((plain && !hop.has(header.name)) || trailer) append_header(out, header.name, header.value);
   }
   append_framing(out, head);
+  append_header(out, "Via", "1.1 outrigger");
   append_forwarded(out, head, origin);
   const auto sent_id = head.find(HeaderId::kRequestId);
   const std::string_view id = sent_id && is_request_id(*sent_id) ? *sent_id : made_id;

@@ -3,6 +3,7 @@
 /// Source: RFC 9110, section 7.6 (message forwarding); RFC 9112, section 6 (framing belongs to one hop).
 /// Every head is written anew from validated parts: nothing that the codec did not understand can pass.
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,10 @@ struct Origin {
   std::string_view client;    ///< address
   bool trusted = false;       ///< what it says about its own client is believed
 };
+
+/// Appends the names that Connection declares to be of this hop, as a list; nothing when it names no field. They hold for
+/// trailers too (RFC 9110, section 7.6.1).
+void append_hop_names(std::string& out, std::span<const http1::Header> headers);
 
 /// Where the id of a request stands in the head that append_request_head has written.
 struct RequestIdPlace {

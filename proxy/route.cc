@@ -43,10 +43,17 @@ bool is_unreserved(char c) {
          c == '~';
 }
 
+// Bytes that some application takes for a slash, a line end or the end of the path.
+bool is_never_in_paths(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte < 0x20 || byte == 0x7f || byte == '\\';
+}
+
 // Decodes what may be decoded without a change of meaning. "%2F" decodes too: applications that split paths after decoding
 // would see a slash there, and a rule for a path must hold for them as well.
 Result<void> decode(std::string_view path, std::string& out) {
   for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] == '\\') return fail(Errc::kBadRequestLine, "backslash in the path");
     if (path[i] != '%') {
       out += path[i];
       continue;
@@ -55,7 +62,7 @@ Result<void> decode(std::string_view path, std::string& out) {
     const int low = i + 2 < path.size() ? hex_of(path[i + 2]) : -1;
     if (high < 0 || low < 0) return fail(Errc::kBadRequestLine, "broken %-escape in the path");
     const char c = static_cast<char>(high * 16 + low);
-    if (c == '\0') return fail(Errc::kBadRequestLine, "%00 in the path");
+    if (is_never_in_paths(c)) return fail(Errc::kBadRequestLine, "escaped control byte or backslash in the path");
     if (is_unreserved(c) || c == '/') {
       out += c;
     } else {
@@ -75,8 +82,10 @@ Result<void> resolve(std::string& path) {
     while (at < path.size() && path[at] == '/') ++at;
     const std::size_t stop = std::min(path.find('/', at), path.size());
     const std::string_view segment(path.data() + at, stop - at);
-    trailing = segment.empty() || segment == "." || segment == "..";
-    if (segment == "..") {
+    // Some application servers cut "..;x" down to ".." before they resolve it.
+    const std::string_view name = segment.substr(0, segment.find(';'));
+    trailing = segment.empty() || name == "." || name == "..";
+    if (name == "..") {
       if (end == 0) return fail(Errc::kBadRequestLine, "path leads above the root");
       end = path.rfind('/', end - 1);
     } else if (!trailing) {
@@ -122,7 +131,7 @@ RouteMatch RouteTable::find(http1::Method method, std::string_view host, std::st
 
 Result<std::string_view> canonical_path(std::string_view path, std::string& scratch) {
   const bool plain = path.find('%') == std::string_view::npos && path.find("//") == std::string_view::npos &&
-                     path.find("/.") == std::string_view::npos;
+                     path.find("/.") == std::string_view::npos && path.find('\\') == std::string_view::npos;
   if (plain || path.empty() || path.front() != '/') return path;
   scratch.clear();
   if (auto ok = decode(path, scratch); !ok) return tl::unexpected<Error>(ok.error());

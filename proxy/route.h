@@ -100,7 +100,9 @@ class RouteTable {
 /// made for "/orders": unreserved %-escapes decoded, slashes merged, dot segments resolved (RFC 3986, section 6.2.2).
 /// What goes upstream stays as received.
 /// @param scratch  holds the result if it differs from `path`; recycled by the caller
-/// @return a view of `path` or of `scratch`. Errors: kBadRequestLine for a broken escape, %00, or ".." above the root.
+/// A segment "..;x" counts as "..", since some application servers read it so.
+/// @return a view of `path` or of `scratch`. Errors: kBadRequestLine for a broken escape, a backslash, a control byte
+///         (escaped or not), or ".." above the root.
 [[nodiscard]] Result<std::string_view> canonical_path(std::string_view path, std::string& scratch);
 
 }  // namespace proxy

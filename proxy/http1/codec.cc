@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/http1/fields.h"
+#include "proxy/http1/head_rules.h"
 #include "proxy/http1/writer.h"
 
 namespace proxy::http1 {
@@ -16,6 +17,12 @@ namespace {
 
 // Chunk extensions are read and thrown away; nobody sends long ones with good intent.
 constexpr std::size_t kChunkExtensionBytesMax = 4096;
+// Bytes of a body that are no payload: sizes, line ends, extensions, trailers. One-byte chunks need five each; what goes
+// beyond this (endless noughts before a size) serves nobody.
+constexpr std::uint64_t kChunkOverheadBytesMax = 16 * 1024;
+constexpr std::uint64_t kChunkOverheadPerByteMax = 16;
+// Interim responses to one request. Nobody needs more than a few.
+constexpr std::uint32_t kInterimHeadsMax = 64;
 
 enum class Stage : std::uint8_t { kIdle, kHead, kBody, kTrailers };
 
@@ -42,6 +49,8 @@ struct Machine {
     head_bytes = 0;
     body_bytes = 0;
     extension_bytes = 0;
+    overhead_bytes = 0;
+    blank_cr = false;
     target = {};
     body_limit = limits.body_bytes_max;
     error.reset();
@@ -63,6 +72,9 @@ struct Machine {
   }
 
   Result<std::size_t> feed(Bytes bytes);
+  // Takes empty lines before a message, or refuses bytes that are no such thing. @return bytes taken
+  virtual Result<std::size_t> skip_blank(std::string_view text) = 0;
+  Result<std::size_t> run_body(std::string_view rest);
   // Runs llhttp over `size` bytes at `data`; offsets count from `data_base`. @return bytes it consumed.
   Result<std::size_t> run(const char* data_base, const char* data, std::size_t size);
 
@@ -79,6 +91,8 @@ struct Machine {
   std::size_t head_bytes = 0;    // of the present head, blank lines before it included
   std::uint64_t body_bytes = 0;
   std::size_t extension_bytes = 0;
+  std::uint64_t overhead_bytes = 0;
+  bool blank_cr = false;         // the first half of an empty line has come
   std::optional<Error> error;
   bool stopped = false;          // the sink has said kStop
   bool done = false;             // the message is complete
@@ -213,6 +227,18 @@ Result<std::size_t> Machine::run(const char* data_base, const char* data, std::s
   return tl::unexpected<Error>(*error);
 }
 
+Result<std::size_t> Machine::run_body(std::string_view rest) {
+  const std::uint64_t before = body_bytes;
+  auto count = run(rest.data(), rest.data(), rest.size());
+  if (!count) return count;
+  overhead_bytes += *count - (body_bytes - before);
+  if (overhead_bytes > kChunkOverheadBytesMax + limits.head_bytes_max + kChunkOverheadPerByteMax * body_bytes) {
+    error = Error{Errc::kBadChunk, "far more chunk framing than payload"};
+    return tl::unexpected<Error>(*error);
+  }
+  return count;
+}
+
 Result<std::size_t> Machine::feed(Bytes bytes) {
   if (error) return tl::unexpected<Error>(*error);
   if (stage != Stage::kHead) carry.clear();  // views into it were promised until now
@@ -221,12 +247,24 @@ Result<std::size_t> Machine::feed(Bytes bytes) {
   while (consumed < text.size() && !done && !stopped) {
     std::string_view rest = text.substr(consumed);
     if (stage == Stage::kBody || stage == Stage::kTrailers) {
-      auto count = run(rest.data(), rest.data(), rest.size());
+      auto count = run_body(rest);
       if (!count) return count;
       consumed += *count;
       continue;
     }
     rest = rest.substr(0, limits.head_bytes_max - head_bytes);
+    if (stage == Stage::kIdle && (blank_cr || rest.front() == '\r' || rest.front() == '\n')) {
+      auto count = skip_blank(rest);
+      if (!count) {
+        error = count.error();
+        return count;
+      }
+      consumed += *count;
+      head_bytes += *count;
+      if (head_bytes < limits.head_bytes_max) continue;
+      error = Error{Errc::kHeadTooLarge, "nothing but empty lines"};
+      return tl::unexpected<Error>(*error);
+    }
     const bool in_pieces = !carry.empty();
     const std::size_t carried = carry.size();
     if (in_pieces) carry += rest;
@@ -240,7 +278,6 @@ Result<std::size_t> Machine::feed(Bytes bytes) {
       error = Error{Errc::kHeadTooLarge, "head over " + std::to_string(limits.head_bytes_max) + " bytes"};
       return tl::unexpected<Error>(*error);
     }
-    // Blank lines before a message count, but need not be kept.
     if (stage == Stage::kHead && !in_pieces) carry.assign(rest);
   }
   return consumed;
@@ -254,9 +291,10 @@ struct RequestParser::State final : Machine {
   explicit State(const Limits& given) : Machine(given, HTTP_REQUEST, &settings_of_all()) { body_limit = given.body_bytes_max; }
 
   Result<void> head_complete() override;
+  Result<std::size_t> skip_blank(std::string_view text) override;
+  Result<void> read_start_line(const RequestHead& head) const;
+  Result<void> read_expect(RequestHead& head) const;
   Result<void> read_framing(RequestHead& head) const;
-  Result<void> read_target(RequestHead& head) const;
-  Result<void> read_host(RequestHead& head) const;
   void message_complete() override {
     sink->on_end(trailers());
   }
@@ -265,6 +303,36 @@ struct RequestParser::State final : Machine {
 
   RequestSink* sink = nullptr;
 };
+
+// RFC 9112, section 2.2: empty lines before a request are passed over; they end with CR LF like every line.
+Result<std::size_t> RequestParser::State::skip_blank(std::string_view text) {
+  std::size_t count = 0;
+  while (count < text.size() && (blank_cr || text[count] == '\r' || text[count] == '\n')) {
+    if (text[count] != (blank_cr ? '\n' : '\r')) return fail(Errc::kBadRequestLine, "bare CR or LF before the request");
+    blank_cr = !blank_cr;
+    ++count;
+  }
+  return count;
+}
+
+// RFC 9112, section 3: one blank between the parts and no other protocol; the parser below is more generous.
+Result<void> RequestParser::State::read_start_line(const RequestHead& head) const {
+  static constexpr std::string_view kProtocol = " HTTP/";
+  const std::size_t end = target.at + target.size;
+  const bool exact = target.at == head.method_text.size() + 1 && std::string_view(base + end, kProtocol.size()) == kProtocol;
+  if (!exact) return fail(Errc::kBadRequestLine, "the request line is not METHOD TARGET HTTP/VERSION with single blanks");
+  return {};
+}
+
+Result<void> RequestParser::State::read_expect(RequestHead& head) const {
+  if (head.minor == 0) return {};
+  for (const Header& header : head.headers) {
+    if (header.id != HeaderId::kExpect) continue;
+    if (!same_text(header.value, "100-continue")) return fail(Errc::kUnknownExpectation, "Expect other than 100-continue");
+    head.expect_continue = head.framing != Framing::kNone;
+  }
+  return {};
+}
 
 Result<void> RequestParser::State::head_complete() {
   RequestHead head;
@@ -275,17 +343,14 @@ Result<void> RequestParser::State::head_complete() {
   head.method = method_of(head.method_text);
   head.target = {base + target.at, target.size};
   head.headers = headers;
+  if (auto ok = read_start_line(head); !ok) return ok;
   if (auto ok = read_framing(head); !ok) return ok;
   if (auto ok = read_target(head); !ok) return ok;
   if (auto ok = read_host(head); !ok) return ok;
-  if (const auto expect = head.find(HeaderId::kExpect); expect && head.minor == 1) {
-    if (!same_text(*expect, "100-continue")) return fail(Errc::kUnknownExpectation, "Expect other than 100-continue");
-    head.expect_continue = head.framing != Framing::kNone;
-  }
+  if (auto ok = read_expect(head); !ok) return ok;
   head.keep_alive = llhttp_should_keep_alive(&parser) != 0;
-  const auto connection = head.find(HeaderId::kConnection);
-  head.upgrade = head.minor == 1 && head.framing == Framing::kNone && connection && list_has(*connection, "upgrade") &&
-                 head.find(HeaderId::kUpgrade).has_value();
+  head.upgrade = head.minor == 1 && head.framing == Framing::kNone && any_lists(headers, HeaderId::kConnection, "upgrade") &&
+                 any_lists(headers, HeaderId::kUpgrade, "websocket");
   if (head.framing == Framing::kLength && head.content_length > body_limit) {
     return fail(Errc::kBodyTooLarge, "body over " + std::to_string(body_limit) + " bytes");
   }
@@ -307,7 +372,7 @@ Result<void> RequestParser::State::read_framing(RequestHead& head) const {
       head.content_length = *length;
     } else if (header.id == HeaderId::kTransferEncoding) {
       if (has_coding) return fail(Errc::kBadFraming, "Transfer-Encoding given twice");
-      if (!same_text(header.value, "chunked")) return fail(Errc::kUnknownCoding, "the only transfer coding known here is chunked");
+      if (auto ok = check_coding(header.value); !ok) return ok;
       has_coding = true;
     }
   }
@@ -316,54 +381,6 @@ Result<void> RequestParser::State::read_framing(RequestHead& head) const {
   head.framing = has_coding                                 ? Framing::kChunked
                  : has_length && head.content_length != 0   ? Framing::kLength
                                                             : Framing::kNone;
-  return {};
-}
-
-Result<void> RequestParser::State::read_target(RequestHead& head) const {
-  const bool clean = std::all_of(head.target.begin(), head.target.end(),
-                                 [](char c) { return c > 0x20 && c < 0x7f && c != '#'; });
-  if (!clean || head.target.empty()) return fail(Errc::kBadRequestLine, "request target holds a byte that must be escaped");
-  if (head.method == Method::kConnect) {
-    head.path = head.target;
-    return {};
-  }
-  std::string_view rest = head.target;
-  if (rest.front() != '/') {
-    const std::size_t scheme_end = rest.find("://");
-    const bool known = scheme_end != std::string_view::npos &&
-                       (same_text(rest.substr(0, scheme_end), "http") || same_text(rest.substr(0, scheme_end), "https"));
-    if (rest == "*" && head.method == Method::kOptions) {
-      head.path = rest;
-      return {};
-    }
-    if (!known) return fail(Errc::kBadRequestLine, "request target is neither a path nor an http URL");
-    rest.remove_prefix(scheme_end + 3);
-    const std::size_t authority_end = std::min(rest.find_first_of("/?"), rest.size());
-    head.host = rest.substr(0, authority_end);
-    if (!is_authority(head.host)) return fail(Errc::kBadHost, "malformed authority in the request target");
-    rest.remove_prefix(authority_end);
-  }
-  const std::size_t mark = rest.find('?');
-  head.path = rest.substr(0, mark);
-  if (head.path.empty()) head.path = "/";
-  if (mark != std::string_view::npos) head.query = rest.substr(mark + 1);
-  return {};
-}
-
-Result<void> RequestParser::State::read_host(RequestHead& head) const {
-  std::optional<std::string_view> host;
-  for (const Header& header : head.headers) {
-    if (header.id != HeaderId::kHost) continue;
-    if (host) return fail(Errc::kBadHost, "Host given twice");
-    host = header.value;
-  }
-  if (!host) {
-    if (head.minor == 1) return fail(Errc::kBadHost, "HTTP/1.1 request without Host");
-    return {};
-  }
-  if (!is_authority(*host)) return fail(Errc::kBadHost, "malformed Host");
-  if (!head.host.empty() && !same_text(head.host, *host)) return fail(Errc::kBadHost, "Host is not the target's authority");
-  head.host = *host;
   return {};
 }
 
@@ -417,6 +434,9 @@ struct ResponseParser::State final : Machine {
   explicit State(const Limits& given) : Machine(given, HTTP_RESPONSE, &settings_of_all()) { body_limit = given.body_bytes_max; }
 
   Result<void> head_complete() override;
+  Result<std::size_t> skip_blank(std::string_view) override {
+    return fail(Errc::kBadResponse, "an empty line before the status line");
+  }
   Result<void> read_framing(ResponseHead& head) const;
   void message_complete() override {
     if (interim) return;
@@ -432,6 +452,7 @@ struct ResponseParser::State final : Machine {
   Method method = Method::kGet;
   Framing framing = Framing::kNone;
   bool interim = false;
+  std::uint32_t interim_count = 0;   // to the present request
 };
 
 Result<void> ResponseParser::State::head_complete() {
@@ -440,12 +461,14 @@ Result<void> ResponseParser::State::head_complete() {
   head.minor = llhttp_get_http_minor(&parser);
   if (llhttp_get_http_major(&parser) != 1 || head.minor > 1) return fail(Errc::kBadResponse, "not HTTP/1.x");
   if (head.status < 100 || head.status > 599) return fail(Errc::kBadResponse, "status out of range");
+  if (std::string_view(base, 5) != "HTTP/") return fail(Errc::kBadResponse, "not HTTP");
   head.reason = trim({base + target.at, target.size});
   if (!std::all_of(head.reason.begin(), head.reason.end(), is_value_byte)) return fail(Errc::kBadResponse, "bad reason phrase");
   head.headers = headers;
   if (auto ok = read_framing(head); !ok) return ok;
   framing = head.framing;
   interim = head.interim();
+  if (interim && ++interim_count > kInterimHeadsMax) return fail(Errc::kBadResponse, "too many interim responses");
   skip_body = method == Method::kHead;
   head.keep_alive = llhttp_should_keep_alive(&parser) != 0 || (skip_body && head.minor == 1);
   for (const Header& header : head.headers) {
@@ -470,6 +493,7 @@ Result<void> ResponseParser::State::read_framing(ResponseHead& head) const {
     }
   }
   if (chunked && head.has_content_length) return fail(Errc::kBadResponse, "Content-Length beside Transfer-Encoding");
+  if (chunked && head.minor == 0) return fail(Errc::kBadResponse, "Transfer-Encoding in an HTTP/1.0 response");
   const bool bodiless = head.status < 200 || head.status == 204 || head.status == 304 || method == Method::kHead;
   if (bodiless) {
     head.framing = Framing::kNone;
@@ -486,7 +510,10 @@ Result<void> ResponseParser::State::read_framing(ResponseHead& head) const {
 ResponseParser::ResponseParser(const Limits& limits) : state_(std::make_unique<State>(limits)) {}
 ResponseParser::~ResponseParser() = default;
 
-void ResponseParser::expect(Method request_method) { state_->method = request_method; }
+void ResponseParser::expect(Method request_method) {
+  state_->method = request_method;
+  state_->interim_count = 0;
+}
 
 Result<std::size_t> ResponseParser::feed(Bytes bytes, ResponseSink& sink) {
   state_->sink = &sink;

@@ -35,12 +35,24 @@ std::string_view trim(std::string_view text) {
 }
 
 bool is_authority(std::string_view text) {
-  static constexpr std::string_view kMarks = "-._~%!$&'()*+,;=:[]";
-  if (text.empty() || text.size() > 255 + 6) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           kMarks.find(c) != std::string_view::npos;
+  static constexpr std::string_view kMarks = "-._~!$&'()*+;=";
+  if (text.size() > 255 + 6) return false;
+  const bool literal = text.starts_with('[');
+  const std::size_t host_end = literal ? text.find(']') : std::min(text.find(':'), text.size());
+  if (host_end == std::string_view::npos || host_end < (literal ? 3 : 1)) return false;
+  const std::string_view host = literal ? text.substr(1, host_end - 1) : text.substr(0, host_end);
+  const bool named = std::all_of(host.begin(), host.end(), [&](char c) {
+    const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    if (literal) return hex || c == ':' || c == '.';
+    return hex || (c >= 'g' && c <= 'z') || (c >= 'G' && c <= 'Z') || kMarks.find(c) != std::string_view::npos;
   });
+  std::string_view rest = text.substr(literal ? host_end + 1 : host_end);
+  if (!named || rest.empty()) return named;
+  if (rest.front() != ':') return false;
+  rest.remove_prefix(1);
+  if (rest.empty()) return true;  // "h:" is "h" (RFC 3986, section 3.2.3)
+  const auto port = parse_length(rest);
+  return port && *port <= 65535;
 }
 
 std::optional<std::uint64_t> parse_length(std::string_view text) {
@@ -59,7 +71,7 @@ bool is_trailer_field(const Header& header) {
       "cache-control", "max-forwards",  "range",            "location",     "date",              "age",
       "expires",       "vary",          "www-authenticate", "pragma",       "retry-after",       "warning",
       "if-match",      "if-none-match", "if-range",         "if-modified-since", "if-unmodified-since"};
-  if (header.id != HeaderId::kOther) return false;
+  if (header.id != HeaderId::kOther || is_lookalike(header.name)) return false;
   return std::none_of(std::begin(kHeadOnly), std::end(kHeadOnly),
                       [&](std::string_view name) { return same_text(name, header.name); });
 }

@@ -48,7 +48,8 @@ class Fields {
 [[nodiscard]] bool is_token_byte(char c);   ///< RFC 9110, section 5.6.2
 [[nodiscard]] bool is_value_byte(char c);   ///< visible, blank, tab or above 0x7f
 [[nodiscard]] std::string_view trim(std::string_view text);  ///< without blanks and tabs at either end
-/// A host, perhaps with a port: letters, digits and the marks of names, IPv4 and bracketed IPv6 literals.
+/// A name, an IPv4 literal or a bracketed IPv6 literal, perhaps with a port of 0 to 65535 (RFC 3986, section 3.2.2, without
+/// %-escapes and commas: a comma is what two joined Host fields have between them).
 [[nodiscard]] bool is_authority(std::string_view text);
 /// 1 to 18 decimal digits and nothing else; nullopt otherwise. (A longer number cannot be a length that anyone sends.)
 [[nodiscard]] std::optional<std::uint64_t> parse_length(std::string_view text);

@@ -1,5 +1,6 @@
 #include "proxy/http1/message.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -89,6 +90,19 @@ bool list_has(std::string_view list, std::string_view token) {
     list.remove_prefix(comma + 1);
   }
   return false;
+}
+
+bool any_lists(std::span<const Header> headers, HeaderId id, std::string_view token) {
+  return std::any_of(headers.begin(), headers.end(),
+                     [&](const Header& header) { return header.id == id && list_has(header.value, token); });
+}
+
+bool is_lookalike(std::string_view name) {
+  static constexpr std::size_t kKnownBytesMax = 64;  // longer than every name known here
+  if (name.find('_') == std::string_view::npos || name.size() > kKnownBytesMax) return false;
+  std::array<char, kKnownBytesMax> dashed{};
+  std::replace_copy(name.begin(), name.end(), dashed.begin(), '_', '-');
+  return header_id_of({dashed.data(), name.size()}) != HeaderId::kOther;
 }
 
 std::optional<std::string_view> RequestHead::find(HeaderId id) const {

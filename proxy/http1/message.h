@@ -35,6 +35,11 @@ struct Header {
   std::string_view name;   ///< as received
   std::string_view value;  ///< without blanks at either end
 };
+/// True if any field of that kind lists `token`.
+[[nodiscard]] bool any_lists(std::span<const Header> headers, HeaderId id, std::string_view token);
+/// The name of a field that the codec or the proxy knows, with '_' for some '-': "X_Forwarded_For". CGI and WSGI make one
+/// variable of both, so that such a field would speak for the proxy.
+[[nodiscard]] bool is_lookalike(std::string_view name);
 
 /// Letters differ only in case. ASCII.
 [[nodiscard]] bool same_text(std::string_view a, std::string_view b);
@@ -54,14 +59,15 @@ struct RequestHead {
   Method method = Method::kGet;
   std::string_view method_text;   ///< as received
   std::string_view target;        ///< as received: "/path?query", "http://host/path" or "*"
-  std::string_view path;          ///< begins with '/' ("*" for OPTIONS *); without query
+  std::string_view path;          ///< begins with '/' ("*" for OPTIONS of the whole server); without query
   std::string_view query;         ///< after '?', without it; empty if none
   std::string_view host;          ///< Host field or authority of an absolute target; empty only in HTTP/1.0
   std::uint8_t minor = 1;         ///< 0 or 1: the x of HTTP/1.x
   Framing framing = Framing::kNone;
   std::uint64_t content_length = 0;   ///< bytes; meaningful with kLength
   bool keep_alive = true;         ///< the client is willing to send another request on this connection
-  bool upgrade = false;           ///< Connection: upgrade together with an Upgrade field, without a body, HTTP/1.1
+  bool upgrade = false;           ///< Connection: upgrade with Upgrade: websocket, without a body, HTTP/1.1. To no other
+                                  ///< protocol: h2c would be a tunnel of requests that no rule sees
   bool expect_continue = false;   ///< HTTP/1.1 and Expect: 100-continue
   std::span<const Header> headers;    ///< in order of arrival
 

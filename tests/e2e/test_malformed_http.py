@@ -37,7 +37,7 @@ CASES = {
     "negative length": (post(b"Content-Length: -1"), 400),
     "length in hex": (post(b"Content-Length: 0x3", body=b"abc"), 400),
     "coding we do not know": (post(b"Transfer-Encoding: gzip, chunked"), 501),
-    "chunked disguised": (post(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"), 501),
+    "chunked disguised": (post(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"), 400),
     "target too long": (b"GET /" + b"a" * 12000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414),
     "head too large": (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * (HEAD_BYTES_MAX + 1000) + b"\r\n\r\n", 431),
     "body too large": (post(b"Content-Length: %d" % (BODY_BYTES_MAX + 1)), 413),

@@ -57,7 +57,7 @@ TEST_F(Bounds, SpoofedFieldsAreReplaced) {
   EXPECT_TRUE(has(request, "X-Forwarded-For: 6.6.6.6, 192.0.2.9\r\n")) << request;
   EXPECT_TRUE(has(request, "X-Real-IP: 6.6.6.6\r\n"));
   EXPECT_TRUE(has(request, "X-Forwarded-Host: evil\r\n"));
-  EXPECT_TRUE(has(request, "Forwarded: for=6.6.6.6\r\n"));
+  EXPECT_TRUE(has(request, "Forwarded: for=6.6.6.6, for=192.0.2.9;host=\"real:1\";proto=http\r\n"));
   EXPECT_FALSE(has(request, "X-Outrigger-Epoch: 99")) << "our own fields are believed from nobody";
 }
 
@@ -74,6 +74,71 @@ TEST_F(Bounds, RequestIdsAreKeptIfTheyAreOne) {
     EXPECT_EQ(host.accesses.back().request_id.size(), 32U) << bad;
   }
   EXPECT_NE(host.accesses[1].request_id, host.accesses[2].request_id);
+}
+
+TEST_F(Bounds, ForwardedNeverContradictsWhatATrustedProxySaid) {
+  auto trusted = TrustedProxies::parse({"192.0.2.0/24"});
+  ASSERT_TRUE(trusted);
+  auto c = client(ListenerKind::kDownstream, &*trusted);
+  c->send("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n");
+  up(0).connect();
+  EXPECT_FALSE(has(up(0).take(), "\r\nForwarded:")) << "it would name the trusted proxy as the client";
+  up(0).send(ok(""));
+  c->send(get("/"));
+  EXPECT_TRUE(has(up(0).take(), "\r\nForwarded: for=192.0.2.9;host=h;proto=http\r\n"));
+}
+
+TEST_F(Bounds, NamesOfOneHopHoldForTrailersAndLookalikesGo) {
+  auto c = client();
+  c->send("POST /up HTTP/1.1\r\nHost: h\r\nConnection: X-Sum\r\nX_Outrigger_Epoch: 9\r\nTransfer-Encoding: chunked\r\n\r\n"
+          "1\r\na\r\n0\r\nX-Sum: 1\r\nX-Kept: 2\r\nX_Real_IP: 3\r\n\r\n");
+  up(0).connect();
+  const std::string request = up(0).take();
+  EXPECT_TRUE(has(request, "0\r\nX-Kept: 2\r\n\r\n")) << request;
+  EXPECT_FALSE(has(request, "X-Sum"));
+  EXPECT_FALSE(has(request, "X_Outrigger"));
+  EXPECT_FALSE(has(request, "X_Real"));
+  EXPECT_TRUE(has(request, "\r\nVia: 1.1 outrigger\r\n"));
+}
+
+TEST_F(Bounds, OptionsForTheWholeServerGoesWhereItsRootGoes) {
+  auto c = client();
+  c->send("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
+  up(0).connect();
+  EXPECT_TRUE(up(0).take().starts_with("OPTIONS * HTTP/1.1\r\n"));
+  up(0).send(ok(""));
+  c->send("OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(up(0).take().starts_with("OPTIONS * HTTP/1.1\r\n"));
+}
+
+TEST_F(Bounds, ConnectAndTraceAreRefusedAndNothingBehindConnectIsRead) {
+  auto c = client(), t = client();
+  c->send("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n" + get("/"));
+  const std::string answer = c->take();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 405 "));
+  EXPECT_TRUE(has(answer, "\r\nAllow: GET, "));
+  EXPECT_TRUE(c->shut);
+  t->send("TRACE / HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(has(t->take(), "\r\nAllow: GET, "));
+  EXPECT_FALSE(t->shut);
+  EXPECT_TRUE(host.upstreams.empty());
+}
+
+TEST_F(Bounds, OnlyWebSocketIsUpgradedAndOnlyWhenItWasAskedFor) {
+  const std::string fields = " HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ";
+  auto c = client();
+  c->send("GET /h2" + fields + "h2c\r\n\r\n");
+  up(0).connect();
+  EXPECT_FALSE(has(up(0).take(), "h2c"));
+  up(0).send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
+  EXPECT_TRUE(c->take().starts_with("HTTP/1.1 502 "));
+  auto w = client();
+  w->send("GET /ws" + fields + "websocket, h2c\r\n\r\n");
+  up(1).connect();
+  EXPECT_TRUE(has(up(1).take(), "\r\nUpgrade: websocket\r\n"));
+  up(1).send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
+  EXPECT_TRUE(w->take().starts_with("HTTP/1.1 502 "));
+  EXPECT_EQ(counters().tunnels, 0U);
 }
 
 TEST_F(Bounds, AnAbsoluteTargetBecomesAPath) {

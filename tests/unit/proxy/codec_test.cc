@@ -244,8 +244,8 @@ std::vector<BadCase> bad_cases() {
       {"chunked_twice", with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), Errc::kBadFraming},
       {"chunked_in_1_0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Errc::kBadFraming},
       {"gzip_chunked", with("Transfer-Encoding: gzip, chunked\r\n"), Errc::kUnknownCoding},
-      {"identity", with("Transfer-Encoding: identity\r\n"), Errc::kUnknownCoding},
-      {"chunked_with_tail", with("Transfer-Encoding: chunkedfoo\r\n"), Errc::kUnknownCoding},
+      {"identity", with("Transfer-Encoding: identity\r\n"), Errc::kBadFraming},
+      {"chunked_with_tail", with("Transfer-Encoding: chunkedfoo\r\n"), Errc::kBadFraming},
       {"chunked_list", with("Transfer-Encoding: chunked, identity\r\n"), Errc::kBadFraming},
       {"odd_expectation", with("Content-Length: 3\r\nExpect: coffee\r\n"), Errc::kUnknownExpectation},
       {"chunk_size_letters", with("Transfer-Encoding: chunked\r\n").substr(0, 57) + "\r\nxyz\r\n", Errc::kBadChunk, true},
@@ -268,7 +268,27 @@ std::vector<BadCase> bad_cases() {
   };
 }
 
+// What llhttp alone would let pass.
+std::vector<BadCase> generous_cases() {
+  return {
+      {"comma_before_chunked", with("Transfer-Encoding: , chunked\r\n"), Errc::kBadFraming},
+      {"chunked_twice_in_a_list", with("Transfer-Encoding: chunked, chunked\r\n"), Errc::kBadFraming},
+      {"two_blanks_after_method", "GET  / HTTP/1.1\r\nHost: h\r\n\r\n", Errc::kBadRequestLine},
+      {"two_blanks_before_version", "GET /  HTTP/1.1\r\nHost: h\r\n\r\n", Errc::kBadRequestLine},
+      {"rtsp", "OPTIONS /o RTSP/1.0\r\nHost: h\r\n\r\n", Errc::kBadRequestLine},
+      {"ice", "SOURCE /o ICE/1.0\r\nHost: h\r\n\r\n", Errc::kBadRequestLine},
+      {"bare_lf_before_request", "\r\n\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Errc::kBadRequestLine},
+      {"bare_cr_before_request", "\r\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Errc::kBadRequestLine},
+      {"cr_instead_of_request", "\rGET / HTTP/1.1\r\nHost: h\r\n\r\n", Errc::kBadRequestLine},
+      {"host_with_comma", "GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", Errc::kBadHost},
+      {"second_expectation", with("Content-Length: 3\r\nExpect: 100-continue\r\nExpect: coffee\r\n"), Errc::kUnknownExpectation},
+      {"endless_noughts", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(120000, '0') + "3\r\nabc\r\n", Errc::kBadChunk, true},
+  };
+}
+
 class Refused : public testing::TestWithParam<BadCase> {};
+INSTANTIATE_TEST_SUITE_P(Generous, Refused, testing::ValuesIn(generous_cases()),
+                         [](const auto& row) { return std::string(row.param.name); });
 INSTANTIATE_TEST_SUITE_P(Table, Refused, testing::ValuesIn(bad_cases()),
                          [](const auto& row) { return std::string(row.param.name); });
 
@@ -424,7 +444,8 @@ TEST(ResponseParser, RefusesWhatCanBeReadInTwoWays) {
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", "SSH-2.0-x\r\n",
         "HTTP/1.1 099 Odd\r\n\r\n", "HTTP/1.1 600 Odd\r\n\r\n", "HTTP/2.0 200 OK\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX : y\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n"}) {
+        "HTTP/1.1 200 OK\r\nX : y\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "RTSP/1.0 200 OK\r\n\r\n"}) {
     ResponseParser parser({});
     ResponseLog log;
     auto result = parser.feed(bytes_of(text), log);
@@ -432,6 +453,40 @@ TEST(ResponseParser, RefusesWhatCanBeReadInTwoWays) {
     EXPECT_EQ(result.error().code, Errc::kBadResponse) << text;
     EXPECT_TRUE(log.responses.empty()) << text;
   }
+}
+
+TEST(ResponseParser, InterimHeadsAreBoundedPerRequest) {
+  ResponseParser parser({});
+  ResponseLog log;
+  for (int request = 0; request < 2; ++request) {
+    parser.expect(Method::kGet);
+    for (int i = 0; i < 64; ++i) ASSERT_TRUE(parser.feed(bytes_of("HTTP/1.1 103 Early Hints\r\n\r\n"), log)) << i;
+    if (request == 0) {
+      ASSERT_TRUE(parser.feed(bytes_of("HTTP/1.1 204 No Content\r\n\r\n"), log));
+    }
+  }
+  auto result = parser.feed(bytes_of("HTTP/1.1 100 Continue\r\n\r\n"), log);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, Errc::kBadResponse);
+}
+
+TEST(RequestParser, EmptyLinesBeforeARequestMayBeTorn) {
+  for (const std::size_t slice : {std::size_t{1}, std::size_t{3}, std::size_t{100}}) {
+    RequestParser parser({});
+    RequestLog log;
+    EXPECT_FALSE(feed_sliced(parser, log, "\r\n\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n", slice));
+    EXPECT_EQ(log.requests.size(), 2U) << slice;
+  }
+}
+
+TEST(RequestParser, ManySmallChunksAreNoAbuse) {
+  RequestParser parser({});
+  RequestLog log;
+  std::string text = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (int i = 0; i < 50000; ++i) text += "1\r\nx\r\n";
+  EXPECT_FALSE(feed_sliced(parser, log, text + "0\r\n\r\n", 4096));
+  ASSERT_EQ(log.requests.size(), 1U);
+  EXPECT_TRUE(log.requests[0].ended);
 }
 
 TEST(ResponseParser, HeadsAndBodiesAreBounded) {

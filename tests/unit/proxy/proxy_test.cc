@@ -286,7 +286,7 @@ TEST_F(Plain, MalformedRequestsGetOneStatusAndNothingIsForwarded) {
       {"GET /" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", "414"},
       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", "413"},
       {"GET / HTTP/3.1\r\nHost: h\r\n\r\n", "505"},
-      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", "501"},
+      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "501"},
       {"GET /%zz HTTP/1.1\r\nHost: h\r\n\r\n", "400"},
       {"GET /../x HTTP/1.1\r\nHost: h\r\n\r\n", "400"},
       {"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", "405"},

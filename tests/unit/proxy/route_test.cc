@@ -104,7 +104,9 @@ TEST(CanonicalPath, SeesThroughEveryWayToWriteAPath) {
       {"/%61", "/a"}, {"/%6F%72", "/or"}, {"/%2e%2E/", nullptr}, {"/a/%2e%2e/b", "/b"}, {"/a%2fb", "/a/b"},
       {"/a%2F%2fb", "/a/b"}, {"/%20x", "/%20x"}, {"/%c3%a9", "/%c3%a9"}, {"/a.b/..c/.d", "/a.b/..c/.d"}, {"/...", "/..."},
       {"/..", nullptr}, {"/a/../..", nullptr}, {"/%", nullptr}, {"/%4", nullptr}, {"/%zz", nullptr}, {"/%00", nullptr},
-      {"/a/../../b", nullptr}, {"*", "*"}, {"/%25%36%66", "/%256f"}};
+      {"/a/../../b", nullptr}, {"*", "*"}, {"/%25%36%66", "/%256f"},
+      {"/a/..;/b", "/b"}, {"/a/..;x=1/b", "/b"}, {"/a/.;/b", "/a/b"}, {"/a;v=1/b", "/a;v=1/b"}, {"/..;/a", nullptr},
+      {"/a\\b", nullptr}, {"/a%5Cb", nullptr}, {"/a%0d%0ab", nullptr}, {"/a%1f", nullptr}, {"/a%7f", nullptr}};
   for (const auto& [in, out] : cases) {
     std::string scratch = "left over";
     auto result = canonical_path(in, scratch);

@@ -84,6 +84,28 @@ TEST(Fields, LengthsAreDecimalAndNothingElse) {
   }
 }
 
+TEST(Fields, AuthoritiesAreNamesOrAddressesWithAPort) {
+  for (const char* good : {"h", "h.test", "h:80", "h:0", "h:65535", "h:", "10.0.0.1:1", "[::1]", "[::1]:80", "[::ffff:10.0.0.1]",
+                           "a_b", "xn--caf-dma.test", "~a!$&'()*+;="}) {
+    EXPECT_TRUE(http1::is_authority(good)) << good;
+  }
+  for (const char* bad : {"", ":80", "h:65536", "h:x", "h:80:81", "h:-1", "h:+1", "[::1", "[]", "[::1]x", "[::x]", "::1", "a b", "a,b",
+                          "u@h", "h/", "h?", "h%41", "h\\"}) {
+    EXPECT_FALSE(http1::is_authority(bad)) << bad;
+  }
+  EXPECT_FALSE(http1::is_authority(std::string(262, 'a')));
+}
+
+TEST(Message, NamesThatOnlyLookLikeKnownOnes) {
+  for (const char* like : {"X_Outrigger_Epoch", "x-outrigger_role", "X_Forwarded_For", "Content_Length", "Transfer_Encoding"}) {
+    EXPECT_TRUE(http1::is_lookalike(like)) << like;
+  }
+  for (const char* other : {"X-Outrigger-Epoch", "trace_id", "Content-Length", "", "_"}) {
+    EXPECT_FALSE(http1::is_lookalike(other)) << other;
+  }
+  EXPECT_FALSE(http1::is_lookalike(std::string(300, '_')));
+}
+
 TEST(TrustedProxies, MatchesBlocksOfBothFamilies) {
   auto trusted = TrustedProxies::parse({"10.0.0.0/8", "192.0.2.7", "fd00::/8", "2001:db8::1/127"});
   ASSERT_TRUE(trusted) << trusted.error().detail;
