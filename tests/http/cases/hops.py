@@ -1,0 +1,83 @@
+"""What belongs to one hop, and what a proxy says about its client: RFC 9110, sections 7.6 to 7.8; RFC 7239."""
+
+from case import HOST, Case, Script, Wait, get, post, refused
+
+WS = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+ODD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: X-Odd\r\nX-Odd: 1\r\nKeep-Alive: timeout=9\r\nX-Fine: 1\r\n\r\nok"
+ONE_HOP = (rb"\r\nConnection:", rb"\r\nKeep-Alive:", rb"\r\nTE:", rb"\r\nProxy-", rb"\r\nUpgrade:")
+SPOOF = (b"X-Forwarded-For: 9.9.9.9", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: evil.test", b"X-Real-IP: 9.9.9.9",
+         b"Forwarded: for=9.9.9.9;host=evil.test")
+
+CASES = [
+    Case("9110 7.6.1", "named fields stay on their hop", get(b"Connection: X-A, X-B", b"X-A: 1", b"X-B: 2", b"X-C: 3"), 200,
+         sees=rb"X-C: 3", hides=(rb"X-A:", rb"X-B:")),
+    Case("9110 7.6.1", "named over two Connection fields", get(b"Connection: X-A", b"Connection: X-B", b"X-A: 1", b"X-B: 2"), 200,
+         hides=(rb"X-A:", rb"X-B:")),
+    Case("9110 7.6.1", "named in other letters", get(b"Connection: x-a", b"X-A: 1"), 200, hides=rb"X-A:"),
+    Case("9110 7.6.1", "fields of one hop", get(b"Keep-Alive: 5", b"TE: trailers", b"Proxy-Connection: keep-alive", b"Upgrade: x"), 200,
+         hides=ONE_HOP),
+    Case("9110 11.7.1", "credentials for a proxy", get(b"Proxy-Authorization: Basic eDp5"), 200, hides=rb"Proxy-Authorization"),
+    Case("9110 7.6.1", "what we add cannot be named away",
+         get(b"Connection: X-Forwarded-For, X-Real-IP, X-Outrigger-Node, Host, X-Request-Id"), 200,
+         sees=(rb"\r\nX-Forwarded-For: 127\.0\.0\.1\r\n", rb"\r\nHost: h\.test\r\n")),
+    Case("9110 7.6.1", "fields of one hop in an answer", get(), 200, backend=Script(answers=(ODD,)), shows=rb"X-Fine: 1",
+         lacks=(rb"X-Odd", rb"Keep-Alive: timeout=9")),
+    Case("9110 7.6.3", "Via names this hop", get(), 200, sees=rb"\r\nVia: 1\.1 [!-~]+\r\n"),
+    Case("9110 7.6.3", "Via is added to, not replaced", get(b"Via: 1.0 fred"), 200, sees=rb"Via: 1\.0 fred(, |\r\n.*Via: )1\.1 [!-~]+\r\n"),
+    Case("9112 9.6", "Connection: close", get(b"Connection: close"), 200, ends="close", shows=rb"\r\nConnection: close\r\n"),
+    Case("9112 9.6", "close among other options", get(b"Connection: x, Close"), 200, ends="close"),
+    Case("9112 9.6", "close against keep-alive", get(b"Connection: keep-alive", b"Connection: close"), 200, ends="close"),
+    Case("9112 9.3", "HTTP/1.1 stays open", get(), 200, lacks=rb"\r\nConnection: close"),
+    Case("9112 9.3", "HTTP/1.0 closes", b"GET /open/x HTTP/1.0\r\n" + HOST + b"\r\n", 200, ends="close"),
+    Case("9112 9.3", "HTTP/1.0 with keep-alive stays open", b"GET /open/x HTTP/1.0\r\n" + HOST + b"Connection: keep-alive\r\n\r\n", 200,
+         shows=rb"\r\nConnection: keep-alive\r\n"),
+    Case("9112 9.3", "request to the backend is HTTP/1.1", b"GET /open/x HTTP/1.0\r\n" + HOST + b"\r\n", 200, ends="close",
+         sees=rb"^GET /open/x HTTP/1\.1\r\n"),
+    Case("9112 9.3", "backend that closes each time", get() + get(target=b"/open/y"), (200, 200),
+         backend=Script(answers=(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",), then="close")),
+    Case("9112 9.3", "backend's close is not the client's", get(), 200, lacks=rb"\r\nConnection: close",
+         backend=Script(answers=(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",), then="close")),
+    # --- upgrade ---
+    Case("6455 4", "WebSocket", [get(*WS), Wait(rb"101 .*\r\n\r\n"), b"ping", Wait(rb"echo:ping")], 101,
+         ends="open", reached=1, backend=Script(answers=(SWITCH,), raw=True), sees=(rb"\r\nUpgrade: websocket\r\n", rb"\r\nConnection: Upgrade\r\n"),
+         shows=(rb"\r\nUpgrade: websocket\r\n", rb"\r\nConnection: Upgrade\r\n")),
+    Case("9110 7.8", "backend that does not switch", get(*WS) + get(target=b"/open/y"), (200, 200)),
+    Case("9110 7.8", "backend that wants another version", get(*WS), 426, ends="open", reached=1,
+         backend=Script(answers=(b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n",))),
+    Case("9110 7.8", "bytes sent before the switch wait for it", [get(*WS) + b"early", Wait(rb"echo:early")], 101, reached=1,
+         ends="open", backend=Script(answers=(SWITCH,), raw=True)),
+    Case("9110 7.8", "Upgrade without Connection", get(b"Upgrade: websocket"), 200, hides=rb"\r\nUpgrade:"),
+    Case("9113 3.1", "Upgrade to h2c", get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"), 200,
+         hides=(rb"h2c", rb"HTTP2-Settings"), why="a tunnel of requests that no rule has seen"),
+    Case("9110 7.8", "Upgrade to something unknown", get(b"Connection: Upgrade", b"Upgrade: foo/1"), 200, hides=rb"\r\nUpgrade:",
+         why="only WebSocket is passed on; the request stays HTTP/1.1"),
+    Case("9110 7.8", "Upgrade to h2c hidden behind WebSocket", get(b"Connection: Upgrade", b"Upgrade: websocket, h2c"), 200, hides=rb"h2c"),
+    Case("9110 7.8", "Upgrade in HTTP/1.0", b"GET /open/x HTTP/1.0\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 200,
+         ends="close", hides=rb"\r\nUpgrade:"),
+    Case("9110 7.8", "Upgrade of a POST with a body", post(*WS, b"Content-Length: 5", body=b"hello"), 200, hides=rb"\r\nUpgrade:", bodies=(b"hello",)),
+    refused("9110 15.2.2", "backend switches unasked", get(), 502, reached=1, ends="open",
+            backend=Script(answers=(SWITCH + b"hello",), raw=True), lacks=rb"101 Switching"),
+    refused("9110 7.8", "backend switches to what nobody asked for", get(*WS), 502, reached=1, ends="open",
+            backend=Script(answers=(SWITCH.replace(b"websocket", b"h2c"),), raw=True), lacks=rb"101 Switching"),
+    # --- who the client is ---
+    Case("7239 4", "a client's word about itself is not passed on", get(*SPOOF), 200, hides=(rb"9\.9\.9\.9", rb"evil"),
+         sees=(rb"\r\nX-Forwarded-For: 127\.0\.0\.1\r\n", rb"\r\nX-Forwarded-Proto: http\r\n", rb"\r\nX-Forwarded-Host: h\.test\r\n",
+               rb"\r\nX-Real-IP: 127\.0\.0\.1\r\n", rb"\r\nForwarded: for=127\.0\.0\.1;host=h\.test;proto=http\r\n")),
+    Case("7239 4", "a client's word in parts", get(b"X-Forwarded-For: 9.9.9.9", b"x-forwarded-for: 8.8.8.8"), 200, hides=rb"[89]\.[89]\.[89]"),
+    Case("7239 4", "a trusted proxy's word is passed on", get(*SPOOF), 200, listener="trusted",
+         sees=(rb"\r\nX-Forwarded-For: 9\.9\.9\.9, 127\.0\.0\.1\r\n", rb"\r\nX-Forwarded-Proto: https\r\n",
+               rb"\r\nForwarded: for=9\.9\.9\.9;host=evil\.test, for=127\.0\.0\.1;host=h\.test;proto=http\r\n")),
+    Case("7239 4", "a trusted proxy's word over several fields", get(b"X-Forwarded-For: 9.9.9.9", b"X-Forwarded-For: 8.8.8.8",
+                                                                     b"Forwarded: for=9.9.9.9", b"Forwarded: for=8.8.8.8"), 200, listener="trusted",
+         sees=(rb"\r\nX-Forwarded-For: 9\.9\.9\.9, 8\.8\.8\.8, 127\.0\.0\.1\r\n",
+               rb"\r\nForwarded: for=9\.9\.9\.9, for=8\.8\.8\.8, for=127\.0\.0\.1;")),
+    Case("7239 7.4", "Forwarded does not contradict a trusted X-Forwarded-For", get(b"X-Forwarded-For: 9.9.9.9"), 200, listener="trusted",
+         hides=rb"\r\nForwarded:", why="who reads Forwarded first would take the proxy for the client"),
+    Case("7239 4", "host with a port needs quotes", b"GET /open/x HTTP/1.1\r\nHost: h.test:81\r\n\r\n", 200,
+         sees=rb'\r\nForwarded: for=127\.0\.0\.1;host="h\.test:81";proto=http\r\n'),
+    Case("7239 4", "a trusted proxy without a word", get(), 200, listener="trusted", sees=rb"\r\nForwarded: for=127\.0\.0\.1;"),
+    Case("9110 17", "our own fields are believed from nobody", get(b"X-Outrigger-Epoch: 99", b"x-outrigger-role: other"), 200, listener="trusted",
+         hides=(rb"Epoch: 99", rb"x-outrigger-role: other")),
+]
