@@ -9,6 +9,7 @@ namespace {
 
 constexpr Nanos kRetransmit = 200 * kMillisecond;
 constexpr Nanos kRetransmitMax = 2 * kSecond;
+constexpr std::ptrdiff_t kDuplicateAcks = 3;
 constexpr Nanos kSynRetry = 1 * kSecond;
 constexpr Nanos kCloseRetry = 500 * kMillisecond;
 
@@ -195,7 +196,7 @@ void Network::send(ConnectionId id, int from, Bytes bytes) {
     return;
   }
   ++counters_.segments_sent;
-  connection->directions[side].waiting.push_back({std::move(bytes), false});
+  connection->directions[side].waiting.push_back({std::move(bytes)});
   if (!connection->directions[side].pumping) {
     connection->directions[side].pumping = true;
     scheduler_->after(0, [this, id, side] { pump(id, side); });
@@ -243,25 +244,28 @@ void Network::pump(ConnectionId id, int side) {
   }
   direction.stalled_since = -1;
   direction.backoff = 0;
-  Nanos arrival = scheduler_->now() + draw_delay(quality);
-  while (!direction.waiting.empty()) {
-    if (random_.chance_ppm(quality.loss_ppm)) {
-      // Later segments make duplicate acks and so a quick retransmission. The last one waits for the timer, and all that
-      // is sent meanwhile waits behind it; when the link is better by then, everything goes at once.
-      if (direction.waiting.size() <= 3) {
-        direction.pumping = true;
-        scheduler_->after(kRetransmit, [this, id, side] { pump(id, side); });
-        return;
-      }
-      arrival += 2 * quality.delay + kMillisecond;
-    }
-    arrival = std::max(arrival, direction.last_arrival + 1);
-    direction.last_arrival = arrival;
-    scheduler_->at(arrival, [this, id, side, segment = std::move(direction.waiting.front())]() mutable {
+  // The receiver keeps what got there and asks for what did not: of a burst with many holes, one repetition fills all
+  // of them that it does not lose again, and each repetition finds the link as it is by then.
+  for (Segment& segment : direction.waiting) {
+    segment.there = segment.there || !random_.chance_ppm(quality.loss_ppm);
+  }
+  const Nanos arrival = scheduler_->now() + draw_delay(quality);
+  while (!direction.waiting.empty() && direction.waiting.front().there) {
+    direction.last_arrival = std::max(arrival, direction.last_arrival + 1);
+    scheduler_->at(direction.last_arrival, [this, id, side, segment = std::move(direction.waiting.front())]() mutable {
       segment_arrives(id, side, std::move(segment));
     });
     direction.waiting.pop_front();
   }
+  if (direction.waiting.empty()) return;
+  // Behind the hole, what got there makes duplicate acks and so a quick repetition; too little of it waits for the
+  // timer.
+  const auto behind = std::count_if(direction.waiting.begin(), direction.waiting.end(),
+                                    [](const Segment& segment) { return segment.there; });
+  const Nanos round_trip = 2 * quality.delay + kMillisecond;
+  direction.pumping = true;
+  scheduler_->after(behind >= kDuplicateAcks ? std::min(round_trip, kRetransmitMax) : kRetransmit,
+                    [this, id, side] { pump(id, side); });
 }
 
 void Network::stall(ConnectionId id, int side) {

@@ -53,9 +53,10 @@ struct Link {
 };
 
 /// Datagrams and ordered streams between machines 0 .. size-1, each direction with its own Link.
-/// Streams behave like TCP: in order, never lost while the connection lives, late after loss (retransmission 200 ms,
-/// doubling), broken when a segment is unanswered for kStreamPatience; a killed process resets its connections, a
-/// machine without power says nothing until it is back.
+/// Streams behave like TCP: in order, never lost while the connection lives, broken when a segment is unanswered for
+/// kStreamPatience; a killed process resets its connections, a machine without power says nothing until it is back.
+/// Late after loss: what is missing is sent again after a round trip if enough behind it got there, else after 200 ms;
+/// on a blocked link after 200 ms, doubling up to 2 s. So what a stream owes to a fault, it has made up for 2 s after.
 /// Ownership: endpoints are borrowed; an endpoint must be detached (down()) before it dies.
 /// Bound:     datagrams in flight per receiver kDatagramsInFlightMax, then dropped; streams as their users bound them.
 class Network {
@@ -101,6 +102,7 @@ class Network {
   struct Segment {
     Bytes bytes;
     bool finish = false;
+    bool there = false;  ///< the receiver has it, but not yet all before it
   };
   struct Direction {
     std::deque<Segment> waiting;
