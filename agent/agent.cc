@@ -152,7 +152,7 @@ io::Result<void> Agent::start_proxy() {
   if (!settings) return tl::make_unexpected(settings.error());
   settings->peer_tls = peer_tls_;
   if (!peer_tls_) settings->peer_preface = drivers::kHttpPreface;
-  auto routes = route_table(config_);
+  auto routes = route_table(config_, nullptr);
   if (!routes) return tl::make_unexpected(routes.error());
   drivers::ProxyDriverCallbacks callbacks;
   callbacks.on_trouble = [this](const proxy::Endpoint& endpoint, proxy::Trouble) {
@@ -164,6 +164,7 @@ io::Result<void> Agent::start_proxy() {
   auto proxy = drivers::ProxyDriver::start(*loop_, std::move(*settings), std::move(callbacks));
   if (!proxy) return tl::make_unexpected(proxy.error());
   proxy_ = std::move(*proxy);
+  route_table_ = *routes;
   proxy_->publish_routes(*routes);
   return {};
 }
@@ -259,8 +260,8 @@ BackendParts Agent::backend_parts() {
     return false;
   };
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
-    proxy_->totals([done = std::move(done)](drivers::ProxyTotals totals) {
-      done(ProxyStatus{totals.counters, std::move(totals.endpoints)});
+    proxy_->totals([done = std::move(done), table = route_table_](drivers::ProxyTotals totals) {
+      done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };

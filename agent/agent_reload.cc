@@ -58,11 +58,12 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
     // Routes name the pool of the service that runs, not of one that waits for a restart.
     Config next = config_;
     next.routes = fresh.routes;
-    const auto table = route_table(next);
+    const auto table = route_table(next, route_table_.get());
     if (!table) {
       report.problems.push_back(table.error().detail);
       return report;
     }
+    route_table_ = *table;
     proxy_->publish_routes(*table);
     config_.routes = fresh.routes;
     report.applied.emplace_back("route");

@@ -40,6 +40,8 @@ struct SwitchoverOrder {
 struct ProxyStatus {
   proxy::Counters counters;
   std::vector<proxy::Proxy::EndpointStatus> endpoints;
+  std::vector<proxy::Proxy::RouteStatus> routes;
+  std::shared_ptr<const proxy::RouteTable> table;  ///< in force; null in tests without a proxy
 };
 
 /// What the store's error means to a client of the API.

@@ -4,6 +4,7 @@
 #include "agent/config_catalog.h"
 #include "agent/config_consul.h"
 #include "agent/config_dns.h"
+#include "agent/config_route.h"
 #include "agent/config_values.h"
 
 namespace agent {
@@ -302,77 +303,6 @@ void read_listeners(Reading& reading, ConfigReader& root) {
   }
 }
 
-void read_route_match(ConfigReader& reader, RouteConfig& route) {
-  reader.list("methods", route.methods, 32);
-  for (auto& method : route.methods) {
-    for (char& c : method) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    if (!config_is_name(method))
-      reader.problem("methods", "\"" + method + "\" is no method", "write [\"GET\", \"POST\"]");
-  }
-  if (reader.text("path", route.path)) {
-    route.path_is_exact = route.path.starts_with('=');
-    if (route.path_is_exact) route.path.erase(0, 1);
-    if (!route.path.starts_with('/') || route.path.find_first_of(" \t\r\n?#") != std::string::npos)
-      reader.problem("path", "\"" + route.path + "\" is no path",
-                     "write \"/orders\" for a prefix, \"=/orders\" for exactly that");
-  }
-  reader.text("host", route.host, 255);
-  for (char& c : route.host) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  if (route.host.find_first_of(" /:") != std::string::npos)
-    reader.problem("host", "\"" + route.host + "\" is no host name", "leave out scheme and port");
-}
-
-void read_route(Reading& reading, ConfigReader& reader, RouteConfig& route) {
-  read_route_match(reader, route);
-  if (!reader.choice("pool", route.pool, {{"primary", Pool::kPrimary}, {"all", Pool::kAll}}) && reader.present() &&
-      !reader.has("pool"))
-    reader.problem("pool", "[[route]] does not say where its requests go", "add pool = \"primary\" or pool = \"all\"");
-  reader.duration("hold", route.hold, Milliseconds(0), minutes(5));
-  auto timeouts = reader.section("timeouts");
-  timeouts.duration("connect", route.connect_timeout, Milliseconds(10), minutes(5));
-  timeouts.duration("first_byte", route.first_byte_timeout, Milliseconds(10), hours(1));
-  timeouts.duration("idle", route.idle_timeout, Milliseconds(10), hours(24));
-  timeouts.duration("total", route.total_timeout, Milliseconds(10), hours(24));
-  timeouts.finish(reading.all_keys);
-  reader.boolean("retry", route.retry);
-  reader.finish(reading.all_keys);
-}
-
-/// True when every request that `later` would take is taken by `earlier` already.
-bool covers(const RouteConfig& earlier, const RouteConfig& later) {
-  const bool host = earlier.host.empty() || earlier.host == later.host;
-  const bool path = earlier.path_is_exact ? later.path_is_exact && earlier.path == later.path
-                    : earlier.path.ends_with('/')
-                        ? later.path.starts_with(earlier.path)
-                        : later.path == earlier.path || later.path.starts_with(earlier.path + "/");
-  const bool methods =
-      earlier.methods.empty() ||
-      (!later.methods.empty() && std::all_of(later.methods.begin(), later.methods.end(), [&](const auto& m) {
-        return std::find(earlier.methods.begin(), earlier.methods.end(), m) != earlier.methods.end();
-      }));
-  return host && path && methods;
-}
-
-void read_routes(Reading& reading, ConfigReader& root) {
-  Config& config = reading.config;
-  for (auto& reader : root.tables("route", 1024)) {
-    RouteConfig route;
-    read_route(reading, reader, route);
-    for (std::size_t i = 0; i < config.routes.size(); ++i)
-      if (covers(config.routes[i], route)) {
-        reader.problem("path", "this route is never reached: route[" + std::to_string(i) + "] takes all its requests",
-                       "put the narrower route first");
-        break;
-      }
-    config.routes.push_back(std::move(route));
-  }
-  if (!config.routes.empty() || (!config.service && config.listeners.empty())) return;
-  RouteConfig orders, rest;
-  orders.methods = {"POST", "PUT", "PATCH", "DELETE"};
-  orders.pool = Pool::kPrimary;
-  config.routes = {std::move(orders), std::move(rest)};
-}
-
 void read_proxy(Reading& reading, ConfigReader reader) {
   ProxyConfig& proxy = reading.config.proxy;
   reader.number("threads", proxy.threads, 0, 256);
@@ -401,7 +331,7 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   read_raft(reading, root.section("raft"));
   read_service(reading, root.section("service"));
   read_listeners(reading, root);
-  read_routes(reading, root);
+  config_read_routes(root, reading.all_keys, reading.config);
   read_proxy(reading, root.section("proxy"));
   read_outlier(reading, root.section("outlier"));
   root.finish(reading.all_keys);

@@ -153,8 +153,28 @@ struct ListenConfig {
 
 enum class Pool { kPrimary, kAll };
 
+/// [route.rate]: how often clients may use a route. With `burst` a token bucket, without a sliding window.
+struct RateConfig {
+  std::uint32_t count = 10;  ///< key `limit`, "10/s": 1..500,000 ...
+  Milliseconds period{1000};  ///< ... in 1 ms .. 24 h
+  std::optional<std::uint32_t> burst;  ///< 0..500,000
+  bool nodelay = false;                ///< a burst goes through at once instead of at the rate
+  std::string key = "ip";              ///< "ip", "path", "route", "header:NAME", "cookie:NAME"
+  std::string zone;                    ///< routes of one zone count together; empty = this route alone
+  friend bool operator==(const RateConfig&, const RateConfig&) = default;
+};
+
+/// [route.auth]: digests of secrets, never the secrets; nobody listed = no credentials asked for.
+struct AuthConfig {
+  std::vector<std::string> tokens;  ///< "sha256:HEX"
+  std::vector<std::string> users;   ///< "USER:sha256:SALT:HEX"; <= 64 together with `tokens`
+  std::string realm = "outrigger";
+  friend bool operator==(const AuthConfig&, const AuthConfig&) = default;
+};
+
 /// [[route]]: which requests go to which pool; the first match in file order wins.
 struct RouteConfig {
+  std::string name;                  ///< for metrics; empty = made from methods, host and path
   std::vector<std::string> methods;  ///< upper case; empty = every method
   std::string path = "/";            ///< starts with '/', without the "=" mark
   bool path_is_exact = false;        ///< written as path = "=/orders"; otherwise a prefix that ends at a segment border
@@ -166,6 +186,10 @@ struct RouteConfig {
   Milliseconds idle_timeout{60000};
   Milliseconds total_timeout{60000};
   bool retry = true;  ///< lets idempotent reads of an `all` route be tried on another endpoint
+  std::optional<RateConfig> rate;
+  AuthConfig auth;
+  std::vector<std::string> allow, deny;  ///< IP or CIDR literals; deny wins, an empty allow lets all in; <= 64 each
+  std::uint32_t concurrency = 0;         ///< requests of the route at a time; 0 = no limit
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
 };
 

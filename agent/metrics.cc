@@ -170,6 +170,36 @@ void add_proxy(Families& out, const ProxyStatus& status) {
   out.add("upstream_failures_total", "Failures per endpoint", MetricFamily::Type::kCounter, std::move(failures));
 }
 
+void add_routes(Families& out, const ProxyStatus& status) {
+  std::vector<MetricSample> requests, refused, delayed;
+  for (const auto& one : status.routes) {
+    const proxy::RouteCounters& c = one.counters;
+    const Labels route{{"route", one.name}};
+    requests.push_back({route, static_cast<double>(c.requests), {}});
+    delayed.push_back({route, static_cast<double>(c.rate_delayed), {}});
+    const std::pair<const char*, std::uint64_t> reasons[] = {{"address", c.address_denied}, {"credentials", c.unauthorized},
+                                                             {"rate", c.rate_limited}, {"concurrency", c.busy}};
+    for (const auto& [reason, count] : reasons) {
+      refused.push_back({{{"route", one.name}, {"reason", reason}}, static_cast<double>(count), {}});
+    }
+  }
+  out.add("route_requests_total", "Requests per route", MetricFamily::Type::kCounter, std::move(requests));
+  out.add("route_refused_total", "Requests that a rule of the route refused, by reason", MetricFamily::Type::kCounter, std::move(refused));
+  out.add("route_delayed_total", "Requests of a burst that waited for their turn", MetricFamily::Type::kCounter, std::move(delayed));
+  if (status.table == nullptr) return;
+  std::map<std::string, const proxy::RateTable*> zones;
+  for (const proxy::Route& route : status.table->routes()) {
+    if (route.admission.rate_table != nullptr) zones[route.admission.rate_zone] = route.admission.rate_table.get();
+  }
+  std::vector<MetricSample> rejected, evicted;
+  for (const auto& [zone, table] : zones) {
+    rejected.push_back({{{"zone", zone}}, static_cast<double>(table->rejected()), {}});
+    evicted.push_back({{{"zone", zone}}, static_cast<double>(table->evicted()), {}});
+  }
+  out.add("ratelimit_rejected_total", "Requests over a rate limit", MetricFamily::Type::kCounter, std::move(rejected));
+  out.add("ratelimit_evicted_total", "Clients that made room for others in a full table of limits", MetricFamily::Type::kCounter, std::move(evicted));
+}
+
 void add_dns(Families& out, const drivers::DnsDriver* dns) {
   out.gauge("dns_up", "1 while DNS is served", dns != nullptr ? 1 : 0);
   if (dns == nullptr) return;
@@ -205,6 +235,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_store(out, parts);
   add_gossip(out, parts);
   add_proxy(out, proxy);
+  add_routes(out, proxy);
   add_dns(out, parts.dns ? parts.dns() : nullptr);
   return out.take();
 }

@@ -1,7 +1,10 @@
 #include "agent/parts.h"
 
 #include <algorithm>
+#include <span>
 #include <thread>
+
+#include "agent/io/crypto.h"
 
 namespace agent {
 namespace {
@@ -28,9 +31,47 @@ io::Result<std::optional<drivers::HookTarget>> hook_target(const std::optional<H
   return std::optional(std::move(*target));
 }
 
+/// Unlike for every two routes that `validate` lets pass.
+std::string route_name(const RouteConfig& config) {
+  if (!config.name.empty()) return config.name;
+  std::string name;
+  for (const std::string& method : config.methods) name += (name.empty() ? "" : "|") + method;
+  if (!name.empty()) name += ' ';
+  return name + config.host + (config.path_is_exact ? "=" : "") + config.path;
+}
+
+io::Result<void> set_admission(const RouteConfig& config, const std::string& key, proxy::Admission& out) {
+  auto allow = proxy::AddressBlocks::parse(config.allow);
+  if (!allow) return bad(key + ".allow", allow.error().detail);
+  auto deny = proxy::AddressBlocks::parse(config.deny);
+  if (!deny) return bad(key + ".deny", deny.error().detail);
+  out.allow = std::move(*allow);
+  out.deny = std::move(*deny);
+  out.credentials.realm = config.auth.realm;
+  for (const auto* list : {&config.auth.tokens, &config.auth.users}) {
+    for (const std::string& secret : *list) {
+      auto entry = proxy::Credentials::parse(secret);
+      if (!entry) return bad(key + ".auth", "a secret is not of the form that the documentation names");
+      out.credentials.entries.push_back(std::move(*entry));
+    }
+  }
+  out.concurrency_max = config.concurrency;
+  if (!config.rate) return {};
+  const auto client = proxy::ClientKey::parse(config.rate->key);
+  if (!client) return bad(key + ".rate.key", "\"" + config.rate->key + "\" tells no clients apart");
+  out.rate_key = *client;
+  out.rate_zone = config.rate->zone;
+  out.rate = proxy::RateRule{config.rate->count, config.rate->period, config.rate->burst, config.rate->nodelay};
+  return {};
+}
+
+proxy::Digest sha256_of(std::string_view text) {
+  return io::sha256(std::as_bytes(std::span<const char>(text.data(), text.size())));
+}
+
 proxy::Route route_of(const RouteConfig& config, const std::string& service, std::uint64_t body_bytes_max) {
   proxy::Route route;
-  route.name = (config.path_is_exact ? "=" : "") + config.path;
+  route.name = route_name(config);
   if (!config.methods.empty()) {
     route.methods = {};
     for (const std::string& method : config.methods) route.methods.add(proxy::http1::method_of(method));
@@ -141,6 +182,7 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   drivers::ProxyDriverSettings settings;
   settings.threads = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
   settings.proxy.node = config.node.name;
+  settings.proxy.digest = sha256_of;
   settings.proxy.request_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.response_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.connections_max = config.proxy.connections_max;
@@ -178,12 +220,15 @@ io::Result<drivers::DnsSettings> dns_settings(const Config& config) {
   return settings;
 }
 
-io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config) {
+io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config, const proxy::RouteTable* previous) {
   std::vector<proxy::Route> routes;
-  for (const RouteConfig& route : config.routes) {
-    routes.push_back(route_of(route, routed_service(config), config.proxy.body_bytes_max));
+  for (std::size_t i = 0; i < config.routes.size(); ++i) {
+    routes.push_back(route_of(config.routes[i], routed_service(config), config.proxy.body_bytes_max));
+    if (auto set = set_admission(config.routes[i], "route[" + std::to_string(i) + "]", routes.back().admission); !set) {
+      return tl::make_unexpected(set.error());
+    }
   }
-  auto table = proxy::RouteTable::make(std::move(routes));
+  auto table = proxy::RouteTable::make(std::move(routes), previous, {io::random_below(UINT64_MAX), io::random_below(UINT64_MAX)});
   if (!table) return bad("route", table.error().detail);
   return *table;
 }

@@ -30,7 +30,9 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 [[nodiscard]] io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config);
 /// Only for a config with DNS on.
 [[nodiscard]] io::Result<drivers::DnsSettings> dns_settings(const Config& config);
-[[nodiscard]] io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config);
+/// @param previous  whose counts of limits go on; null = begin at nothing
+[[nodiscard]] io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config,
+                                                                                  const proxy::RouteTable* previous);
 [[nodiscard]] io::Result<io::Address> address_of(const HostPort& place, const std::string& key);
 
 }  // namespace agent

@@ -102,6 +102,7 @@ class Agent {
   std::unique_ptr<drivers::Mesh> mesh_;
   std::unique_ptr<drivers::StoreDriver> store_;
   std::unique_ptr<drivers::GossipDriver> gossip_;
+  std::shared_ptr<const proxy::RouteTable> route_table_;  // as published last
   std::unique_ptr<drivers::ProxyDriver> proxy_;
   std::unique_ptr<drivers::CheckDriver> checks_;
   std::unique_ptr<PrimaryDriver> primary_;

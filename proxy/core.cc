@@ -75,10 +75,22 @@ void Core::set_routes(std::shared_ptr<const RouteTable> routes) {
   for (const Route& route : routes->routes()) {
     use->pools.push_back(route.kind == PoolKind::kAll ? &pool(route.pool) : nullptr);
     use->services.push_back(route.service.empty() ? nullptr : &service(route.service));
+    use->states.push_back(route_state(route.name));
   }
   use->table = std::move(routes);
   table = use.get();
   tables_.push_back(std::move(use));
+}
+
+std::shared_ptr<RouteState> Core::route_state(const std::string& name) {
+  if (table != nullptr) {
+    for (const auto& state : table->states) {
+      if (state->name == name) return state;
+    }
+  }
+  auto made = std::make_shared<RouteState>();
+  made->name = name;
+  return made;
 }
 
 PoolState& Core::pool(std::string_view name) {

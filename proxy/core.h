@@ -54,11 +54,18 @@ struct ServiceState {
   bool drained_told = true;           ///< on_orders_drained was reported for this view, or need not be
 };
 
+/// What this worker remembers of one route for as long as tables have one of its name.
+struct RouteState {
+  std::string name;
+  RouteCounters counters;
+};
+
 /// A route table with what its routes resolve to. Lives while a request uses it.
 struct TableUse {
   std::shared_ptr<const RouteTable> table;
   std::vector<PoolState*> pools;        ///< by index of the route; null for primary routes
   std::vector<ServiceState*> services;  ///< by index of the route; null when it names none
+  std::vector<std::shared_ptr<RouteState>> states;  ///< by index of the route
   std::uint64_t users = 0;
 };
 
@@ -109,6 +116,8 @@ class Core {
 
   // Services.
   ServiceState& service(std::string_view name);  ///< made on first use
+  /// The state of the route in the newest table, or a new one.
+  std::shared_ptr<RouteState> route_state(const std::string& name);
   void note_local_order_left(ServiceState& service);
 
   // Objects.

@@ -35,6 +35,10 @@ void Exchange::recycle() {
   route_ = nullptr;
   service_ = nullptr;
   pool_ = nullptr;
+  state_ = nullptr;
+  running_counted_ = false;
+  dispatch_at_ = TimePoint{};
+  admission_text_.clear();
   upgrade_ = expect_continue_ = request_complete_ = false;
   for (std::string* text : {&head_, &hop_names_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
   common_bytes_ = kept_sent_ = 0;
@@ -117,6 +121,9 @@ void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
   const auto index = static_cast<std::size_t>(route_ - use_->table->routes().data());
   service_ = use_->services[index];
   pool_ = use_->pools[index];
+  state_ = use_->states[index].get();
+  ++state_->counters.requests;
+  if (route_->admission.any() && down.accepted().kind == ListenerKind::kDownstream) admit(head, *path);
   down.set_body_limit(route_->body_bytes_max);
 }
 
@@ -204,6 +211,11 @@ void Exchange::request_broken(const Error& error) {
 
 void Exchange::dispatch() {
   assert(phase_ == Phase::kNew);
+  if (dispatch_at_ > core_.now) {
+    phase_ = Phase::kQueued;
+    arm_timer();
+    return;
+  }
   if (down_->accepted().kind == ListenerKind::kPeer) {
     dispatch_from_peer();
   } else if (route_->kind == PoolKind::kPrimary) {
@@ -447,6 +459,7 @@ void Exchange::arm_timer() {
   TimePoint deadline = TimePoint::max();
   switch (phase_) {
     case Phase::kHeld: deadline = std::min(hold_deadline_, retry_at_); break;
+    case Phase::kQueued: deadline = dispatch_at_; break;
     case Phase::kWaiting:
       if (request_complete_ && up_->drained()) {
         const bool elsewhere = route_->kind == PoolKind::kAll && route_->retry && http1::is_safe(method_) &&
@@ -491,6 +504,10 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
     return limit > Milliseconds::zero() && start + limit <= now;
   };
   const RouteTimeouts& limits = route_->timeouts;
+  if (phase_ == Phase::kQueued && now >= dispatch_at_) {
+    dispatch_queued();
+    return;
+  }
   if (phase_ == Phase::kHeld) {
     if (now < hold_deadline_ && !passed(started_, limits.total)) {
       dispatch_held();

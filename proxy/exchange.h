@@ -1,9 +1,9 @@
 #pragma once
 /// One request and its response: where it goes, what may be sent when, and its one ending. Private to the library.
 ///
-/// Phases: kNew -> (kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
-/// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts, endings) and
-/// exchange_response.cc (response, tunnel).
+/// Phases: kNew -> (kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
+/// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
+/// exchange_admission.cc (who may come in), exchange_ending.cc (endings) and exchange_response.cc (response, tunnel).
 
 #include <memory>
 #include <span>
@@ -71,8 +71,13 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   Link service_link{this};          ///< in ServiceState::active or ServiceState::held
 
  private:
-  enum class Phase : std::uint8_t { kNew, kHeld, kConnecting, kWaiting, kResponding, kTunnel, kOver };
+  enum class Phase : std::uint8_t { kNew, kQueued, kHeld, kConnecting, kWaiting, kResponding, kTunnel, kOver };
 
+  // Whether it may come in.
+  /// Sets early_ if the route's rules refuse it. @param path  canonical
+  void admit(const http1::RequestHead& head, std::string_view path);
+  void refuse(int status, std::string_view code, std::string_view message, std::string_view hint, Milliseconds retry_after);
+  bool admit_rate(const http1::RequestHead& head, std::string_view address, std::string_view path);
   // Where it goes.
   void answer_unroutable(const RouteMatch& match);
   void dispatch();
@@ -80,6 +85,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void dispatch_all();
   void dispatch_from_peer();
   void attempt(EndpointState& endpoint, const LeaseView* lease);
+  void dispatch_queued();
   void hold();
   void leave_hold();
   // What is sent.
@@ -125,6 +131,10 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   const Route* route_ = nullptr;
   ServiceState* service_ = nullptr;   ///< of the route; null = it names none
   PoolState* pool_ = nullptr;
+  RouteState* state_ = nullptr;       ///< of the route
+  bool running_counted_ = false;      ///< in RouteShare::running
+  TimePoint dispatch_at_{};           ///< not before: a burst that goes on at its rate
+  std::string admission_text_;        ///< scratch, then header lines about limits for the client
   http1::Method method_ = http1::Method::kGet;
   std::uint8_t client_minor_ = 1;
   http1::Framing request_framing_ = http1::Framing::kNone;

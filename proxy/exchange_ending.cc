@@ -226,6 +226,7 @@ void Exchange::send_reply(const LocalReply& answer) {
   assert(up_ == nullptr && !response_begun_);
   LocalReply full = answer;
   full.request_id = request_id();
+  full.fields = admission_text_;
   if (full.outcome.empty()) full.outcome = name_of(Outcome::kNotSent);
   status_ = answer.status;
   reason_ = answer.code;
@@ -251,6 +252,7 @@ void Exchange::leave_everything() {
   record();
   core_.wheel.disarm(timer_);
   phase_ = Phase::kOver;
+  if (std::exchange(running_counted_, false)) route_->admission.share->running.fetch_sub(1, std::memory_order_relaxed);
   if (use_ != nullptr) --use_->users;
   --core_.counters.open_exchanges;
   if (is_order() && outcome_ == Outcome::kUnknown) ++core_.counters.orders_unknown;

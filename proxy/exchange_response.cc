@@ -74,6 +74,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   facts.client_minor = client_minor_;
   facts.framing = client_framing_;
   facts.keep_alive = keeps_client();
+  facts.fields = admission_text_;
   if (!facts.keep_alive) keep_client_ = false;
   append_response_head(response_, head, facts);
   return http1::Flow::kContinue;
@@ -258,6 +259,7 @@ void Exchange::upstream_closed(StreamEnd end) {
       finish(Downstream::Next::kReset);
       return;
     case Phase::kNew:
+    case Phase::kQueued:
     case Phase::kHeld:
     case Phase::kOver: return;
   }

@@ -211,6 +211,7 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
   if (head.status == 101) {
     append_header(out, "Connection", "Upgrade");
   } else if (!head.interim()) {
+    out += facts.fields;
     if (facts.framing == Framing::kChunked) append_header(out, "Transfer-Encoding", "chunked");
     if (!facts.keep_alive) append_header(out, "Connection", "close");
     if (facts.keep_alive && facts.client_minor == 0) append_header(out, "Connection", "keep-alive");
@@ -239,6 +240,7 @@ void append_reply(std::string& out, const LocalReply& reply, const ResponseFacts
   if (!reply.refused.empty()) append_header(out, kRefusedField, reply.refused);
   if (!reply.allow.empty()) append_header(out, "Allow", reply.allow);
   if (!reply.request_id.empty()) append_header(out, "X-Request-Id", reply.request_id);
+  out += reply.fields;
   if (reply.retry_after > Milliseconds::zero()) {
     append_header(out, "Retry-After", static_cast<std::uint64_t>((reply.retry_after.count() + 999) / 1000));
   }

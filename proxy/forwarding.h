@@ -57,6 +57,7 @@ struct ResponseFacts {
   std::uint8_t client_minor = 1;   ///< of the request
   bool keep_alive = true;          ///< the client's connection stays open
   http1::Framing framing = http1::Framing::kNone;  ///< of the body as the client gets it
+  std::string_view fields;         ///< whole header lines of our own, of valid text; not for interim heads
 };
 /// Framing for a client of HTTP/1.`client_minor`: what has no length is chunked for 1.1 and ends with the connection for 1.0.
 [[nodiscard]] http1::Framing client_framing(const http1::ResponseHead& head, std::uint8_t client_minor);
@@ -74,6 +75,7 @@ struct LocalReply {
   std::string_view refused;     ///< to peers: reason for kRefusedField; empty otherwise
   std::string_view allow;       ///< value of Allow; empty = none
   std::string_view request_id;  ///< empty = none
+  std::string_view fields;      ///< further header lines, whole, of valid text
 };
 /// Writes head and JSON body {code, message, hint, retry_after_ms}; all values are our own text, free of quotes.
 /// @param method  of the request; an answer to HEAD has no body

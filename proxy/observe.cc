@@ -14,6 +14,14 @@ std::string_view name_of(Outcome outcome) {
   return "unknown";
 }
 
+void RouteCounters::add(const RouteCounters& other) {
+  constexpr std::uint64_t RouteCounters::* kFields[] = {
+      &RouteCounters::requests, &RouteCounters::address_denied, &RouteCounters::unauthorized, &RouteCounters::rate_limited,
+      &RouteCounters::rate_delayed, &RouteCounters::busy};
+  static_assert(std::size(kFields) * sizeof(std::uint64_t) == sizeof(RouteCounters), "a counter is missing above");
+  for (auto field : kFields) this->*field += other.*field;
+}
+
 void Counters::add(const Counters& other) {
   constexpr std::uint64_t Counters::* kFields[] = {
       &Counters::connections, &Counters::connections_refused, &Counters::requests, &Counters::responses_1xx,

@@ -43,6 +43,16 @@ struct AccessRecord {
 /// Trouble with an endpoint, seen by live traffic: a reason to check that instance now.
 enum class Trouble : std::uint8_t { kRefused, kUnreachable, kReset, kTimedOut };
 
+/// Plain integers of one worker about one route. They only grow.
+struct RouteCounters {
+  std::uint64_t requests = 0;
+  std::uint64_t address_denied = 0, unauthorized = 0;   ///< 403, 401
+  std::uint64_t rate_limited = 0, rate_delayed = 0;     ///< 429; waited for their turn
+  std::uint64_t busy = 0;                               ///< 503: too many of the route at a time
+
+  void add(const RouteCounters& other);
+};
+
 /// Plain integers of one worker. They only grow, except the gauges at the end.
 struct Counters {
   std::uint64_t connections = 0;            ///< accepted from clients and peers

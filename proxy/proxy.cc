@@ -54,4 +54,11 @@ std::vector<Proxy::EndpointStatus> Proxy::endpoints() const {
   return out;
 }
 
+std::vector<Proxy::RouteStatus> Proxy::routes() const {
+  std::vector<RouteStatus> out;
+  if (core_->table == nullptr) return out;
+  for (const auto& state : core_->table->states) out.push_back({state->name, state->counters});
+  return out;
+}
+
 }  // namespace proxy

@@ -26,6 +26,7 @@
 #include "proxy/outlier.h"
 #include "proxy/route.h"
 #include "proxy/stream.h"
+#include "proxy/trusted_proxies.h"
 #include "proxy/upstream.h"
 
 namespace proxy {
@@ -39,6 +40,7 @@ struct Settings {
   http1::Limits request_limits;              ///< body_bytes_max is replaced by the route's
   http1::Limits response_limits;
   OutlierSettings outlier;
+  DigestFunction digest = nullptr;           ///< SHA-256; null = routes with credentials let nobody in
   std::uint32_t connections_max = 10000;     ///< downstream
   std::uint32_t upstream_idle_max = 64;      ///< kept open per endpoint
   std::uint32_t upstream_open_max = 1024;    ///< per endpoint; beyond it the endpoint is passed over
@@ -62,22 +64,6 @@ enum class ListenerKind : std::uint8_t {
   kPeer,        ///< another agent, authenticated by the host (mTLS)
 };
 enum class Scheme : std::uint8_t { kHttp, kHttps };
-
-/// A block of addresses whose X-Forwarded-* fields are believed.
-class TrustedProxies {
- public:
-  /// @param blocks  "10.0.0.0/8", "192.0.2.7", "fd00::/8"; at most 64. Errors: kBadAddress, naming the text.
-  [[nodiscard]] static Result<TrustedProxies> parse(const std::vector<std::string>& blocks);
-  /// @param address  IPv4 or IPv6 literal without port; anything else is not trusted
-  [[nodiscard]] bool trusts(std::string_view address) const;
-
- private:
-  struct Block {
-    std::uint8_t bytes[16];  ///< IPv4 as ::ffff:a.b.c.d
-    std::uint8_t prefix_bits;
-  };
-  std::vector<Block> blocks_;
-};
 
 /// What the proxy must know about an accepted connection.
 struct Accepted {
@@ -130,6 +116,13 @@ class Proxy {
     bool ejected = false;
   };
   [[nodiscard]] std::vector<EndpointStatus> endpoints() const;
+
+  /// The counters of one route of the newest table.
+  struct RouteStatus {
+    std::string name;
+    RouteCounters counters;
+  };
+  [[nodiscard]] std::vector<RouteStatus> routes() const;
 
  private:
   std::unique_ptr<Core> core_;

@@ -31,6 +31,40 @@ std::string_view fault_of(const Route& route) {
   return {};
 }
 
+bool fits(const RateRule& rule) {
+  return rule.count >= 1 && rule.count <= RateRule::kCountMax && rule.burst.value_or(0) <= RateRule::kCountMax &&
+         rule.period >= Milliseconds{1} && rule.period <= std::chrono::hours{24};
+}
+
+// Gives the route what it shares with others: routes above it of the same zone, and its own former self.
+// @return what is wrong; empty = nothing
+std::string_view make_admission(Route& route, std::span<const Route> above, std::span<const Route> before,
+                                std::array<std::uint64_t, 2> seed) {
+  Admission& own = route.admission;
+  if (own.credentials.entries.size() > Credentials::kEntriesMax) return "more than 64 secrets";
+  for (const Route& former : before) {
+    if (former.name == route.name) own.share = former.admission.share;
+  }
+  if (own.share == nullptr) own.share = std::make_shared<RouteShare>();
+  own.rate_table = nullptr;
+  if (!own.rate) return {};
+  if (!fits(*own.rate)) return "rate is out of range";
+  if (own.rate_zone.empty()) own.rate_zone = route.name;
+  own.rate_policy = rate_policy_of(own.rate_zone, *own.rate);
+  const auto same_zone = [&](const Route& other) { return other.admission.rate_table != nullptr && other.admission.rate_zone == own.rate_zone; };
+  for (const Route& other : above) {
+    if (!same_zone(other)) continue;
+    if (!(other.admission.rate_table->rule() == *own.rate)) return "its rate differs from that of another route of the same zone";
+    own.rate_table = other.admission.rate_table;
+    return {};
+  }
+  for (const Route& other : before) {
+    if (same_zone(other) && other.admission.rate_table->rule() == *own.rate) own.rate_table = other.admission.rate_table;
+  }
+  if (own.rate_table == nullptr) own.rate_table = std::make_shared<RateTable>(*own.rate, seed[0], seed[1]);
+  return {};
+}
+
 int hex_of(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -104,10 +138,15 @@ Result<void> resolve(std::string& path) {
 
 }  // namespace
 
-Result<std::shared_ptr<const RouteTable>> RouteTable::make(std::vector<Route> routes) {
+Result<std::shared_ptr<const RouteTable>> RouteTable::make(std::vector<Route> routes, const RouteTable* previous,
+                                                           std::array<std::uint64_t, 2> seed) {
   if (routes.size() > kRoutesMax) return fail(Errc::kBadRoute, "more than 1024 routes");
-  for (const Route& route : routes) {
-    if (const std::string_view fault = fault_of(route); !fault.empty()) {
+  const std::span<const Route> before = previous == nullptr ? std::span<const Route>() : previous->routes();
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    Route& route = routes[i];
+    std::string_view fault = fault_of(route);
+    if (fault.empty()) fault = make_admission(route, {routes.data(), i}, before, seed);
+    if (!fault.empty()) {
       return fail(Errc::kBadRoute, "route \"" + route.name + "\" (" + route.path + "): " + std::string(fault));
     }
   }

@@ -1,6 +1,7 @@
 #pragma once
 /// Which pool serves a request: an ordered table in which the first match wins. Built once, then read only.
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "proxy/admission.h"
 #include "proxy/error.h"
 #include "proxy/http1/message.h"
 #include "proxy/stream.h"
@@ -69,6 +71,7 @@ struct Route {
   RouteTimeouts timeouts;
   std::uint64_t body_bytes_max = 64ULL << 20;
   bool retry = true;                ///< lets safe requests of a kAll route be tried on another endpoint
+  Admission admission;              ///< who may use it, and how often
 };
 
 /// What the table says about a request.
@@ -83,8 +86,12 @@ class RouteTable {
  public:
   static constexpr std::size_t kRoutesMax = 1024;  ///< a scan of all of them stays below 10 us
 
+  /// @param previous  whose counts of limits go on where name and rule are the same; null = begin at nothing
+  /// @param seed      chance for the tables of limits (RateTable)
   /// @return the table, or kBadRoute naming the route and what is wrong with it. Times must be >= 0.
-  [[nodiscard]] static Result<std::shared_ptr<const RouteTable>> make(std::vector<Route> routes);
+  [[nodiscard]] static Result<std::shared_ptr<const RouteTable>> make(std::vector<Route> routes,
+                                                                      const RouteTable* previous = nullptr,
+                                                                      std::array<std::uint64_t, 2> seed = {});
 
   /// @param host  as in the request, port and letter case do not matter
   /// @param path  canonical (canonical_path)

@@ -2,24 +2,17 @@
 
 #include <charconv>
 #include <cstring>
-#include <optional>
 
-#include "proxy/proxy.h"
+#include "proxy/trusted_proxies.h"
 
 namespace proxy {
-namespace {
-
-struct Address {
-  std::uint8_t bytes[16];
-  bool is_v4;
-};
 
 // inet_pton only reads text: no resolver, no socket.
-std::optional<Address> parse_address(std::string_view text) {
+std::optional<IpAddress> parse_ip(std::string_view text) {
   if (text.size() >= INET6_ADDRSTRLEN) return std::nullopt;
   char terminated[INET6_ADDRSTRLEN] = {};
   std::memcpy(terminated, text.data(), text.size());
-  Address address{};
+  IpAddress address;
   if (inet_pton(AF_INET, terminated, address.bytes + 12) == 1) {
     address.bytes[10] = address.bytes[11] = 0xff;
     address.is_v4 = true;
@@ -29,15 +22,13 @@ std::optional<Address> parse_address(std::string_view text) {
   return std::nullopt;
 }
 
-}  // namespace
-
 Result<TrustedProxies> TrustedProxies::parse(const std::vector<std::string>& blocks) {
   TrustedProxies trusted;
   if (blocks.size() > 64) return fail(Errc::kBadAddress, "more than 64 blocks of trusted proxies");
   for (const std::string& text : blocks) {
     const std::string_view view(text);
     const std::size_t slash = view.find('/');
-    const auto address = parse_address(view.substr(0, slash));
+    const auto address = parse_ip(view.substr(0, slash));
     if (!address) return fail(Errc::kBadAddress, "\"" + text + "\" is not an IP address or CIDR block");
     unsigned bits = address->is_v4 ? 32 : 128;
     if (slash != std::string_view::npos) {
@@ -59,7 +50,7 @@ Result<TrustedProxies> TrustedProxies::parse(const std::vector<std::string>& blo
 
 bool TrustedProxies::trusts(std::string_view text) const {
   if (blocks_.empty()) return false;
-  const auto address = parse_address(text);
+  const auto address = parse_ip(text);
   if (!address) return false;
   for (const Block& block : blocks_) {
     const std::size_t whole = block.prefix_bits / 8;

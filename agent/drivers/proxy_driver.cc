@@ -252,14 +252,21 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   struct Gathering {
     ProxyTotals totals;
     std::map<proxy::EndpointId, std::size_t> places;
+    std::map<std::string, std::size_t> routes;
     std::size_t waiting = 0;
     std::function<void(ProxyTotals)> done;
   };
   const auto gathering = std::make_shared<Gathering>();
   gathering->waiting = workers_.size();
   gathering->done = std::move(done);
-  const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints) {
+  const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints,
+                                   const std::vector<proxy::Proxy::RouteStatus>& routes) {
     gathering->totals.counters.add(counters);
+    for (const auto& one : routes) {
+      const auto [place, fresh] = gathering->routes.emplace(one.name, gathering->totals.routes.size());
+      if (fresh) gathering->totals.routes.push_back({one.name, {}});
+      gathering->totals.routes[place->second].counters.add(one.counters);
+    }
     for (const auto& one : endpoints) {
       const auto [place, fresh] = gathering->places.emplace(one.id, gathering->totals.endpoints.size());
       if (fresh) {
@@ -277,10 +284,13 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   };
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     const bool posted = post(i, [news = news_.sender(), arrived](ProxyWorker& worker) {
-      news.send([arrived, counters = worker.core().counters(), endpoints = worker.core().endpoints()] { arrived(counters, endpoints); });
+      proxy::Proxy& core = worker.core();
+      news.send([arrived, counters = core.counters(), endpoints = core.endpoints(), routes = core.routes()] {
+        arrived(counters, endpoints, routes);
+      });
     });
     // A worker that cannot be asked counts as empty, but never inside this call.
-    if (!posted) news_.sender().send([arrived] { arrived({}, {}); });
+    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}); });
   }
 }
 

@@ -46,10 +46,11 @@ struct ProxyDriverCallbacks {
   std::function<void(const std::string& service, proxy::Epoch)> on_orders_drained;
 };
 
-/// Counters of all workers together; endpoints of one id are summed.
+/// Counters of all workers together; endpoints of one id and routes of one name are summed.
 struct ProxyTotals {
   proxy::Counters counters;
   std::vector<proxy::Proxy::EndpointStatus> endpoints;
+  std::vector<proxy::Proxy::RouteStatus> routes;  ///< by name
 };
 
 /// Ownership: of the agent; destruction stops and joins every worker. Thread: the control loop.

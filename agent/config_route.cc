@@ -1,0 +1,209 @@
+#include "agent/config_route.h"
+
+#include "agent/config_values.h"
+
+namespace agent {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+
+void read_route_match(ConfigReader& reader, RouteConfig& route) {
+  reader.list("methods", route.methods, 32);
+  for (auto& method : route.methods) {
+    for (char& c : method) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    if (!config_is_name(method))
+      reader.problem("methods", "\"" + method + "\" is no method", "write [\"GET\", \"POST\"]");
+  }
+  if (reader.text("path", route.path)) {
+    route.path_is_exact = route.path.starts_with('=');
+    if (route.path_is_exact) route.path.erase(0, 1);
+    if (!route.path.starts_with('/') || route.path.find_first_of(" \t\r\n?#") != std::string::npos)
+      reader.problem("path", "\"" + route.path + "\" is no path",
+                     "write \"/orders\" for a prefix, \"=/orders\" for exactly that");
+  }
+  reader.text("host", route.host, 255);
+  for (char& c : route.host) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (route.host.find_first_of(" /:") != std::string::npos)
+    reader.problem("host", "\"" + route.host + "\" is no host name", "leave out scheme and port");
+}
+
+bool is_hex_digest(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+bool is_token_secret(std::string_view text) { return text.starts_with("sha256:") && is_hex_digest(text.substr(7)); }
+
+// USER:sha256:SALT:HEX
+bool is_user_secret(std::string_view text) {
+  const std::size_t user = text.find(':');
+  if (user == 0 || user == std::string_view::npos || user > 64 || text.substr(user + 1, 7) != "sha256:") return false;
+  text.remove_prefix(user + 8);
+  const std::size_t salt = text.find(':');
+  if (salt == std::string_view::npos || salt < 8 || salt > 64 || !is_hex_digest(text.substr(salt + 1))) return false;
+  return std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(salt), [](unsigned char c) { return std::isalnum(c) != 0; });
+}
+
+void read_addresses(ConfigReader& reader, const std::string& key, std::vector<std::string>& out) {
+  reader.list(key, out, 64);
+  for (const auto& block : out)
+    if (!config_is_cidr(block))
+      reader.problem(key, "\"" + block + "\" is no IP address or range", "write \"10.0.0.0/8\" or \"192.0.2.7\"");
+}
+
+void read_route_auth(const std::set<std::string>& all_keys, ConfigReader reader, RouteConfig& route) {
+  reader.list("tokens", route.auth.tokens, 64);
+  reader.list("users", route.auth.users, 64);
+  reader.text("realm", route.auth.realm, 64);
+  // The value is not repeated: it may be the secret itself.
+  for (const auto& secret : route.auth.tokens)
+    if (!is_token_secret(secret))
+      reader.problem("tokens", "an entry is not \"sha256:\" and 64 hexadecimal digits in lower case",
+                     "make it with: printf %s \"$TOKEN\" | sha256sum");
+  for (const auto& secret : route.auth.users)
+    if (!is_user_secret(secret))
+      reader.problem("users", "an entry is not \"USER:sha256:SALT:HEX\"",
+                     "SALT is 8 to 64 letters and digits, HEX is made with: printf %s \"$SALT:$USER:$PASSWORD\" | sha256sum");
+  if (route.auth.tokens.size() + route.auth.users.size() > 64)
+    reader.problem("users", "more than 64 secrets on one route", "give groups of clients one token each");
+  if (reader.present() && route.auth.tokens.empty() && route.auth.users.empty())
+    reader.problem("tokens", "auth without a secret would let nobody in", "add tokens or users, or remove auth");
+  for (const char c : route.auth.realm)
+    if (c < ' ' || c > '~' || c == '"' || c == '\\') {
+      reader.problem("realm", "the realm holds a quote, a backslash or a byte that is not printable", "use plain text");
+      break;
+    }
+  reader.finish(all_keys);
+}
+
+void read_route_rate(const std::set<std::string>& all_keys, ConfigReader reader, RouteConfig& route) {
+  if (reader.present()) route.rate.emplace();
+  RateConfig absent;
+  RateConfig& rate = route.rate ? *route.rate : absent;
+  std::string limit;
+  if (reader.text("limit", limit)) {
+    const auto parsed = config_rate(limit);
+    if (!parsed)
+      reader.problem("limit", "\"" + limit + "\" is no rate", "write \"10/s\", \"20/10s\" or \"600/1m\"");
+    else if (parsed->first < 1 || parsed->first > 500'000 || parsed->second < Milliseconds(1) || parsed->second > hours(24))
+      reader.problem("limit", "\"" + limit + "\" is out of range", "allowed are 1 to 500000 requests in 1ms to 24h");
+    else
+      rate.count = static_cast<std::uint32_t>(parsed->first), rate.period = parsed->second;
+  } else if (reader.present() && !reader.has("limit")) {
+    reader.problem("limit", "rate does not say how much", "add limit = \"10/s\"");
+  }
+  std::uint32_t burst = 0;
+  if (reader.number("burst", burst, 0, 500'000)) rate.burst = burst;
+  const bool said = reader.boolean("nodelay", rate.nodelay);
+  if (said && !rate.burst)
+    reader.problem("nodelay", "nodelay says how a burst is let through, and there is no burst", "add burst = 20, or remove nodelay");
+  if (reader.text("key", rate.key, 80) && !config_is_client_key(rate.key))
+    reader.problem("key", "\"" + rate.key + "\" tells no clients apart",
+                   "write \"ip\", \"path\", \"route\", \"header:X-Api-Key\" or \"cookie:session\"");
+  if (reader.text("zone", rate.zone, 64) && !config_is_name(rate.zone))
+    reader.problem("zone", "\"" + rate.zone + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
+  reader.finish(all_keys);
+}
+
+void read_route_admission(const std::set<std::string>& all_keys, ConfigReader& reader, RouteConfig& route) {
+  read_route_rate(all_keys, reader.section("rate"), route);
+  read_route_auth(all_keys, reader.section("auth"), route);
+  read_addresses(reader, "allow", route.allow);
+  read_addresses(reader, "deny", route.deny);
+  reader.number("concurrency", route.concurrency, 0, 1'000'000);
+}
+
+// What must hold between routes: names are labels of metrics, and routes of one zone count together.
+void check_among(ConfigReader& reader, const RouteConfig& route, const std::vector<RouteConfig>& above) {
+  for (const RouteConfig& other : above) {
+    if (!route.name.empty() && route.name == other.name)
+      reader.problem("name", "another route is named \"" + route.name + "\" too", "names stand in metrics and must differ");
+    if (!route.rate || route.rate->zone.empty() || !other.rate || other.rate->zone != route.rate->zone) continue;
+    const RateConfig &a = *route.rate, &b = *other.rate;
+    if (a.count != b.count || a.period != b.period || a.burst != b.burst || a.nodelay != b.nodelay)
+      reader.problem("rate", "zone \"" + a.zone + "\" has another limit in a route above", "give both the same limit, or two zones");
+  }
+}
+
+void read_route(const std::set<std::string>& all_keys, ConfigReader& reader, RouteConfig& route) {
+  if (reader.text("name", route.name) && !config_is_name(route.name))
+    reader.problem("name", "\"" + route.name + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
+  read_route_match(reader, route);
+  if (!reader.choice("pool", route.pool, {{"primary", Pool::kPrimary}, {"all", Pool::kAll}}) && reader.present() &&
+      !reader.has("pool"))
+    reader.problem("pool", "[[route]] does not say where its requests go", "add pool = \"primary\" or pool = \"all\"");
+  reader.duration("hold", route.hold, Milliseconds(0), minutes(5));
+  auto timeouts = reader.section("timeouts");
+  timeouts.duration("connect", route.connect_timeout, Milliseconds(10), minutes(5));
+  timeouts.duration("first_byte", route.first_byte_timeout, Milliseconds(10), hours(1));
+  timeouts.duration("idle", route.idle_timeout, Milliseconds(10), hours(24));
+  timeouts.duration("total", route.total_timeout, Milliseconds(10), hours(24));
+  timeouts.finish(all_keys);
+  reader.boolean("retry", route.retry);
+  read_route_admission(all_keys, reader, route);
+  reader.finish(all_keys);
+}
+
+/// True when every request that `later` would take is taken by `earlier` already.
+bool covers(const RouteConfig& earlier, const RouteConfig& later) {
+  const bool host = earlier.host.empty() || earlier.host == later.host;
+  const bool path = earlier.path_is_exact ? later.path_is_exact && earlier.path == later.path
+                    : earlier.path.ends_with('/')
+                        ? later.path.starts_with(earlier.path)
+                        : later.path == earlier.path || later.path.starts_with(earlier.path + "/");
+  const bool methods =
+      earlier.methods.empty() ||
+      (!later.methods.empty() && std::all_of(later.methods.begin(), later.methods.end(), [&](const auto& m) {
+        return std::find(earlier.methods.begin(), earlier.methods.end(), m) != earlier.methods.end();
+      }));
+  return host && path && methods;
+}
+
+}  // namespace
+
+void config_read_routes(ConfigReader& root, const std::set<std::string>& all_keys, Config& config) {
+  for (auto& reader : root.tables("route", 1024)) {
+    RouteConfig route;
+    read_route(all_keys, reader, route);
+    check_among(reader, route, config.routes);
+    for (std::size_t i = 0; i < config.routes.size(); ++i)
+      if (covers(config.routes[i], route)) {
+        reader.problem("path", "this route is never reached: route[" + std::to_string(i) + "] takes all its requests",
+                       "put the narrower route first");
+        break;
+      }
+    config.routes.push_back(std::move(route));
+  }
+  if (!config.routes.empty() || (!config.service && config.listeners.empty())) return;
+  RouteConfig orders, rest;
+  orders.methods = {"POST", "PUT", "PATCH", "DELETE"};
+  orders.pool = Pool::kPrimary;
+  config.routes = {std::move(orders), std::move(rest)};
+}
+
+std::optional<std::pair<std::uint64_t, Milliseconds>> config_rate(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  if (slash == 0 || slash == std::string_view::npos) return std::nullopt;
+  std::uint64_t count = 0;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + slash, count);
+  if (code != std::errc{} || stop != text.data() + slash) return std::nullopt;
+  std::string period(text.substr(slash + 1));
+  if (!period.empty() && std::isdigit(static_cast<unsigned char>(period.front())) == 0) period = "1" + period;
+  const auto quantity = config_quantity(period);
+  if (!quantity) return std::nullopt;
+  const double scale = quantity->unit == "ms" ? 1 : quantity->unit == "s" ? 1000 : quantity->unit == "m" ? 60'000 : quantity->unit == "h" ? 3'600'000 : 0;
+  const double length = quantity->number * scale;
+  if (scale == 0 || length < 1 || length > 1e9 || length != std::floor(length)) return std::nullopt;
+  return std::pair(count, Milliseconds(static_cast<std::int64_t>(length)));
+}
+
+bool config_is_client_key(std::string_view text) {
+  if (text == "ip" || text == "path" || text == "route") return true;
+  if (!text.starts_with("header:") && !text.starts_with("cookie:")) return false;
+  const std::string_view name = text.substr(7);
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+}
+
+}  // namespace agent

@@ -1,0 +1,86 @@
+#pragma once
+/// How often something may happen: two rules, and one bounded table that counts by key for all workers of an agent.
+/// Pure: time is an argument, the seed of the keyed hash too.
+/// Sources: ITU-T I.371, generic cell rate algorithm, for the bucket (one number says all: when it will be full again);
+///          the two-window counter for the sliding window (what HAProxy's http_req_rate keeps);
+///          Metwally, Agrawal and El Abbadi 2005 (Space-Saving) for what happens when the table is full;
+///          Aumasson and Bernstein 2012 (SipHash) for a hash whose collisions nobody outside can aim at.
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "proxy/stream.h"
+
+namespace proxy {
+
+/// `count` per `period`. With a burst: a bucket that holds 1 + burst and gets one back every period / count. Without: at
+/// most `count` in a window of `period` that slides.
+struct RateRule {
+  std::uint32_t count = 10;            ///< 1..kCountMax
+  Milliseconds period{1000};           ///< 1 ms .. 24 h
+  std::optional<std::uint32_t> burst;  ///< bucket; 0..kCountMax
+  bool nodelay = true;                 ///< bucket: false = a burst is let through one by one, at the rate
+  static constexpr std::uint32_t kCountMax = 500'000;
+  friend bool operator==(const RateRule&, const RateRule&) = default;
+};
+
+/// What the rule says about one request.
+struct RateVerdict {
+  bool admitted = true;
+  std::chrono::nanoseconds delay{0};        ///< admitted: wait so long before going on (a bucket without nodelay)
+  std::chrono::nanoseconds retry_after{0};  ///< refused: a try after this time is admitted if nobody else comes
+  std::uint32_t remaining = 0;              ///< requests that would be admitted now, after this one
+  std::chrono::nanoseconds reset{0};        ///< until everything is forgotten, if nobody comes
+};
+
+/// The rule applied to what is known of one key. `state` is opaque; 0 = never seen. Refused requests are not counted:
+/// whoever keeps trying gets the rate and no more, instead of nothing for ever.
+/// @param now  since any fixed moment, >= 0
+[[nodiscard]] RateVerdict apply_rate(const RateRule& rule, std::chrono::nanoseconds now, std::uint64_t& state);
+/// How much of the rule's allowance `state` has used, in requests times 2^10; 0 = as good as never seen.
+[[nodiscard]] std::uint64_t rate_debt(const RateRule& rule, std::chrono::nanoseconds now, std::uint64_t state);
+
+/// SipHash-2-4 of `text` under a 128-bit key.
+[[nodiscard]] std::uint64_t keyed_hash(std::uint64_t key0, std::uint64_t key1, std::string_view text);
+
+/// States by key, in kSlots places of 16 bytes, shared by all workers without a lock: one compare-and-swap per request of
+/// a limited route, on a line that only requests of nearby keys touch.
+/// Invariant: nobody is counted too low. A key finds no free place among its kWays: it takes the place of the one with the
+///   least debt *and that debt with it*. So a flood of invented keys neither forgets an offender (who has the most debt and
+///   is the last to go) nor buys anything for the flooder; a newcomer pays at most the least debt there, which under a flood
+///   of single requests is one request.
+/// Bound: kSlots keys, 256 KiB. Thread: any.
+class RateTable {
+ public:
+  static constexpr std::size_t kWays = 8;
+  static constexpr std::size_t kSlots = 16'384;
+  /// @param seed0,seed1  chance: makes collisions unpredictable
+  RateTable(const RateRule& rule, std::uint64_t seed0, std::uint64_t seed1);
+  /// Counts one request of `key` at `now`.
+  [[nodiscard]] RateVerdict take(std::string_view key, TimePoint now);
+  [[nodiscard]] const RateRule& rule() const { return rule_; }
+  [[nodiscard]] std::uint64_t rejected() const { return rejected_.load(std::memory_order_relaxed); }
+  /// Keys that had to make room although they were not forgotten yet: many = a flood of keys, or a table too small.
+  [[nodiscard]] std::uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Slot {
+    std::atomic<std::uint64_t> tag{0};    ///< 0 = free
+    std::atomic<std::uint64_t> state{0};
+  };
+  struct alignas(64) Set {
+    std::array<Slot, kWays> slots;
+  };
+  Slot& place_of(std::uint64_t hash, std::chrono::nanoseconds now);
+
+  RateRule rule_;
+  std::uint64_t seed0_, seed1_;
+  std::unique_ptr<std::array<Set, kSlots / kWays>> sets_;
+  std::atomic<std::uint64_t> rejected_{0}, evicted_{0};
+};
+
+}  // namespace proxy
