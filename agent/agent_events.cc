@@ -159,6 +159,7 @@ proxy::Endpoint Agent::own_endpoint() const {
   endpoint.weight = config_.service->weight;
   endpoint.tier = config_.service->tier == Tier::kBackup ? proxy::Tier::kBackup : proxy::Tier::kActive;
   endpoint.draining = draining_;
+  endpoint.zone = config_.node.zone;
   switch (checks_->health()) {
     case drivers::InstanceHealth::kPassing: endpoint.health = proxy::Health::kPassing; break;
     case drivers::InstanceHealth::kDegraded: endpoint.health = proxy::Health::kDegraded; break;

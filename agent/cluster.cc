@@ -32,7 +32,7 @@ proxy::Health proxy_health(drivers::InstanceHealth health) {
 
 bool same_endpoint(const proxy::Endpoint& a, const proxy::Endpoint& b) {
   return a.id == b.id && a.kind == b.kind && a.address == b.address && a.node == b.node && a.weight == b.weight &&
-         a.tier == b.tier && a.health == b.health && a.draining == b.draining;
+         a.tier == b.tier && a.health == b.health && a.draining == b.draining && a.zone == b.zone;
 }
 
 }  // namespace
@@ -121,6 +121,7 @@ proxy::Endpoint peer_endpoint(const gossip::Member& member) {
   endpoint.tier = tags.backup ? proxy::Tier::kBackup : proxy::Tier::kActive;
   endpoint.health = proxy_health(tags.health);
   endpoint.draining = tags.draining;
+  endpoint.zone = tags.zone;
   if (member.stalled || member.unreachable || !member.is_live()) {
     endpoint.health = proxy::Health::kCritical;
   } else if (member.state == gossip::MemberState::kSuspect && endpoint.health == proxy::Health::kPassing) {

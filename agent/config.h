@@ -172,6 +172,24 @@ struct AuthConfig {
   friend bool operator==(const AuthConfig&, const AuthConfig&) = default;
 };
 
+/// [route.queue]: requests that wait while every endpoint has max_conns of the route's kind.
+struct QueueConfig {
+  std::uint32_t max = 1024;    ///< per worker; 0 = nobody waits; <= 100,000
+  Milliseconds timeout{1000};  ///< 1 ms .. 5 min
+  friend bool operator==(const QueueConfig&, const QueueConfig&) = default;
+};
+
+/// [route.breaker]: leaves an endpoint alone that keeps failing the route's requests.
+struct BreakerConfig {
+  std::uint32_t fail = 5;      ///< failures in a row; 1..10,000
+  Milliseconds window{10000};  ///< they must fall into this time
+  Milliseconds open{60000};    ///< how long nobody is let through; then one probe
+  std::vector<std::string> on{"connect", "timeout", "reset", "5xx"};  ///< what counts as a failure
+  friend bool operator==(const BreakerConfig&, const BreakerConfig&) = default;
+};
+
+enum class BalanceKind { kLeastRequest, kRoundRobin, kPeakEwma, kRingHash };
+
 /// [[route]]: which requests go to which pool; the first match in file order wins.
 struct RouteConfig {
   std::string name;                  ///< for metrics; empty = made from methods, host and path
@@ -190,6 +208,15 @@ struct RouteConfig {
   AuthConfig auth;
   std::vector<std::string> allow, deny;  ///< IP or CIDR literals; deny wins, an empty allow lets all in; <= 64 each
   std::uint32_t concurrency = 0;         ///< requests of the route at a time; 0 = no limit
+  // Only for routes to `all`.
+  BalanceKind balance = BalanceKind::kLeastRequest;
+  std::string hash = "ip";               ///< ring_hash: "ip", "path", "header:NAME", "cookie:NAME"
+  std::uint32_t hash_load = 125;         ///< ring_hash: percent of its fair part that an endpoint takes; 0 = no bound, else 100..1000
+  Milliseconds slow_start{0};            ///< 0 = off; <= 1 h
+  bool prefer_zone = false;              ///< endpoints with this agent's node.zone first
+  std::uint32_t max_conns = 0;           ///< requests at one endpoint at a time; 0 = no limit
+  QueueConfig queue;
+  std::optional<BreakerConfig> breaker;
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
 };
 

@@ -113,6 +113,51 @@ void read_route_admission(const std::set<std::string>& all_keys, ConfigReader& r
   reader.number("concurrency", route.concurrency, 0, 1'000'000);
 }
 
+void read_route_breaker(const std::set<std::string>& all_keys, ConfigReader reader, RouteConfig& route) {
+  if (reader.present()) route.breaker.emplace();
+  BreakerConfig absent;
+  BreakerConfig& breaker = route.breaker ? *route.breaker : absent;
+  reader.number("fail", breaker.fail, 1, 10'000);
+  reader.duration("window", breaker.window, Milliseconds(10), hours(24));
+  reader.duration("open", breaker.open, Milliseconds(10), hours(24));
+  reader.list("on", breaker.on, 8);
+  for (const auto& word : breaker.on)
+    if (word != "connect" && word != "timeout" && word != "reset" && word != "5xx")
+      reader.problem("on", "\"" + word + "\" is no failure", "valid are \"connect\", \"timeout\", \"reset\", \"5xx\"");
+  if (breaker.on.empty()) reader.problem("on", "nothing counts as a failure", "name some, or remove the breaker");
+  reader.finish(all_keys);
+}
+
+void read_route_balance(const std::set<std::string>& all_keys, ConfigReader& reader, RouteConfig& route) {
+  const bool balanced = reader.choice("balance", route.balance,
+                                      {{"least_request", BalanceKind::kLeastRequest},
+                                       {"round_robin", BalanceKind::kRoundRobin},
+                                       {"peak_ewma", BalanceKind::kPeakEwma},
+                                       {"ring_hash", BalanceKind::kRingHash}});
+  const bool hashed = reader.text("hash", route.hash, 80);
+  if (hashed && (!config_is_client_key(route.hash) || route.hash == "route"))
+    reader.problem("hash", "\"" + route.hash + "\" tells no clients apart",
+                   "write \"ip\", \"path\", \"header:X-Api-Key\" or \"cookie:session\"");
+  const bool loaded = reader.number("hash_load", route.hash_load, 0, 1000);
+  if (loaded && route.hash_load > 0 && route.hash_load < 100)
+    reader.problem("hash_load", "below 100 percent not all requests would find a place", "125 is usual; 0 = no bound");
+  if ((hashed || loaded) && route.balance != BalanceKind::kRingHash)
+    reader.problem(hashed ? "hash" : "hash_load", "only ring_hash looks at it", "add balance = \"ring_hash\", or remove the key");
+  reader.duration("slow_start", route.slow_start, Milliseconds(0), hours(1));
+  reader.boolean("prefer_zone", route.prefer_zone);
+  reader.number("max_conns", route.max_conns, 0, 1'000'000);
+  auto queue = reader.section("queue");
+  queue.number("max", route.queue.max, 0, 100'000);
+  queue.duration("timeout", route.queue.timeout, Milliseconds(1), minutes(5));
+  queue.finish(all_keys);
+  if (queue.present() && route.max_conns == 0)
+    reader.problem("queue", "nobody waits without max_conns", "add max_conns = 100, or remove queue");
+  read_route_breaker(all_keys, reader.section("breaker"), route);
+  if (route.pool == Pool::kPrimary && (balanced || route.max_conns > 0 || route.breaker))
+    reader.problem(balanced ? "balance" : route.breaker ? "breaker" : "max_conns", "a primary route has one place to go to",
+                   "remove it, or write pool = \"all\"");
+}
+
 // What must hold between routes: names are labels of metrics, and routes of one zone count together.
 void check_among(ConfigReader& reader, const RouteConfig& route, const std::vector<RouteConfig>& above) {
   for (const RouteConfig& other : above) {
@@ -141,6 +186,7 @@ void read_route(const std::set<std::string>& all_keys, ConfigReader& reader, Rou
   timeouts.finish(all_keys);
   reader.boolean("retry", route.retry);
   read_route_admission(all_keys, reader, route);
+  read_route_balance(all_keys, reader, route);
   reader.finish(all_keys);
 }
 

@@ -170,15 +170,32 @@ void add_proxy(Families& out, const ProxyStatus& status) {
   out.add("upstream_failures_total", "Failures per endpoint", MetricFamily::Type::kCounter, std::move(failures));
 }
 
+void add_breakers(Families& out, const ProxyStatus& status) {
+  std::vector<MetricSample> states, opened;
+  for (const proxy::Route& route : status.table->routes()) {
+    if (route.breakers == nullptr) continue;
+    opened.push_back({{{"route", route.name}}, static_cast<double>(route.breakers->opened()), {}});
+    for (const auto& one : status.endpoints) {
+      if (one.pool != route.pool) continue;
+      states.push_back({{{"route", route.name}, {"endpoint", one.address}}, static_cast<double>(route.breakers->state(one.id)), {}});
+    }
+  }
+  out.add("breaker_state", "0 closed, 1 open, 2 half-open", MetricFamily::Type::kGauge, std::move(states));
+  out.add("breaker_opened_total", "Times that a breaker opened", MetricFamily::Type::kCounter, std::move(opened));
+}
+
 void add_routes(Families& out, const ProxyStatus& status) {
-  std::vector<MetricSample> requests, refused, delayed;
+  std::vector<MetricSample> requests, refused, delayed, queued;
   for (const auto& one : status.routes) {
     const proxy::RouteCounters& c = one.counters;
     const Labels route{{"route", one.name}};
     requests.push_back({route, static_cast<double>(c.requests), {}});
     delayed.push_back({route, static_cast<double>(c.rate_delayed), {}});
+    queued.push_back({route, static_cast<double>(c.queued), {}});
     const std::pair<const char*, std::uint64_t> reasons[] = {{"address", c.address_denied}, {"credentials", c.unauthorized},
-                                                             {"rate", c.rate_limited}, {"concurrency", c.busy}};
+                                                             {"rate", c.rate_limited}, {"concurrency", c.busy},
+                                                             {"queue_full", c.queue_full}, {"queue_timeout", c.queue_timeouts},
+                                                             {"breaker", c.breaker_denied}};
     for (const auto& [reason, count] : reasons) {
       refused.push_back({{{"route", one.name}, {"reason", reason}}, static_cast<double>(count), {}});
     }
@@ -186,7 +203,9 @@ void add_routes(Families& out, const ProxyStatus& status) {
   out.add("route_requests_total", "Requests per route", MetricFamily::Type::kCounter, std::move(requests));
   out.add("route_refused_total", "Requests that a rule of the route refused, by reason", MetricFamily::Type::kCounter, std::move(refused));
   out.add("route_delayed_total", "Requests of a burst that waited for their turn", MetricFamily::Type::kCounter, std::move(delayed));
+  out.add("route_queued_total", "Requests that waited for an endpoint with room", MetricFamily::Type::kCounter, std::move(queued));
   if (status.table == nullptr) return;
+  add_breakers(out, status);
   std::map<std::string, const proxy::RateTable*> zones;
   for (const proxy::Route& route : status.table->routes()) {
     if (route.admission.rate_table != nullptr) zones[route.admission.rate_zone] = route.admission.rate_table.get();

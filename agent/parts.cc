@@ -1,6 +1,7 @@
 #include "agent/parts.h"
 
 #include <algorithm>
+#include <map>
 #include <span>
 #include <thread>
 
@@ -65,6 +66,30 @@ io::Result<void> set_admission(const RouteConfig& config, const std::string& key
   return {};
 }
 
+void set_balance(const RouteConfig& config, proxy::Route& out) {
+  switch (config.balance) {
+    case BalanceKind::kLeastRequest: out.balance.kind = proxy::Balance::kLeastRequest; break;
+    case BalanceKind::kRoundRobin: out.balance.kind = proxy::Balance::kRoundRobin; break;
+    case BalanceKind::kPeakEwma: out.balance.kind = proxy::Balance::kPeakEwma; break;
+    case BalanceKind::kRingHash: out.balance.kind = proxy::Balance::kRingHash; break;
+  }
+  out.balance.load_percent = config.hash_load;
+  out.balance.slow_start = config.slow_start;
+  out.balance.prefer_zone = config.prefer_zone;
+  out.hash_key = proxy::ClientKey::parse(config.hash).value_or(proxy::ClientKey());
+  out.max_conns = config.max_conns;
+  out.queue_max = config.queue.max;
+  out.queue_timeout = config.queue.timeout;
+  if (!config.breaker) return;
+  out.breaker = {config.breaker->fail, config.breaker->window, config.breaker->open, 0};
+  static const std::map<std::string, proxy::Failure> kFailures = {{"connect", proxy::Failure::kConnect}, {"timeout", proxy::Failure::kTimeout},
+                                                                  {"reset", proxy::Failure::kReset}, {"5xx", proxy::Failure::kStatus5xx}};
+  for (const std::string& word : config.breaker->on) {
+    const auto known = kFailures.find(word);
+    if (known != kFailures.end()) out.breaker.on = static_cast<std::uint8_t>(out.breaker.on | static_cast<std::uint8_t>(known->second));
+  }
+}
+
 proxy::Digest sha256_of(std::string_view text) {
   return io::sha256(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
@@ -90,6 +115,7 @@ proxy::Route route_of(const RouteConfig& config, const std::string& service, std
   route.timeouts.total = config.total_timeout;
   route.body_bytes_max = body_bytes_max;
   route.retry = config.retry;
+  set_balance(config, route);
   return route;
 }
 
@@ -182,6 +208,7 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   drivers::ProxyDriverSettings settings;
   settings.threads = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
   settings.proxy.node = config.node.name;
+  settings.proxy.zone = config.node.zone;
   settings.proxy.digest = sha256_of;
   settings.proxy.request_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.response_limits.head_bytes_max = config.proxy.header_bytes_max;

@@ -30,7 +30,10 @@ Core::Event::Event(Core& core) : core_(core) {
 }
 
 Core::Event::~Event() {
-  if (core_.depth_ == 1) core_.purge();
+  if (core_.depth_ == 1) {
+    if (std::exchange(core_.slot_freed_, false) && core_.queued_ > 0) core_.serve_queues();
+    core_.purge();
+  }
   --core_.depth_;
 }
 
@@ -113,8 +116,12 @@ ServiceState& Core::service(std::string_view name) {
 
 EndpointState& Core::endpoint_of(const Endpoint& endpoint) {
   auto& slot = endpoints[endpoint.id];
-  if (slot == nullptr) slot = std::make_unique<EndpointState>();
+  const bool fresh = slot == nullptr;
+  if (fresh) slot = std::make_unique<EndpointState>();
   EndpointState& state = *slot;
+  const bool rose = state.endpoint.health == Health::kCritical && endpoint.health != Health::kCritical;
+  if (endpoints_known_ && (fresh || rose)) state.fit_since = now;
+  if (state.share == nullptr) state.share = endpoint.share != nullptr ? endpoint.share : std::make_shared<EndpointShare>();
   if (!state.endpoint.address.empty() && state.endpoint.address != endpoint.address) {
     ++state.generation;
     close_idle(*this, state);
@@ -137,6 +144,7 @@ void Core::set_endpoints(const EndpointTable& given) {
       state.endpoints.push_back(&endpoint_of(endpoint));
     }
   }
+  endpoints_known_ = true;
   for (const auto& state : services_) {
     if (state->endpoint != nullptr) state->endpoint->wanted = true;
   }
@@ -149,6 +157,7 @@ void Core::set_endpoints(const EndpointTable& given) {
     move_attempts(*state);
   }
   sweep_endpoints();
+  slot_freed_ = true;  // a queue may have got somewhere to go
 }
 
 // Everything that can be helped elsewhere leaves this endpoint.
@@ -251,23 +260,6 @@ void Core::eject(EndpointState& state) {
   move_attempts(state);
 }
 
-EndpointState* Core::pick(const PoolState& from, const std::vector<EndpointState*>& tried) {
-  candidates_.clear();
-  for (const EndpointState* state : from.endpoints) {
-    Candidate candidate;
-    candidate.weight = state->endpoint.weight;
-    candidate.in_flight = state->in_flight - state->tunnels;
-    candidate.tier = state->endpoint.tier;
-    candidate.health = state->endpoint.health;
-    candidate.ejected = state->outlier.ejected_at(now);
-    candidate.available = !state->endpoint.draining && has_room(*state) &&
-                          std::find(tried.begin(), tried.end(), state) == tried.end();
-    candidates_.push_back(candidate);
-  }
-  const auto index = pick_endpoint(candidates_, chance);
-  return index ? from.endpoints[*index] : nullptr;
-}
-
 EndpointState* Core::local_of(const PoolState& from) {
   for (EndpointState* state : from.endpoints) {
     if (state->endpoint.kind == EndpointKind::kLocal && state->endpoint.health != Health::kCritical && has_room(*state)) {
@@ -284,6 +276,10 @@ void Core::tick(TimePoint at) {
   now = at;
   wheel.tick(at);
   end_lapsed_leases();
+  if (at >= queue_poll_) {
+    serve_queues();
+    queue_poll_ = queued_ > 0 ? at + Wheel::kGrain : TimePoint::max();
+  }
   if (at >= drain_deadline) end_drain();
 }
 
@@ -299,7 +295,7 @@ void Core::end_lapsed_leases() {
 }
 
 TimePoint Core::next_deadline() const {
-  TimePoint next = std::min(wheel.next_deadline(), drain_deadline);
+  TimePoint next = std::min({wheel.next_deadline(), drain_deadline, queue_poll_});
   for (const auto& state : services_) {
     if (state->local_orders > 0 && state->view.holder == PrimaryView::Holder::kLocal) {
       next = std::min(next, state->view.lease->valid_until());

@@ -26,6 +26,10 @@ class Exchange;
 struct EndpointState {
   Endpoint endpoint;
   OutlierTrack outlier;
+  LatencyTrack latency;             ///< to the first byte; fed by routes that balance by it
+  Turn turn = 0;                    ///< of the balancer
+  TimePoint fit_since{};            ///< for slow start; long ago for those that were there at the beginning
+  std::shared_ptr<EndpointShare> share;  ///< never null
   std::uint32_t in_flight = 0;      ///< exchanges whose present attempt is here
   std::uint32_t tunnels = 0;        ///< of `in_flight`, upgraded connections: long-lived, so no measure of load
   std::uint32_t open = 0;           ///< connections, connecting ones included
@@ -58,6 +62,8 @@ struct ServiceState {
 struct RouteState {
   std::string name;
   RouteCounters counters;
+  LinkList queue;             ///< exchanges that wait for an endpoint with fewer than max_conns, in order of arrival
+  std::uint32_t queued = 0;   ///< their number, at most Route::queue_max
 };
 
 /// A route table with what its routes resolve to. Lives while a request uses it.
@@ -99,8 +105,18 @@ class Core {
   /// Counts what an attempt says about its endpoint, ejects it if that is due, tells the host about trouble.
   void report(EndpointState& state, AttemptResult result);
   void eject(EndpointState& state);
-  /// Picks an endpoint for a kAll attempt; null = none. @param tried  those not to be picked
-  EndpointState* pick(const PoolState& pool, const std::vector<EndpointState*>& tried);
+  /// An endpoint for a kAll attempt; null = none, and why: some would do but have max_conns, or an open breaker.
+  struct Picked {
+    EndpointState* endpoint = nullptr;
+    bool full = false, broken = false;
+  };
+  /// @param tried  those not to be picked  @param hash  of the client's key
+  Picked pick(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried, std::uint64_t hash);
+  /// Whether pick would find one; takes no turn.
+  bool can_pick(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried);
+  /// An exchange waits in a queue, or has left one.
+  void note_queued(int difference);
+  void note_slot_freed() { slot_freed_ = true; }
   /// The local instance among the endpoints of a pool that can take a request; null = none.
   EndpointState* local_of(const PoolState& pool);
   [[nodiscard]] bool has_room(const EndpointState& state) const { return !state.idle.empty() || state.open < settings.upstream_open_max; }
@@ -150,6 +166,8 @@ class Core {
   void release_held(ServiceState& state);
   void end_drain();
   void purge();
+  Picked gather(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried);
+  void serve_queues();
 
   std::vector<std::unique_ptr<TableUse>> tables_;
   std::unordered_map<std::string, std::unique_ptr<PoolState>> pools_;
@@ -160,6 +178,11 @@ class Core {
   std::vector<std::unique_ptr<Connection>> ended_connections_;
   std::vector<std::unique_ptr<Downstream>> ended_downstreams_;
   std::vector<Candidate> candidates_;   ///< scratch of pick()
+  std::uint32_t queued_ = 0;            ///< exchanges in queues of all routes
+  bool slot_freed_ = false;             ///< during this event
+  bool endpoints_known_ = false;        ///< a first table has come
+  /// Another worker may have freed a place: looked for every kGrain of the wheel while anybody waits.
+  TimePoint queue_poll_ = TimePoint::max();
   int depth_ = 0;
 };
 

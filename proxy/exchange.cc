@@ -37,7 +37,8 @@ void Exchange::recycle() {
   pool_ = nullptr;
   state_ = nullptr;
   running_counted_ = false;
-  dispatch_at_ = TimePoint{};
+  dispatch_at_ = queue_deadline_ = attempt_at_ = TimePoint{};
+  slot_ = breaker_asked_ = probe_ = false;
   admission_text_.clear();
   upgrade_ = expect_continue_ = request_complete_ = false;
   for (std::string* text : {&head_, &hop_names_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
@@ -123,6 +124,7 @@ void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
   pool_ = use_->pools[index];
   state_ = use_->states[index].get();
   ++state_->counters.requests;
+  if (route_->balance.kind == Balance::kRingHash) note_hash(head, *path);
   if (route_->admission.any() && down.accepted().kind == ListenerKind::kDownstream) admit(head, *path);
   down.set_body_limit(route_->body_bytes_max);
 }
@@ -237,20 +239,6 @@ void Exchange::dispatch_primary() {
   }
 }
 
-void Exchange::dispatch_all() {
-  EndpointState* endpoint = core_.pick(*pool_, tried_);
-  if (endpoint == nullptr) {
-    if (attempt_count_ > 0) {
-      give_up(last_end_, last_code_, last_message_);
-    } else {
-      reply(503, "no_endpoint", "no healthy endpoint can take this request", "look at the upstreams of this agent",
-            Outcome::kNotSent, Milliseconds{1000});
-    }
-    return;
-  }
-  attempt(*endpoint, nullptr);
-}
-
 // Rule R4: the local instance or nobody.
 void Exchange::dispatch_from_peer() {
   if (route_->kind == PoolKind::kAll) {
@@ -280,6 +268,7 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
   ++endpoint.in_flight;
   ++endpoint.request_count;
   in_flight_ = true;
+  attempt_at_ = core_.now;
   endpoint.attempts.push_back(endpoint_link);
   if (is_order()) {
     epoch_ = service_->view.epoch;
@@ -459,7 +448,7 @@ void Exchange::arm_timer() {
   TimePoint deadline = TimePoint::max();
   switch (phase_) {
     case Phase::kHeld: deadline = std::min(hold_deadline_, retry_at_); break;
-    case Phase::kQueued: deadline = dispatch_at_; break;
+    case Phase::kQueued: deadline = service_link.linked() ? queue_deadline_ : dispatch_at_; break;
     case Phase::kWaiting:
       if (request_complete_ && up_->drained()) {
         const bool elsewhere = route_->kind == PoolKind::kAll && route_->retry && http1::is_safe(method_) &&
@@ -504,7 +493,7 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
     return limit > Milliseconds::zero() && start + limit <= now;
   };
   const RouteTimeouts& limits = route_->timeouts;
-  if (phase_ == Phase::kQueued && now >= dispatch_at_) {
+  if (phase_ == Phase::kQueued && !passed(started_, limits.total)) {
     dispatch_queued();
     return;
   }

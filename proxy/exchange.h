@@ -57,6 +57,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void holder_changed();            ///< the view of the attempt is no longer true
   void endpoint_unfit();            ///< its endpoint has turned critical, was ejected or has gone
   void dispatch_held();             ///< a primary is there, or may be
+  void dispatch_queued();           ///< its turn has come, or an endpoint may have room
+  [[nodiscard]] bool can_leave_queue();
   void on_deadline(Timer& timer, TimePoint now) override;
   void drain_deadline();            ///< it ends now
   /// Marks the endpoints that this exchange may still look at.
@@ -68,7 +70,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   [[nodiscard]] bool over() const { return phase_ == Phase::kOver; }
 
   Link endpoint_link{this};         ///< in EndpointState::attempts
-  Link service_link{this};          ///< in ServiceState::active or ServiceState::held
+  Link service_link{this};          ///< in ServiceState::active, ServiceState::held or RouteState::queue
 
  private:
   enum class Phase : std::uint8_t { kNew, kQueued, kHeld, kConnecting, kWaiting, kResponding, kTunnel, kOver };
@@ -77,6 +79,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   /// Sets early_ if the route's rules refuse it. @param path  canonical
   void admit(const http1::RequestHead& head, std::string_view path);
   void refuse(int status, std::string_view code, std::string_view message, std::string_view hint, Milliseconds retry_after);
+  void note_hash(const http1::RequestHead& head, std::string_view path);
   bool admit_rate(const http1::RequestHead& head, std::string_view address, std::string_view path);
   // Where it goes.
   void answer_unroutable(const RouteMatch& match);
@@ -85,7 +88,11 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void dispatch_all();
   void dispatch_from_peer();
   void attempt(EndpointState& endpoint, const LeaseView* lease);
-  void dispatch_queued();
+  [[nodiscard]] bool claim(EndpointState& endpoint);
+  void wait_in_queue();
+  void leave_queue();
+  void judge_breaker(AttemptEnd end, bool blamed);
+  void report_breaker(bool good);
   void hold();
   void leave_hold();
   // What is sent.
@@ -134,6 +141,12 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   RouteState* state_ = nullptr;       ///< of the route
   bool running_counted_ = false;      ///< in RouteShare::running
   TimePoint dispatch_at_{};           ///< not before: a burst that goes on at its rate
+  TimePoint queue_deadline_{};        ///< of its waiting for max_conns; unset = has not waited
+  std::uint64_t hash_ = 0;            ///< of the client's key, for routes that balance by it
+  bool slot_ = false;                 ///< counted in EndpointShare::in_flight
+  bool breaker_asked_ = false;        ///< the attempt passed a breaker and owes it a result
+  bool probe_ = false;                ///< it is the one probe of a half-open breaker
+  TimePoint attempt_at_{};
   std::string admission_text_;        ///< scratch, then header lines about limits for the client
   http1::Method method_ = http1::Method::kGet;
   std::uint8_t client_minor_ = 1;

@@ -66,10 +66,111 @@ bool Exchange::admit_rate(const http1::RequestHead& head, std::string_view addre
   return false;
 }
 
+void Exchange::note_hash(const http1::RequestHead& head, std::string_view path) {
+  const Accepted& from = down_->accepted();
+  const std::string_view address = client_address(head, from.client, from.trusted);
+  // The same at every agent and worker, so that all of them send a client to the same place.
+  hash_ = keyed_hash(0x6f75747269676765ULL, 0x72696e672d686173ULL, client_key(route_->hash_key, head, address, path, admission_text_));
+  admission_text_.clear();
+}
+
+// ---- a place at an endpoint ----
+
+void Exchange::dispatch_all() {
+  Core::Picked picked;
+  // Another worker may take the last place, or the probe, between the look and the claim.
+  for (int round = 0; round < 4; ++round) {
+    picked = core_.pick(*pool_, *route_, tried_, hash_);
+    if (picked.endpoint == nullptr) break;
+    if (!claim(*picked.endpoint)) {
+      picked.full = true;
+      continue;
+    }
+    attempt(*picked.endpoint, nullptr);
+    return;
+  }
+  if (picked.full) {
+    wait_in_queue();
+  } else if (attempt_count_ > 0) {
+    give_up(last_end_, last_code_, last_message_);
+  } else if (picked.broken) {
+    ++state_->counters.breaker_denied;
+    reply(503, "breaker_open", "the endpoints of this route failed again and again and are left alone for a while",
+          "try again later", Outcome::kNotSent, Milliseconds{1000});
+  } else {
+    reply(503, "no_endpoint", "no healthy endpoint can take this request", "look at the upstreams of this agent",
+          Outcome::kNotSent, Milliseconds{1000});
+  }
+}
+
+// Takes a place among max_conns and a pass of the breaker.
+bool Exchange::claim(EndpointState& endpoint) {
+  if (route_->max_conns > 0) {
+    if (endpoint.share->in_flight.fetch_add(1, std::memory_order_relaxed) >= route_->max_conns) {
+      endpoint.share->in_flight.fetch_sub(1, std::memory_order_relaxed);
+      return false;
+    }
+    slot_ = true;
+  }
+  if (route_->breakers == nullptr) return true;
+  const BreakerPass pass = route_->breakers->enter(endpoint.endpoint.id, core_.now);
+  if (pass == BreakerPass::kDenied) {
+    if (std::exchange(slot_, false)) endpoint.share->in_flight.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  breaker_asked_ = true;
+  probe_ = pass == BreakerPass::kProbe;
+  return true;
+}
+
+void Exchange::wait_in_queue() {
+  const bool first = queue_deadline_ == TimePoint{};
+  if (first) queue_deadline_ = core_.now + route_->queue_timeout;
+  const bool room = state_->queued < route_->queue_max;
+  if (!room || core_.now >= queue_deadline_ || core_.draining) {
+    phase_ = Phase::kNew;
+    ++(room ? state_->counters.queue_timeouts : state_->counters.queue_full);
+    reply(503, room ? "queue_timeout" : "queue_full", room ? "no endpoint had room for this request in time"
+          : "too many requests wait for an endpoint with room", "try again in a moment", Outcome::kNotSent, Milliseconds{1000});
+    return;
+  }
+  if (first) ++state_->counters.queued;
+  phase_ = Phase::kQueued;
+  state_->queue.push_back(service_link);
+  ++state_->queued;
+  core_.note_queued(1);
+  arm_timer();
+}
+
+void Exchange::leave_queue() {
+  if (!service_link.linked()) return;
+  service_link.unlink();
+  --state_->queued;
+  core_.note_queued(-1);
+}
+
+bool Exchange::can_leave_queue() { return core_.can_pick(*pool_, *route_, tried_); }
+
 void Exchange::dispatch_queued() {
+  leave_queue();
   phase_ = Phase::kNew;
   dispatch();
   if (phase_ != Phase::kOver && down_ != nullptr) down_->update_reading();
+}
+
+// ---- breakers ----
+
+void Exchange::report_breaker(bool good) {
+  if (!std::exchange(breaker_asked_, false)) return;
+  route_->breakers->result(endpoint_->endpoint.id, core_.now, good, std::exchange(probe_, false));
+}
+
+void Exchange::judge_breaker(AttemptEnd end, bool blamed) {
+  if (!breaker_asked_ || !blamed) return;
+  Failure failure = Failure::kReset;
+  if (end == AttemptEnd::kConnectFailed) failure = Failure::kConnect;
+  if (end == AttemptEnd::kFirstByteLate) failure = Failure::kTimeout;
+  if (route_->breaker.counts(failure)) report_breaker(false);
 }
 
 }  // namespace proxy

@@ -34,6 +34,12 @@ std::unique_ptr<Connection> Exchange::detach_attempt() {
   if (in_flight_) {
     in_flight_ = false;
     --endpoint_->in_flight;
+    if (std::exchange(slot_, false)) {
+      endpoint_->share->in_flight.fetch_sub(1, std::memory_order_relaxed);
+      core_.note_slot_freed();
+    }
+    breaker_asked_ = false;
+    if (std::exchange(probe_, false)) route_->breakers->abandon(endpoint_->endpoint.id, core_.now);
     if (std::exchange(tunnel_counted_, false)) --endpoint_->tunnels;
     endpoint_link.unlink();
     if (is_order()) service_link.unlink();
@@ -57,7 +63,7 @@ void Exchange::drop_attempt(bool with_reset) {
 bool Exchange::can_go_elsewhere() {
   if (route_->kind != PoolKind::kAll || attempt_count_ >= core_.settings.attempts_max) return false;
   tried_.push_back(endpoint_);
-  const bool found = core_.pick(*pool_, tried_) != nullptr;
+  const bool found = core_.can_pick(*pool_, *route_, tried_);
   tried_.pop_back();
   return found;
 }
@@ -66,6 +72,7 @@ void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string
   EndpointState* endpoint = endpoint_;
   const bool blamed = blames_endpoint(end, up_ != nullptr && up_->reused());
   const bool from_peer = down_->accepted().kind == ListenerKind::kPeer;
+  judge_breaker(end, blamed);
   RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
                                 core_.settings.attempts_max}, end);
   if (verdict == RetryVerdict::kTryElsewhere && !from_peer && !core_.budget.spend()) {
@@ -97,6 +104,7 @@ void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string
 void Exchange::give_up(AttemptEnd end, std::string_view code, std::string_view message) {
   EndpointState* endpoint = endpoint_;
   const bool blamed = endpoint != nullptr && in_flight_ && blames_endpoint(end, up_ != nullptr && up_->reused());
+  judge_breaker(end, blamed);
   drop_attempt(true);
   if (blamed) core_.report(*endpoint, AttemptResult::kFailed);
   if (response_begun_) {
@@ -248,6 +256,7 @@ void Exchange::send_reply(const LocalReply& answer) {
 void Exchange::leave_everything() {
   assert(up_ == nullptr && !in_flight_ && phase_ != Phase::kOver);
   if (phase_ == Phase::kHeld) leave_hold();
+  if (phase_ == Phase::kQueued) leave_queue();
   if (phase_ == Phase::kTunnel) --core_.counters.tunnels_open;
   record();
   core_.wheel.disarm(timer_);

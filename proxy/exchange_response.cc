@@ -61,6 +61,8 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   phase_ = Phase::kResponding;
   response_begun_ = true;
   core_.report(*endpoint_, gateway_error ? AttemptResult::kFailed : AttemptResult::kGood);
+  if (route_->balance.kind == Balance::kPeakEwma) endpoint_->latency.observe(core_.now, core_.now - attempt_at_);
+  report_breaker(head.status < 500 || !route_->breaker.counts(Failure::kStatus5xx));
   status_ = head.status;
   count_response(status_);
   switched_ = head.status == 101;
@@ -96,6 +98,7 @@ void Exchange::response_broken(const Error& error) {
   core_.host.on_trouble(endpoint_->endpoint, Trouble::kReset);
   // The text of `error` may lie in the parser that goes with the attempt; the reply needs it afterwards.
   early_text_ = error.detail;
+  judge_breaker(AttemptEnd::kResponseBroken, true);
   drop_attempt(true);
   core_.report(*endpoint_, AttemptResult::kFailed);
   if (response_begun_) {

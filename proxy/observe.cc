@@ -17,7 +17,8 @@ std::string_view name_of(Outcome outcome) {
 void RouteCounters::add(const RouteCounters& other) {
   constexpr std::uint64_t RouteCounters::* kFields[] = {
       &RouteCounters::requests, &RouteCounters::address_denied, &RouteCounters::unauthorized, &RouteCounters::rate_limited,
-      &RouteCounters::rate_delayed, &RouteCounters::busy};
+      &RouteCounters::rate_delayed, &RouteCounters::busy, &RouteCounters::queued, &RouteCounters::queue_full,
+      &RouteCounters::queue_timeouts, &RouteCounters::breaker_denied};
   static_assert(std::size(kFields) * sizeof(std::uint64_t) == sizeof(RouteCounters), "a counter is missing above");
   for (auto field : kFields) this->*field += other.*field;
 }

@@ -49,6 +49,8 @@ struct RouteCounters {
   std::uint64_t address_denied = 0, unauthorized = 0;   ///< 403, 401
   std::uint64_t rate_limited = 0, rate_delayed = 0;     ///< 429; waited for their turn
   std::uint64_t busy = 0;                               ///< 503: too many of the route at a time
+  std::uint64_t queued = 0, queue_full = 0, queue_timeouts = 0;  ///< waited for max_conns; 503: no room, too long
+  std::uint64_t breaker_denied = 0;                     ///< 503: every endpoint's breaker is open
 
   void add(const RouteCounters& other);
 };

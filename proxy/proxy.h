@@ -37,6 +37,7 @@ using Chance = std::function<std::uint64_t(std::uint64_t bound)>;
 /// Settings that do not change while the proxy lives. Every *_max is a bound; what lies beyond it is refused.
 struct Settings {
   std::string node;                          ///< this agent's name, for X-Outrigger-Node
+  std::string zone;                          ///< this agent's; empty = none
   http1::Limits request_limits;              ///< body_bytes_max is replaced by the route's
   http1::Limits response_limits;
   OutlierSettings outlier;

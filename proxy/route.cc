@@ -65,6 +65,19 @@ std::string_view make_admission(Route& route, std::span<const Route> above, std:
   return {};
 }
 
+// @return what is wrong; empty = nothing
+std::string_view make_breakers(Route& route, std::span<const Route> before) {
+  const BreakerRule& rule = route.breaker;
+  route.breakers = nullptr;
+  if (rule.fail == 0) return {};
+  if (rule.fail > 10'000 || rule.window <= Milliseconds::zero() || rule.open <= Milliseconds::zero() || rule.on == 0) return "breaker is out of range";
+  for (const Route& former : before) {
+    if (former.name == route.name && former.breakers != nullptr && former.breakers->rule() == rule) route.breakers = former.breakers;
+  }
+  if (route.breakers == nullptr) route.breakers = std::make_shared<BreakerTable>(rule);
+  return {};
+}
+
 int hex_of(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -146,6 +159,7 @@ Result<std::shared_ptr<const RouteTable>> RouteTable::make(std::vector<Route> ro
     Route& route = routes[i];
     std::string_view fault = fault_of(route);
     if (fault.empty()) fault = make_admission(route, {routes.data(), i}, before, seed);
+    if (fault.empty()) fault = make_breakers(route, before);
     if (!fault.empty()) {
       return fail(Errc::kBadRoute, "route \"" + route.name + "\" (" + route.path + "): " + std::string(fault));
     }

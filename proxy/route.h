@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "proxy/admission.h"
+#include "proxy/balancer.h"
+#include "proxy/breaker.h"
 #include "proxy/error.h"
 #include "proxy/http1/message.h"
 #include "proxy/stream.h"
@@ -72,6 +74,13 @@ struct Route {
   std::uint64_t body_bytes_max = 64ULL << 20;
   bool retry = true;                ///< lets safe requests of a kAll route be tried on another endpoint
   Admission admission;              ///< who may use it, and how often
+  BalanceRule balance;              ///< kAll
+  ClientKey hash_key;               ///< for Balance::kRingHash
+  std::uint32_t max_conns = 0;      ///< kAll: requests of such routes at one endpoint at a time; 0 = no limit
+  std::uint32_t queue_max = 1024;   ///< requests that wait, per worker, while all endpoints have max_conns; 0 = none
+  Milliseconds queue_timeout{1000};
+  BreakerRule breaker{0, {}, {}, 0};       ///< fail = 0: none
+  std::shared_ptr<BreakerTable> breakers;  ///< filled by RouteTable::make; goes on in a new table
 };
 
 /// What the table says about a request.

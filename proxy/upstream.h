@@ -27,6 +27,11 @@ enum class Tier : std::uint8_t {
   kBackup,  ///< used only while no active endpoint can be
 };
 
+/// What all workers of an agent know of one endpoint together.
+struct EndpointShare {
+  std::atomic<std::uint32_t> in_flight{0};  ///< requests of routes with max_conns that are there now
+};
+
 /// One place where requests can go.
 struct Endpoint {
   EndpointId id{};
@@ -37,6 +42,8 @@ struct Endpoint {
   Tier tier = Tier::kActive;
   Health health = Health::kPassing;
   bool draining = false;     ///< finish what runs there, send nothing new
+  std::string zone;          ///< free label of its agent; empty = none
+  std::shared_ptr<EndpointShare> share;  ///< null = nobody shares it
 };
 
 /// The endpoints behind the routes that name `pool`. At most kPoolEndpointsMax; the rest is ignored.

@@ -224,6 +224,16 @@ void ProxyDriver::publish_routes(std::shared_ptr<const proxy::RouteTable> routes
 }
 
 void ProxyDriver::publish_endpoints(proxy::EndpointTable endpoints) {
+  std::map<proxy::EndpointId, std::shared_ptr<proxy::EndpointShare>> kept;
+  for (proxy::PoolEndpoints& pool : endpoints.pools) {
+    for (proxy::Endpoint& endpoint : pool.endpoints) {
+      auto& share = kept[endpoint.id];
+      if (share == nullptr) share = shares_[endpoint.id];
+      if (share == nullptr) share = std::make_shared<proxy::EndpointShare>();
+      endpoint.share = share;
+    }
+  }
+  shares_ = std::move(kept);
   const auto shared = std::make_shared<const proxy::EndpointTable>(std::move(endpoints));
   post_all([shared](ProxyWorker& worker) { worker.core().set_endpoints(*shared); });
 }

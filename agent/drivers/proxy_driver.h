@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -99,6 +100,7 @@ class ProxyDriver {
   ProxyDriverCallbacks callbacks_;
   io::Mailbox<std::function<void()>> news_;  ///< from the workers
   std::vector<io::Address> addresses_;
+  std::map<proxy::EndpointId, std::shared_ptr<proxy::EndpointShare>> shares_;  ///< of the endpoints published last
   Drained drained_;
   std::size_t next_worker_ = 0;
   std::uint64_t messages_lost_ = 0;

@@ -1,9 +1,6 @@
-// The pure rules: health, outliers, balancing, retries, budget, deadlines.
+// The pure rules: health, outliers, retries, budget, deadlines.
 #include <gtest/gtest.h>
 
-#include <map>
-
-#include "proxy/balancer.h"
 #include "proxy/health.h"
 #include "proxy/outlier.h"
 #include "proxy/retry.h"
@@ -111,65 +108,6 @@ TEST(MayEject, IsSensibleWithFewEndpoints) {
   settings.max_ejected_percent = 100;
   EXPECT_TRUE(may_eject(settings, 3, 1));
   EXPECT_FALSE(may_eject(settings, 3, 2)) << "never the last one, whatever the share";
-}
-
-// ---- balancing ----
-
-std::uint64_t first(std::uint64_t) { return 0; }
-
-Candidate candidate(std::uint32_t weight, std::uint32_t in_flight, Tier tier = Tier::kActive, Health health = Health::kPassing) {
-  Candidate c;
-  c.weight = weight;
-  c.in_flight = in_flight;
-  c.tier = tier;
-  c.health = health;
-  return c;
-}
-
-TEST(PickEndpoint, TakesTheLeastLoadPerWeight) {
-  const Candidate equal[] = {candidate(1, 5), candidate(1, 3), candidate(1, 4)};
-  EXPECT_EQ(pick_endpoint(equal, first), 1U);
-  const Candidate weighted[] = {candidate(1, 1), candidate(10, 12), candidate(2, 3)};
-  EXPECT_EQ(pick_endpoint(weighted, first), 1U);
-}
-
-TEST(PickEndpoint, SharesFollowTheWeights) {
-  std::vector<Candidate> pool = {candidate(3, 0), candidate(1, 0)};
-  for (int i = 0; i < 40; ++i) ++pool[*pick_endpoint(pool, first)].in_flight;
-  EXPECT_EQ(pool[0].in_flight, 30U);
-  EXPECT_EQ(pool[1].in_flight, 10U);
-}
-
-TEST(PickEndpoint, TiesAreBrokenByChanceAndFairly) {
-  const std::vector<Candidate> pool(3, candidate(1, 0));
-  std::map<std::size_t, int> count;
-  std::uint64_t state = 1;
-  const auto chance = [&](std::uint64_t bound) {
-    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (state >> 33) % bound;
-  };
-  for (int i = 0; i < 3000; ++i) ++count[*pick_endpoint(pool, chance)];
-  for (const auto& [index, times] : count) EXPECT_NEAR(times, 1000, 150) << index;
-  EXPECT_EQ(count.size(), 3U);
-}
-
-TEST(PickEndpoint, ClassesComeInOrder) {
-  Candidate active = candidate(1, 100);
-  Candidate degraded = candidate(1, 50, Tier::kActive, Health::kDegraded);
-  Candidate backup = candidate(1, 0, Tier::kBackup);
-  Candidate backup_degraded = candidate(1, 0, Tier::kBackup, Health::kDegraded);
-  Candidate ejected = candidate(1, 0);
-  ejected.ejected = true;
-  Candidate critical = candidate(1, 0, Tier::kActive, Health::kCritical);
-  std::vector<Candidate> pool = {critical, ejected, backup_degraded, backup, degraded, active};
-  for (const std::size_t wanted : {5U, 4U, 3U, 2U, 1U}) {
-    EXPECT_EQ(pick_endpoint(pool, first), wanted);
-    pool[wanted].available = false;
-  }
-  EXPECT_EQ(pick_endpoint(pool, first), std::nullopt) << "never a critical one";
-  EXPECT_EQ(pick_endpoint({}, first), std::nullopt);
-  const Candidate none[] = {candidate(0, 0)};
-  EXPECT_EQ(pick_endpoint(none, first), std::nullopt);
 }
 
 // ---- retries ----

@@ -1,0 +1,115 @@
+"""A circuit breaker through the real agent: three time-outs, then nobody is bothered, then one probe."""
+
+import http.client
+import threading
+import time
+import unittest
+
+from harness import Instance, RealProcesses, free_ports, request, wait_until
+
+OPEN_SECONDS = 1.5
+ROUTES = f"""
+[[route]]
+name = "calls"
+path = "/calls"
+pool = "all"
+retry = false
+timeouts = {{ first_byte = "100ms" }}
+breaker = {{ fail = 3, window = "60s", open = "{int(OPEN_SECONDS * 1000)}ms", on = ["connect", "timeout"] }}
+[[route]]
+path = "/"
+pool = "all"
+[outlier]
+consecutive = 0
+"""
+
+
+class Breakers(RealProcesses):
+    def setUp(self):
+        super().setUp()
+        self.instance = Instance()
+        self.addCleanup(self.instance.close)
+        self.proxy = f"127.0.0.1:{free_ports(1)[0]}"
+        _, self.api = self.start_single(extra=f"""[service]
+address = "{self.instance.address}"
+[service.health]
+every = "500ms"
+timeout = "500ms"
+[[listen]]
+address = "{self.proxy}"
+[proxy]
+threads = 2
+{ROUTES}""")
+        self.wait_status(self.proxy, "/warm", 200)
+        self.gate = threading.Event()
+        self.addCleanup(self.gate.set)
+        handler = self.instance.server.RequestHandlerClass
+        plain = handler.do_GET
+        self.reached = []
+
+        def held(this):
+            if this.path == "/calls":
+                self.reached.append(this)
+                self.gate.wait(10)
+            plain(this)
+        handler.do_GET = held
+
+    def ask(self):
+        """@return (status, body, seconds)"""
+        host, port = self.proxy.split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        began = time.monotonic()
+        try:
+            connection.request("GET", "/calls")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(), time.monotonic() - began
+        finally:
+            connection.close()
+
+    def metric(self, name):
+        for line in request(self.api, "GET", "/metrics")[2].decode().splitlines():
+            if line.startswith(name):
+                return float(line.rsplit(" ", 1)[1])
+        return None
+
+    def test_guide_001_three_timeouts_then_nothing_then_one_probe(self):
+        self.assertEqual([self.ask()[0] for _ in range(3)], [504] * 3)
+        opened = time.monotonic()
+        self.assertEqual(len(self.reached), 3)
+        answers = [self.ask() for _ in range(8)]
+        self.assertLess(time.monotonic() - opened, OPEN_SECONDS, "this machine is too slow for the test")
+        self.assertEqual([status for status, _, _ in answers], [503] * 8, "at both workers")
+        self.assertIn("breaker_open", answers[0][1])
+        self.assertLess(min(seconds for _, _, seconds in answers), 0.05)
+        self.assertEqual(len(self.reached), 3, "the instance has seen none of them")
+        self.assertEqual(self.metric('outrigger_breaker_state{route="calls"'), 1)
+        self.assertEqual(self.metric('outrigger_breaker_opened_total{route="calls"'), 1)
+        self.assertEqual(self.metric('outrigger_route_refused_total{route="calls",reason="breaker"}'), 8)
+        self.gate.set()
+        wait_until(lambda: self.ask()[0] == 200, OPEN_SECONDS * 4, "the probe to close it")
+        self.assertEqual(len(self.reached), 4, "one probe")
+        self.assertEqual([self.ask()[0] for _ in range(4)], [200] * 4)
+        self.assertEqual(self.metric('outrigger_breaker_state{route="calls"'), 0)
+
+
+class Refused(RealProcesses):
+    def test_validate_names_the_key_and_the_fix(self):
+        cases = {
+            'balance = "ring-hash"': ("route[0].balance", "ring_hash"),
+            'hash = "header:X"': ("route[0].hash", "ring_hash"),
+            'balance = "ring_hash"\nhash_load = 50': ("route[0].hash_load", "125"),
+            'queue = { timeout = "1s" }': ("route[0].queue", "max_conns"),
+            'breaker = { on = ["slow"] }': ("route[0].breaker.on", "timeout"),
+            "breaker = { fial = 3 }": ("route[0].breaker.fial", "fail"),
+        }
+        for lines, words in cases.items():
+            with self.subTest(lines):
+                path = self.folder / "bad.toml"
+                path.write_text(f'[[route]]\npath = "/"\npool = "all"\n{lines}\n')
+                code, out, err = self.run_cli("validate", path)
+                self.assertEqual(code, 1, out + err)
+                self.assert_says(out + err, *words)
+
+
+if __name__ == "__main__":
+    unittest.main()
