@@ -94,7 +94,8 @@ fall = 2
             self.assertTrue(180 <= two <= 220 and 90 <= one <= 110, (path, two, one))
             self.assertEqual(backup, 0, "while others are healthy")
         for instance in self.instances[:2]:
-            instance.close()
+            handler = instance.server.RequestHandlerClass
+            handler.do_GET = lambda this: this.reply(503, {"status": "broken"})
         wait_until(lambda: self.passing() == 1, 15 * patience(), "only the backup left")
         self.assertEqual({self.ask("/rest") for _ in range(20)}, {200})
         self.assertEqual(self.counts("/rest"), [0, 0, 20])
