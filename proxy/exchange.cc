@@ -78,7 +78,7 @@ void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
   started_ = progress_ = core_.now;
   ++core_.counters.requests;
   ++core_.counters.open_exchanges;
-  core_.budget.on_request();
+  core_.budget.on_request(core_.now);
   method_ = head.method;
   client_minor_ = head.minor;
   request_framing_ = head.framing;

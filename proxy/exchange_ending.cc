@@ -75,7 +75,7 @@ void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string
   judge_breaker(end, blamed);
   RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
                                 core_.settings.attempts_max}, end);
-  if (verdict == RetryVerdict::kTryElsewhere && !from_peer && !core_.budget.spend()) {
+  if (verdict == RetryVerdict::kTryElsewhere && !from_peer && !core_.budget.spend(core_.now)) {
     ++core_.counters.retries_denied;
     verdict = RetryVerdict::kGiveUp;
   }

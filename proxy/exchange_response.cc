@@ -177,7 +177,7 @@ void Exchange::peer_refused() {
   const bool failed_there = refused_end_ != AttemptEnd::kRefusedByPeer;
   RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
                                 core_.settings.attempts_max}, refused_end_);
-  if (verdict == RetryVerdict::kTryElsewhere && !core_.budget.spend()) {
+  if (verdict == RetryVerdict::kTryElsewhere && !core_.budget.spend(core_.now)) {
     ++core_.counters.retries_denied;
     verdict = RetryVerdict::kGiveUp;
   }

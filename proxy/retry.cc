@@ -26,4 +26,32 @@ RetryVerdict judge(const RetryCase& attempt, AttemptEnd end) {
   return RetryVerdict::kTryElsewhere;
 }
 
+RetryBudget::Slice& RetryBudget::slice_at(TimePoint now) {
+  const std::int64_t number = now.time_since_epoch() / kSlice;
+  for (std::size_t gone = 0; newest_ < number; ++gone) {
+    if (gone == kSlices) {
+      newest_ = number;  // all of it is over
+      break;
+    }
+    Slice& old = slices_[static_cast<std::size_t>(++newest_) % kSlices];
+    requests_ -= old.requests;
+    retries_ -= old.retries;
+    old = {};
+  }
+  return slices_[static_cast<std::size_t>(newest_) % kSlices];
+}
+
+void RetryBudget::on_request(TimePoint now) {
+  ++slice_at(now).requests;
+  ++requests_;
+}
+
+bool RetryBudget::spend(TimePoint now) {
+  Slice& slice = slice_at(now);
+  if ((retries_ + 1) * 100 > floor_ * 100 + requests_ * percent_) return false;
+  ++slice.retries;
+  ++retries_;
+  return true;
+}
+
 }  // namespace proxy

@@ -1,6 +1,8 @@
 #pragma once
 /// Whether and why a request may be tried again: pure rules, and the budget that keeps retries from becoming a storm.
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "proxy/http1/message.h"
@@ -43,26 +45,28 @@ enum class RetryVerdict : std::uint8_t {
 /// Rule R3: whatever may have arrived is not sent again if its method is unsafe or its route is `primary`.
 [[nodiscard]] RetryVerdict judge(const RetryCase& attempt, AttemptEnd end);
 
-/// Allows `percent` retries per hundred requests on average, after a burst of `burst`.
-/// Invariant: over any time, retries <= burst + requests * percent / 100.
+/// Lets a share of the requests of the last kSlices seconds be tried again, and a few more so that quiet times can retry too.
+/// A window instead of a purse: what a quiet day has saved up is not there to be spent in the minute in which all breaks.
+/// Invariant: retries within any kSlices - 1 seconds <= floor + requests of the kSlices seconds before the last * percent / 100.
 class RetryBudget {
  public:
-  RetryBudget(std::uint32_t percent, std::uint32_t burst)
-      : percent_(percent), hundredths_max_(burst * 100ULL), hundredths_(hundredths_max_) {}
-  void on_request() {
-    hundredths_ = hundredths_ + percent_ > hundredths_max_ ? hundredths_max_ : hundredths_ + percent_;
-  }
+  static constexpr std::size_t kSlices = 10;
+  static constexpr Milliseconds kSlice{1000};
+  /// @param percent  of requests  @param floor  retries per window that need no requests
+  RetryBudget(std::uint32_t percent, std::uint32_t floor) : percent_(percent), floor_(floor) {}
+  void on_request(TimePoint now);
   /// Takes one retry out. @return false if there is none.
-  [[nodiscard]] bool spend() {
-    if (hundredths_ < 100) return false;
-    hundredths_ -= 100;
-    return true;
-  }
+  [[nodiscard]] bool spend(TimePoint now);
 
  private:
-  std::uint64_t percent_;
-  std::uint64_t hundredths_max_;
-  std::uint64_t hundredths_;
+  struct Slice {
+    std::uint32_t requests = 0, retries = 0;
+  };
+  Slice& slice_at(TimePoint now);
+  std::uint64_t percent_, floor_;
+  std::array<Slice, kSlices> slices_;
+  std::int64_t newest_ = 0;                  ///< number of the newest slice since the epoch of the clock
+  std::uint64_t requests_ = 0, retries_ = 0;  ///< sums over slices_
 };
 
 }  // namespace proxy

@@ -149,18 +149,44 @@ TEST(Judge, CountsAttemptsAndAsksTheRoute) {
   EXPECT_EQ(judge(attempt, AttemptEnd::kConnectFailed), RetryVerdict::kTryElsewhereFree) << "that is no repetition";
 }
 
-TEST(RetryBudget, IsABurstAndAShare) {
+TEST(RetryBudget, IsAFloorAndAShareOfTheLastTenSeconds) {
   RetryBudget budget(20, 3);
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(budget.spend());
-  EXPECT_FALSE(budget.spend());
-  for (int i = 0; i < 4; ++i) budget.on_request();
-  EXPECT_FALSE(budget.spend());
-  budget.on_request();
-  EXPECT_TRUE(budget.spend()) << "one for five requests";
-  for (int i = 0; i < 1000; ++i) budget.on_request();
+  const TimePoint now = kStart;
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(budget.spend(now));
+  EXPECT_FALSE(budget.spend(now));
+  for (int i = 0; i < 4; ++i) budget.on_request(now);
+  EXPECT_FALSE(budget.spend(now));
+  budget.on_request(now);
+  EXPECT_TRUE(budget.spend(now)) << "one for five requests";
+  EXPECT_FALSE(budget.spend(now + Milliseconds{8000}));
+  const TimePoint later = now + Milliseconds{11'000};
   int count = 0;
-  while (budget.spend()) ++count;
-  EXPECT_EQ(count, 3) << "quiet times do not add up beyond the burst";
+  while (budget.spend(later)) ++count;
+  EXPECT_EQ(count, 3) << "what was spent is forgotten, and so are the requests";
+}
+
+TEST(RetryBudget, NeverMoreThanItsShareInAnyWindow) {
+  RetryBudget budget(20, 5);
+  TimePoint now = kStart;
+  std::uint64_t state = 1;
+  std::vector<TimePoint> requests, retries;
+  for (int i = 0; i < 20'000; ++i) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    now += Milliseconds{(state >> 33) % 40};
+    if ((state >> 20) % 3 == 0) {
+      budget.on_request(now);
+      requests.push_back(now);
+    }
+    if (budget.spend(now)) retries.push_back(now);
+  }
+  ASSERT_GT(retries.size(), 1000U);
+  std::size_t from = 0, first_request = 0, last_request = 0;
+  for (std::size_t to = 0; to < retries.size(); ++to) {
+    while (retries[to] - retries[from] > Milliseconds{9000}) ++from;
+    while (last_request < requests.size() && requests[last_request] <= retries[to]) ++last_request;
+    while (requests[first_request] < retries[to] - Milliseconds{10'000}) ++first_request;
+    ASSERT_LE((to - from + 1) * 100, 500 + (last_request - first_request) * 20) << to;
+  }
 }
 
 // ---- deadlines ----
