@@ -309,6 +309,9 @@ void read_proxy(Reading& reading, ConfigReader reader) {
   reader.size("header_bytes_max", proxy.header_bytes_max, 1024, 1 << 20);
   reader.size("body_bytes_max", proxy.body_bytes_max, 0, 1ULL << 40);
   reader.number("connections_max", proxy.connections_max, 1, 1000000);
+  reader.duration("head_timeout", proxy.head_timeout, Milliseconds(100), minutes(5));
+  reader.size("client_rate_min", proxy.client_rate_min, 0, 1ULL << 30);
+  reader.duration("client_rate_window", proxy.client_rate_window, Milliseconds(100), minutes(10));
   reader.finish(reading.all_keys);
 }
 

@@ -226,6 +226,9 @@ struct ProxyConfig {
   std::uint64_t header_bytes_max = 32 * 1024;  ///< 1 KiB .. 1 MiB
   std::uint64_t body_bytes_max = 64ULL << 20;  ///< 0 .. 1 TiB
   std::uint32_t connections_max = 10000;       ///< downstream, over all workers; 1 .. 1,000,000
+  Milliseconds head_timeout{10000};            ///< first byte of a request to the end of its head; 100 ms .. 5 min
+  std::uint64_t client_rate_min = 240;         ///< bytes/s of a body sent or an answer taken; 0 = off; <= 1 GiB
+  Milliseconds client_rate_window{20000};      ///< over which it is measured; 100 ms .. 10 min
   friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
 };
 

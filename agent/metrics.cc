@@ -138,6 +138,8 @@ void add_proxy(Families& out, const ProxyStatus& status) {
   out.counter("proxy_bytes_in_total", "Bytes from clients", c.bytes_in);
   out.counter("proxy_bytes_out_total", "Bytes to clients", c.bytes_out);
   out.counter("proxy_requests_malformed_total", "Requests refused by the parser", c.requests_malformed);
+  out.counter("proxy_slow_bodies_total", "Requests whose body came below the least rate", c.slow_bodies);
+  out.counter("proxy_slow_readers_total", "Clients that took their answer below the least rate", c.slow_readers);
   out.counter("proxy_upstream_connects_total", "Connections opened to endpoints", c.upstream_connects);
   out.counter("proxy_upstream_connect_failures_total", "Connects that failed", c.upstream_connect_failures);
   out.counter("proxy_upstream_reuses_total", "Requests on a pooled connection", c.upstream_reuses);

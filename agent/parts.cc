@@ -213,6 +213,8 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.proxy.request_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.response_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.connections_max = config.proxy.connections_max;
+  settings.proxy.head_timeout = config.proxy.head_timeout;
+  settings.proxy.client_pace = {config.proxy.client_rate_min, config.proxy.client_rate_window};
   settings.proxy.outlier.consecutive = config.outlier.consecutive;
   settings.proxy.outlier.window = config.outlier.window;
   settings.proxy.outlier.eject = config.outlier.eject;

@@ -1,5 +1,6 @@
 #include "proxy/downstream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "proxy/exchange.h"
@@ -26,7 +27,7 @@ std::string_view hint_of(Errc code) {
 
 Downstream::Downstream(Core& core, std::unique_ptr<Stream> stream, Accepted accepted)
     : core_(core), stream_(std::move(stream)), accepted_(std::move(accepted)), parser_(core.settings.request_limits),
-      timer_(*this), trusted_(accepted_.trusted != nullptr && accepted_.trusted->trusts(accepted_.client)) {
+      timer_(*this), pace_timer_(*this), trusted_(accepted_.trusted != nullptr && accepted_.trusted->trusts(accepted_.client)) {
   stream_->set_sink(this);
   ++core_.counters.connections;
   ++core_.counters.open_connections;
@@ -50,22 +51,68 @@ void Downstream::arm_timer() {
 
 bool Downstream::send(std::span<const Bytes> pieces) {
   if (phase_ == Phase::kClosed) return true;
+  const std::uint64_t before = core_.counters.bytes_out;
   for (const Bytes piece : pieces) core_.counters.bytes_out += piece.size();
+  offered_bytes_ += core_.counters.bytes_out - before;
   outlet_.send(*stream_, pieces);
+  if (!reader_pace_.running() && (!outlet_.empty() || stream_->backlog_bytes() > 0)) watch_pace();
   return outlet_.empty();
+}
+
+// What the peer's side of the connection has confirmed. Its reader may be behind that by one receive buffer.
+std::uint64_t Downstream::bytes_confirmed() const {
+  const std::uint64_t waiting = outlet_.size() + stream_->unconfirmed_bytes();
+  return offered_bytes_ > waiting ? offered_bytes_ - waiting : 0;
+}
+
+// Nothing of this costs a system call as long as the kernel takes what is sent and bodies come with their heads.
+void Downstream::watch_pace() {
+  if (core_.settings.client_pace.bytes_per_second == 0) return;
+  const bool owes_body = phase_ == Phase::kServing && exchange_ != nullptr && reading_ && exchange_->awaits_body();
+  const bool owes_room = (phase_ == Phase::kServing || phase_ == Phase::kLingering) &&
+                         (!outlet_.empty() || stream_->backlog_bytes() > 0);
+  owes_body ? body_pace_.begin(core_.now, received_bytes_) : body_pace_.end();
+  if (!owes_room) reader_pace_.end();
+  if (owes_room && !reader_pace_.running()) reader_pace_.begin(core_.now, bytes_confirmed());
+  const PaceSettings& settings = core_.settings.client_pace;
+  const TimePoint deadline = std::min(body_pace_.deadline(settings), reader_pace_.deadline(settings));
+  if (deadline != TimePoint::max()) {
+    core_.wheel.arm(pace_timer_, deadline);
+  } else if (pace_timer_.armed()) {
+    core_.wheel.disarm(pace_timer_);
+  }
+}
+
+void Downstream::pace_deadline(TimePoint now) {
+  watch_pace();  // an answer that has left meanwhile was not reported
+  const PaceSettings& settings = core_.settings.client_pace;
+  if (reader_pace_.running() && reader_pace_.too_slow(settings, now, bytes_confirmed())) {
+    ++core_.counters.slow_readers;
+    abort("slow_reader");
+    return;
+  }
+  if (body_pace_.too_slow(settings, now, received_bytes_)) {
+    body_pace_.end();
+    ++core_.counters.slow_bodies;
+    exchange_->request_too_slow();
+  }
+  watch_pace();
 }
 
 void Downstream::update_reading() {
   if (phase_ == Phase::kClosed) return;
   const bool wanted = pending_.empty() && (exchange_ == nullptr || exchange_->wants_request());
-  if (wanted == reading_) return;
-  reading_ = wanted;
-  wanted ? stream_->resume_reading() : stream_->pause_reading();
+  if (wanted != reading_) {
+    reading_ = wanted;
+    wanted ? stream_->resume_reading() : stream_->pause_reading();
+  }
+  if (exchange_ != nullptr || body_pace_.running()) watch_pace();
 }
 
 void Downstream::on_data(Bytes bytes) {
   Core::Event event(core_);
   core_.counters.bytes_in += bytes.size();
+  received_bytes_ += bytes.size();
   switch (phase_) {
     case Phase::kServing: consume(bytes); break;
     case Phase::kTunnel: exchange_->tunnel_from_client(bytes); break;
@@ -210,9 +257,9 @@ void Downstream::drain_deadline() {
   }
 }
 
-void Downstream::abort() {
+void Downstream::abort(std::string_view reason) {
   if (phase_ == Phase::kClosed) return;
-  if (exchange_ != nullptr) exchange_->client_gone();
+  if (exchange_ != nullptr) exchange_->client_gone(reason);
   exchange_ = nullptr;
   stream_->reset();
   phase_ = Phase::kClosed;
@@ -271,7 +318,11 @@ void Downstream::on_closed(StreamEnd) {
   core_.bury(*this);
 }
 
-void Downstream::on_deadline(Timer&, TimePoint) {
+void Downstream::on_deadline(Timer& timer, TimePoint now) {
+  if (&timer == &pace_timer_) {
+    if (phase_ != Phase::kClosed) pace_deadline(now);
+    return;
+  }
   if (phase_ == Phase::kLingering) {
     // It had its time to read; what is unsent now stays unsent.
     phase_ = Phase::kClosed;

@@ -5,10 +5,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "proxy/core.h"
 #include "proxy/http1/codec.h"
 #include "proxy/outlet.h"
+#include "proxy/pace.h"
 
 namespace proxy {
 
@@ -45,8 +47,8 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
   void drain();
   /// Drained long enough: half a head or an answer that nobody takes is waited for no longer.
   void drain_deadline();
-  /// The end, whatever is under way.
-  void abort();
+  /// The end, whatever is under way. @param reason  for the record; a literal
+  void abort(std::string_view reason = "client_gone");
 
   void on_connected() override {}
   void on_data(Bytes bytes) override;
@@ -66,6 +68,9 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
   void linger();
   void close(void (Stream::*how)() = &Stream::close);
   void arm_timer();
+  void watch_pace();
+  void pace_deadline(TimePoint now);
+  [[nodiscard]] std::uint64_t bytes_confirmed() const;
 
   Core& core_;
   std::unique_ptr<Stream> stream_;
@@ -73,6 +78,10 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
   http1::RequestParser parser_;
   Outlet outlet_;
   Timer timer_;                  ///< head, keep-alive and lingering time-outs
+  Timer pace_timer_;             ///< end of the windows of the two below
+  Pace body_pace_;               ///< the client owes bytes of a body
+  Pace reader_pace_;             ///< it owes that it takes what was sent
+  std::uint64_t received_bytes_ = 0, offered_bytes_ = 0;
   Exchange* exchange_ = nullptr;
   std::string pending_;          ///< bytes of requests whose turn has not come
   std::string work_;             ///< `pending_` while it is parsed

@@ -34,12 +34,18 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   /// All that one read has brought is here: dispatch, or send on. The exchange may be over afterwards.
   void request_gathered();
   void request_broken(const Error& error);  ///< the body is malformed or too large; ends the exchange
-  void client_gone();                       ///< ends the exchange without an answer
+  /// Ends the exchange without an answer. @param reason  for the record; a literal
+  void client_gone(std::string_view reason = "client_gone");
+  void request_too_slow();                  ///< the body comes below the least rate; ends the exchange
   void client_writable();
   void tunnel_from_client(Bytes bytes);
   void tunnel_client_eof();
   [[nodiscard]] bool request_complete() const { return request_complete_; }
   [[nodiscard]] bool wants_request() const;   ///< has room for more of the request's bytes
+  /// It is the client's turn to send: a body has begun, and nobody has told it to wait.
+  [[nodiscard]] bool awaits_body() const {
+    return !request_complete_ && phase_ != Phase::kTunnel && !(expect_continue_ && request_body_bytes_ == 0);
+  }
   [[nodiscard]] bool at_endpoint() const { return phase_ >= Phase::kWaiting && phase_ <= Phase::kTunnel; }
 
   // From the upstream connection.

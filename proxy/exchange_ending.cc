@@ -187,7 +187,22 @@ void Exchange::drain_deadline() {
   }
 }
 
-void Exchange::client_gone() {
+void Exchange::request_too_slow() {
+  const Outcome outcome = may_have_arrived(end_now()) ? Outcome::kUnknown : Outcome::kNotSent;
+  const bool begun = response_begun_;
+  drop_attempt(true);
+  keep_client_ = false;
+  if (begun) {
+    outcome_ = outcome;
+    reason_ = "body_too_slow";
+    finish(Downstream::Next::kReset);
+    return;
+  }
+  reply(408, "body_too_slow", "the request body came below the least rate", "send the body faster, or change proxy.client_rate_min",
+        outcome);
+}
+
+void Exchange::client_gone(std::string_view reason) {
   if (phase_ == Phase::kOver) return;
   if (phase_ == Phase::kTunnel) {
     outcome_ = Outcome::kTunnelled;
@@ -195,7 +210,7 @@ void Exchange::client_gone() {
     outcome_ = Outcome::kUnknown;
   }
   if (phase_ != Phase::kTunnel && !response_begun_) status_ = 0;
-  reason_ = "client_gone";
+  reason_ = reason;
   drop_attempt(phase_ == Phase::kTunnel);
   finish_without_client();
 }

@@ -27,7 +27,8 @@ void Counters::add(const Counters& other) {
   constexpr std::uint64_t Counters::* kFields[] = {
       &Counters::connections, &Counters::connections_refused, &Counters::requests, &Counters::responses_1xx,
       &Counters::responses_2xx, &Counters::responses_3xx, &Counters::responses_4xx, &Counters::responses_5xx,
-      &Counters::bytes_in, &Counters::bytes_out, &Counters::requests_malformed, &Counters::upstream_connects,
+      &Counters::bytes_in, &Counters::bytes_out, &Counters::requests_malformed, &Counters::slow_bodies, &Counters::slow_readers,
+      &Counters::upstream_connects,
       &Counters::upstream_connect_failures, &Counters::upstream_reuses, &Counters::upstream_resets, &Counters::retries,
       &Counters::retries_denied, &Counters::ejections, &Counters::first_byte_timeouts, &Counters::idle_timeouts,
       &Counters::total_timeouts, &Counters::held, &Counters::held_expired, &Counters::held_refused,

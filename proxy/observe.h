@@ -63,6 +63,7 @@ struct Counters {
   std::uint64_t responses_1xx = 0, responses_2xx = 0, responses_3xx = 0, responses_4xx = 0, responses_5xx = 0;
   std::uint64_t bytes_in = 0, bytes_out = 0;  ///< downstream, with heads
   std::uint64_t requests_malformed = 0;     ///< refused by the codec
+  std::uint64_t slow_bodies = 0, slow_readers = 0;  ///< clients below PaceSettings: 408, or reset
   std::uint64_t upstream_connects = 0, upstream_connect_failures = 0, upstream_reuses = 0, upstream_resets = 0;
   std::uint64_t retries = 0, retries_denied = 0;  ///< denied: allowed by the rules, not by the budget
   std::uint64_t ejections = 0;

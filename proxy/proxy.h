@@ -34,6 +34,15 @@ namespace proxy {
 /// Uniform number in [0, bound), bound > 0.
 using Chance = std::function<std::uint64_t(std::uint64_t bound)>;
 
+/// The least that a client must do while it is its turn: send a request body, take an answer. Tunnels are exempt.
+struct PaceSettings {
+  std::uint64_t bytes_per_second = 240;  ///< 0 = no such limit
+  Milliseconds window{20000};            ///< measured over this time, > 0; a single pause may be as long
+  [[nodiscard]] std::uint64_t bytes_per_window() const {
+    return bytes_per_second * static_cast<std::uint64_t>(window.count()) / 1000;
+  }
+};
+
 /// Settings that do not change while the proxy lives. Every *_max is a bound; what lies beyond it is refused.
 struct Settings {
   std::string node;                          ///< this agent's name, for X-Outrigger-Node
@@ -53,6 +62,7 @@ struct Settings {
   std::uint32_t retry_burst = 100;
   Milliseconds head_timeout{10000};          ///< first byte of a request -> end of its head
   Milliseconds keep_alive_timeout{75000};    ///< idle client connection
+  PaceSettings client_pace;
   Milliseconds upstream_idle_timeout{4000};  ///< shorter than uvicorn's and gunicorn's own
   Milliseconds reuse_unsafe_max{1000};       ///< an unsafe request takes a pooled connection only if it idled less
   Milliseconds dispatch_retry_min{10};       ///< first pause before a held request asks the same primary again; doubles

@@ -60,6 +60,12 @@ class Stream {
   /// watermark (256 KiB) in user space. Errors are reported later by `on_closed`; a broken stream takes nothing.
   [[nodiscard]] virtual std::size_t write(std::span<const Bytes> pieces) = 0;
 
+  /// Bytes taken by write() that the kernel has not taken yet. Costs no system call.
+  [[nodiscard]] virtual std::size_t backlog_bytes() const { return 0; }
+  /// Those, and the ones in the kernel that the peer has not confirmed: what a slow reader leaves lying. May cost a
+  /// system call.
+  [[nodiscard]] virtual std::size_t unconfirmed_bytes() const { return backlog_bytes(); }
+
   /// Stops and restarts `on_data`/`on_eof`. Reading is on from the start. Stopping holds from the next event on.
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;

@@ -61,6 +61,8 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
 
   void set_sink(proxy::StreamSink* sink) override;
   [[nodiscard]] std::size_t write(std::span<const proxy::Bytes> pieces) override;
+  [[nodiscard]] std::size_t backlog_bytes() const override { return stream_ ? stream_->write_queue_bytes() : 0; }
+  [[nodiscard]] std::size_t unconfirmed_bytes() const override { return stream_ ? stream_->unconfirmed_bytes() : 0; }
   void pause_reading() override;
   void resume_reading() override;
   void shutdown() override;

@@ -87,6 +87,8 @@ class ByteStream {
   virtual Result<void> write(Buffers buffers) = 0;
   Result<void> write(std::span<const std::byte> bytes) { return write(Buffers(&bytes, 1)); }
   [[nodiscard]] virtual std::size_t write_queue_bytes() const = 0;  ///< bytes taken and not yet given to the kernel
+  /// Those, and the ones that the kernel holds because the other side has not confirmed them. Costs a system call.
+  [[nodiscard]] virtual std::size_t unconfirmed_bytes() const = 0;
   virtual void set_write_queue_bytes_max(std::size_t bytes) = 0;
   /// After what is queued: close_notify where TLS, then FIN. Further writes answer kClosed; reading goes on.
   virtual void shutdown() = 0;

@@ -2,6 +2,8 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -440,6 +442,12 @@ Result<DetachedStream> TcpStream::detach() {
   deferred_.cancel();
   state_ = State::kDead;
   return DetachedStream(std::exchange(fd_, -1), nullptr, std::move(unread_));
+}
+
+std::size_t TcpStream::unconfirmed_bytes() const {
+  int in_kernel = 0;
+  if (fd_ < 0 || ::ioctl(fd_, SIOCOUTQ, &in_kernel) != 0) in_kernel = 0;
+  return write_queue_bytes() + static_cast<std::size_t>(in_kernel);
 }
 
 Address TcpStream::local_address() const { return name_of(fd_, ::getsockname); }

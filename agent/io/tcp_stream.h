@@ -42,6 +42,7 @@ class TcpStream final : public ByteStream, private WatchSink {
   /// @return bytes taken; fewer than offered: on_drained follows when there is room again. Errors: as write().
   Result<std::size_t> write_some(Buffers buffers);
   [[nodiscard]] std::size_t write_queue_bytes() const override { return queue_.size() - queue_head_; }
+  [[nodiscard]] std::size_t unconfirmed_bytes() const override;
   void set_write_queue_bytes_max(std::size_t bytes) override { queue_bytes_max_ = bytes; }
   void shutdown() override;
   void reset() override;

@@ -307,6 +307,7 @@ void TlsStream::flush_engine() {
   std::vector<std::byte>().swap(out);
 }
 
+std::size_t TlsStream::unconfirmed_bytes() const { return early_plain_.size() + tcp_->unconfirmed_bytes(); }
 std::size_t TlsStream::write_queue_bytes() const { return early_plain_.size() + tcp_->write_queue_bytes(); }
 
 void TlsStream::shutdown() {

@@ -75,6 +75,7 @@ class TlsStream final : public ByteStream {
   void read_stop() override;
   Result<void> write(Buffers buffers) override;
   [[nodiscard]] std::size_t write_queue_bytes() const override;
+  [[nodiscard]] std::size_t unconfirmed_bytes() const override;
   void set_write_queue_bytes_max(std::size_t bytes) override { queue_bytes_max_ = bytes; }
   void shutdown() override;
   void reset() override;

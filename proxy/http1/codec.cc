@@ -21,6 +21,7 @@ constexpr std::size_t kChunkExtensionBytesMax = 4096;
 // beyond this (endless noughts before a size) serves nobody.
 constexpr std::uint64_t kChunkOverheadBytesMax = 16 * 1024;
 constexpr std::uint64_t kChunkOverheadPerByteMax = 16;
+constexpr std::string_view kTooMuchFraming = "far more chunk framing than payload";
 // Interim responses to one request. Nobody needs more than a few.
 constexpr std::uint32_t kInterimHeadsMax = 64;
 
@@ -50,6 +51,7 @@ struct Machine {
     body_bytes = 0;
     extension_bytes = 0;
     overhead_bytes = 0;
+    body_from = nullptr;
     blank_cr = false;
     target = {};
     body_limit = limits.body_bytes_max;
@@ -74,7 +76,10 @@ struct Machine {
   Result<std::size_t> feed(Bytes bytes);
   // Takes empty lines before a message, or refuses bytes that are no such thing. @return bytes taken
   virtual Result<std::size_t> skip_blank(std::string_view text) = 0;
-  Result<std::size_t> run_body(std::string_view rest);
+  // Behind the empty line that ends the head in `base`.
+  [[nodiscard]] const char* head_end() const;
+  // Counts the bytes from body_from up to `at` as framing. @return false when there is too much of it
+  bool count_overhead(const char* at);
   // Runs llhttp over `size` bytes at `data`; offsets count from `data_base`. @return bytes it consumed.
   Result<std::size_t> run(const char* data_base, const char* data, std::size_t size);
 
@@ -92,6 +97,7 @@ struct Machine {
   std::uint64_t body_bytes = 0;
   std::size_t extension_bytes = 0;
   std::uint64_t overhead_bytes = 0;
+  const char* body_from = nullptr;  // of a chunked body, in the present run: first byte not counted yet
   bool blank_cr = false;         // the first half of an empty line has come
   std::optional<Error> error;
   bool stopped = false;          // the sink has said kStop
@@ -169,6 +175,7 @@ int on_headers_complete(llhttp_t* parser) {
     return -1;
   }
   m.stage = Stage::kBody;
+  if ((parser->flags & F_CHUNKED) != 0) m.body_from = m.head_end();
   m.fields.clear();
   if (m.stopped) return -1;
   return m.skip_body ? 1 : 0;
@@ -176,6 +183,10 @@ int on_headers_complete(llhttp_t* parser) {
 
 int on_body(llhttp_t* parser, const char* at, std::size_t size) {
   Machine& m = machine_of(parser);
+  if (m.body_from != nullptr) {
+    if (!m.count_overhead(at)) return m.refuse(Errc::kBadChunk, kTooMuchFraming);
+    m.body_from = at + size;
+  }
   m.body_bytes += size;
   if (m.body_bytes > m.body_limit) {
     return m.refuse(Errc::kBodyTooLarge, "body over " + std::to_string(m.body_limit) + " bytes");
@@ -217,26 +228,39 @@ const llhttp_settings_t& settings_of_all() {
 
 Result<std::size_t> Machine::run(const char* data_base, const char* data, std::size_t size) {
   base = data_base;
+  const bool in_chunks = stage != Stage::kIdle && stage != Stage::kHead && (parser.flags & F_CHUNKED) != 0;
+  body_from = in_chunks ? data : nullptr;
   const llhttp_errno_t code = llhttp_execute(&parser, data, size);
   if (error) return tl::unexpected<Error>(*error);
-  if (code == HPE_OK) return size;
-  const char* position = llhttp_get_error_pos(&parser);
+  const char* position = code == HPE_OK ? data + size : llhttp_get_error_pos(&parser);
   const std::size_t consumed = position == nullptr ? size : static_cast<std::size_t>(position - data);
-  if (done || stopped) return consumed;
+  const bool fits = body_from == nullptr || (code != HPE_OK && !done) || count_overhead(data + consumed);
+  body_from = nullptr;
+  if (!fits) {
+    error = Error{Errc::kBadChunk, std::string(kTooMuchFraming)};
+    return tl::unexpected<Error>(*error);
+  }
+  if (code == HPE_OK || done || stopped) return consumed;
   error = translate(code);
   return tl::unexpected<Error>(*error);
 }
 
-Result<std::size_t> Machine::run_body(std::string_view rest) {
-  const std::uint64_t before = body_bytes;
-  auto count = run(rest.data(), rest.data(), rest.size());
-  if (!count) return count;
-  overhead_bytes += *count - (body_bytes - before);
-  if (overhead_bytes > kChunkOverheadBytesMax + limits.head_bytes_max + kChunkOverheadPerByteMax * body_bytes) {
-    error = Error{Errc::kBadChunk, "far more chunk framing than payload"};
-    return tl::unexpected<Error>(*error);
+const char* Machine::head_end() const {
+  static constexpr std::string_view kEnd = "\r\n\r\n";
+  const char* at = base + target.at + target.size;
+  if (!headers.empty()) {
+    const Header& last = headers.back();
+    at = std::max(last.name.data() + last.name.size(), last.value.data() + last.value.size());
   }
-  return count;
+  while (std::string_view(at, kEnd.size()) != kEnd) ++at;  // it is there: the parser below has just passed it
+  return at + kEnd.size();
+}
+
+// The same result however the bytes are torn: overhead only grows between two bytes of payload.
+bool Machine::count_overhead(const char* at) {
+  if (at > body_from) overhead_bytes += static_cast<std::uint64_t>(at - body_from);
+  body_from = at;
+  return overhead_bytes <= kChunkOverheadBytesMax + limits.head_bytes_max + kChunkOverheadPerByteMax * body_bytes;
 }
 
 Result<std::size_t> Machine::feed(Bytes bytes) {
@@ -247,7 +271,7 @@ Result<std::size_t> Machine::feed(Bytes bytes) {
   while (consumed < text.size() && !done && !stopped) {
     std::string_view rest = text.substr(consumed);
     if (stage == Stage::kBody || stage == Stage::kTrailers) {
-      auto count = run_body(rest);
+      auto count = run(rest.data(), rest.data(), rest.size());
       if (!count) return count;
       consumed += *count;
       continue;

@@ -92,6 +92,14 @@ TEST(Config, APidFileIsWrittenOnlyWhereOneIsNamed) {
   EXPECT_EQ(good("[node]\npid_file = \"/run/x.pid\"\n").node.pid_file, "/run/x.pid");
 }
 
+TEST(Config, LimitsForSlowClients) {
+  EXPECT_EQ(good("").proxy.client_rate_min, 240U);
+  const auto proxy = good("[proxy]\nhead_timeout = \"2s\"\nclient_rate_min = \"0B\"\nclient_rate_window = \"3s\"\n").proxy;
+  EXPECT_EQ(proxy.head_timeout, milliseconds(2000));
+  EXPECT_EQ(proxy.client_rate_min, 0U);
+  EXPECT_EQ(proxy.client_rate_window, milliseconds(3000));
+}
+
 TEST(Config, EveryKeyIsTaken) {
   const Config config = good(std::string(R"(
 [node]

@@ -479,6 +479,19 @@ TEST(RequestParser, EmptyLinesBeforeARequestMayBeTorn) {
   }
 }
 
+TEST(RequestParser, ChunkFramingIsJudgedTheSameHoweverItIsTorn) {
+  // Just below and just above the bound, with payload behind that would pay for more if it were counted first.
+  for (const std::size_t noughts : {std::size_t{40000}, std::size_t{48000}, std::size_t{49500}, std::size_t{60000}}) {
+    std::string text = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    text += std::string(noughts, '0') + "1000\r\n" + std::string(0x1000, 'x') + "\r\n0\r\n\r\n";
+    for (const std::size_t slice : {std::size_t{1}, std::size_t{1000}, std::size_t{65536}, std::size_t{1000000}}) {
+      RequestParser parser({});
+      RequestLog log;
+      EXPECT_EQ(feed_sliced(parser, log, text, slice).has_value(), noughts > 49100) << noughts << " in slices of " << slice;
+    }
+  }
+}
+
 TEST(RequestParser, ManySmallChunksAreNoAbuse) {
   RequestParser parser({});
   RequestLog log;

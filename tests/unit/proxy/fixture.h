@@ -21,6 +21,8 @@ struct Wire {
   std::string out;               ///< written by the proxy, not yet taken by the test
   std::size_t room = SIZE_MAX;   ///< bytes that the stream still takes
   std::size_t write_calls = 0;
+  std::size_t backlog = 0;       ///< of what was taken, kept in user space
+  std::size_t in_kernel = 0;     ///< of what was taken, not confirmed by the peer
   bool paused = false, shut = false, finished = false, closed = false, reset = false, destroyed = false;
   Queueing queueing = Queueing::kSome;
   Endpoint endpoint;
@@ -68,6 +70,8 @@ class MemoryStream final : public Stream {
     }
     return taken;
   }
+  [[nodiscard]] std::size_t backlog_bytes() const override { return wire_->backlog; }
+  [[nodiscard]] std::size_t unconfirmed_bytes() const override { return wire_->backlog + wire_->in_kernel; }
   void pause_reading() override { wire_->paused = true; }
   void resume_reading() override { wire_->paused = false; }
   void shutdown() override { wire_->shut = true; }
