@@ -19,8 +19,8 @@ io::Result<MeshTls> MeshTls::load(const std::string& ca_file, const std::string&
                                   const std::string& key_file, std::int64_t wall_ms) {
   io::TlsOptions options;
   options.ca_file = ca_file;
-  options.cert_file = cert_file;
-  options.key_file = key_file;
+  options.certificates = {{cert_file, key_file, {}}};
+  options.own_from_ca = true;
   options.role = io::TlsRole::kServer;
   options.alpn = {std::string(kRaftAlpn), std::string(kHttpAlpn)};
   auto listener = io::TlsContext::load(options, wall_ms);

@@ -62,6 +62,7 @@ class DetachedStream {
 /// Who the other side of a TLS stream has proved to be. Empty strings for plain streams or without certificate.
 struct PeerIdentity {
   std::string common_name;                ///< subject CN
+  std::string subject;                    ///< the whole subject as text, at most 511 bytes
   std::vector<std::string> dns_names;     ///< subjectAltName dNSName entries, in order, at most 16
   std::string fingerprint;                ///< SHA-256 of the certificate, lower-case hex
 };

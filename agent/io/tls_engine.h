@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/io/byte_stream.h"
@@ -16,7 +17,7 @@ namespace agent::io {
 /// Thread: one at a time; it moves between the loop and the pool, and between loops, as a whole.
 class TlsEngine {
  public:
-  /// Errors: kTlsProtocol (out of memory inside mbedTLS).
+  /// Errors: kTlsProtocol (out of memory inside the TLS library).
   static Result<std::unique_ptr<TlsEngine>> create(std::shared_ptr<const TlsContext> context,
                                                    const std::string& server_name);
   ~TlsEngine();
@@ -43,6 +44,7 @@ class TlsEngine {
   void redirect(std::vector<std::byte>* out) { out_ = out != nullptr ? out : &own_out_; }
   [[nodiscard]] const Error& failure() const { return failure_; }
   [[nodiscard]] std::string alpn() const;
+  [[nodiscard]] std::string_view version() const;  ///< "TLSv1.2" or "TLSv1.3", once the handshake is done
   [[nodiscard]] PeerIdentity peer_identity() const;
   [[nodiscard]] const TlsContext& context() const { return *context_; }
 

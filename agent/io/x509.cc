@@ -17,7 +17,7 @@
 #include "agent/io/address.h"
 #include "agent/io/crypto.h"
 #include "agent/io/file.h"
-#include "agent/io/tls_library.h"
+#include "agent/io/mbedtls_library.h"
 
 namespace agent::io {
 
@@ -92,13 +92,13 @@ Result<void> check(const CertificateRequest& request) {
 }
 
 tl::unexpected<Error> library_failure(int status, const char* doing) {
-  return fail(Errc::kCertificate, std::string(doing) + ": " + tls_library_message(status));
+  return fail(Errc::kCertificate, std::string(doing) + ": " + mbedtls_library_message(status));
 }
 
 Result<void> generate(Key& key) {
   int status = mbedtls_pk_setup(&key.context, mbedtls_pk_info_from_type(MBEDTLS_PK_ECKEY));
   if (status == 0) {
-    status = mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(key.context), tls_library_random, nullptr);
+    status = mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(key.context), mbedtls_library_random, nullptr);
   }
   if (status != 0) return library_failure(status, "make a key");
   return {};
@@ -139,7 +139,7 @@ int fill_common(Writer& writer, const CertificateRequest& request, Key& subject,
 Result<std::string> certificate_pem(Writer& writer) {
   std::array<unsigned char, 16384> text{};
   const int status =
-      mbedtls_x509write_crt_pem(&writer.context, text.data(), text.size(), tls_library_random, nullptr);
+      mbedtls_x509write_crt_pem(&writer.context, text.data(), text.size(), mbedtls_library_random, nullptr);
   if (status != 0) return library_failure(status, "write a certificate");
   return std::string(reinterpret_cast<const char*>(text.data()));
 }
@@ -225,10 +225,10 @@ Result<PemPair> issue_certificate(const PemPair& ca, const CertificateRequest& r
   Key issuer_key, key;
   int status = mbedtls_x509_crt_parse(&issuer.parsed, raw(ca.certificate), ca.certificate.size() + 1);
   if (status != 0) return library_failure(status, "read the CA certificate");
-  status = mbedtls_pk_parse_key(&issuer_key.context, raw(ca.key), ca.key.size() + 1, nullptr, 0, tls_library_random,
+  status = mbedtls_pk_parse_key(&issuer_key.context, raw(ca.key), ca.key.size() + 1, nullptr, 0, mbedtls_library_random,
                                 nullptr);
   if (status != 0) return library_failure(status, "read the CA key");
-  if (mbedtls_pk_check_pair(&issuer.parsed.pk, &issuer_key.context, tls_library_random, nullptr) != 0) {
+  if (mbedtls_pk_check_pair(&issuer.parsed.pk, &issuer_key.context, mbedtls_library_random, nullptr) != 0) {
     return fail(Errc::kCertificate, "the CA key is not the key of the CA certificate");
   }
   if (auto made = generate(key); !made) return tl::unexpected(made.error());

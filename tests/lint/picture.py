@@ -36,6 +36,7 @@ FOREIGN = (
     (r"zlib\.h", ("agent/io/",), "zlib"),
     (r"uv\.h|uv/", ("agent/io/",), "libuv"),
     (r"mbedtls/|psa/", ("agent/io/",), "mbedTLS"),
+    (r"openssl/", ("agent/io/tls_openssl",), "OpenSSL"),
     (r"toml\+\+/|toml\.hpp", ("agent/config",), "toml++"),
     (r"CLI/", ("agent/cli/", "agent/main"), "CLI11"),
     (r"prometheus/", ("agent/api/",), "prometheus-cpp"),

@@ -30,10 +30,10 @@ TEST(TlsContext, LoadsAndTellsNameAndEnd) {
 TEST(TlsContext, UnreadableFilesAreNamed) {
   auto& files = tls_files();
   auto options = files.options(TlsRole::kServer, "server");
-  options.cert_file = files.path("nowhere.pem");
+  options.certificates[0].cert_file = files.path("nowhere.pem");
   EXPECT_TRUE(has(refused(options), "nowhere.pem"));
   options = files.options(TlsRole::kServer, "server");
-  options.key_file = files.path("nowhere.key");
+  options.certificates[0].key_file = files.path("nowhere.key");
   EXPECT_TRUE(has(refused(options), "nowhere.key"));
   options = files.options(TlsRole::kServer, "server");
   options.ca_file = files.path("nowhere-ca.pem");
@@ -44,17 +44,17 @@ TEST(TlsContext, GarbageIsNamed) {
   auto& files = tls_files();
   ASSERT_TRUE(replace_file(files.path("garbage.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
   auto options = files.options(TlsRole::kServer, "server");
-  options.cert_file = files.path("garbage.pem");
+  options.certificates[0].cert_file = files.path("garbage.pem");
   EXPECT_TRUE(has(refused(options), "garbage.pem"));
   options = files.options(TlsRole::kServer, "server");
-  options.key_file = files.path("ca.pem");
+  options.certificates[0].key_file = files.path("ca.pem");
   EXPECT_TRUE(has(refused(options), "unencrypted PEM private key"));
 }
 
 TEST(TlsContext, KeyOfAnotherCertificateIsSaid) {
   auto& files = tls_files();
   auto options = files.options(TlsRole::kServer, "server");
-  options.key_file = files.path("client.key");
+  options.certificates[0].key_file = files.path("client.key");
   const std::string words = refused(options);
   EXPECT_TRUE(has(words, "client.key")) << words;
   EXPECT_TRUE(has(words, "is not the key of")) << words;
@@ -80,7 +80,7 @@ TEST(TlsContext, IncompleteOptionsAreRefused) {
   auto& files = tls_files();
   refused(files.options(TlsRole::kServer, ""), Errc::kInvalidArgument);
   auto options = files.options(TlsRole::kClient, "client");
-  options.key_file.clear();
+  options.certificates[0].key_file.clear();
   refused(options, Errc::kInvalidArgument);
   options = files.options(TlsRole::kClient, "client");
   options.ca_file.clear();

@@ -54,9 +54,9 @@ class TlsFixture {
     TlsOptions wanted;
     wanted.role = role;
     wanted.ca_file = path("ca.pem");
+    wanted.own_from_ca = true;
     if (!file.empty()) {
-      wanted.cert_file = path(file + ".pem");
-      wanted.key_file = path(file + ".key");
+      wanted.certificates = {{path(file + ".pem"), path(file + ".key"), {}}};
     }
     return wanted;
   }

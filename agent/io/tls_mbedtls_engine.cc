@@ -8,8 +8,8 @@
 
 #include "agent/io/address.h"
 #include "agent/io/crypto.h"
-#include "agent/io/tls_context_impl.h"
-#include "agent/io/tls_library.h"
+#include "agent/io/tls_mbedtls.h"
+#include "agent/io/mbedtls_library.h"
 
 namespace agent::io {
 
@@ -52,11 +52,18 @@ struct TlsEngine::Impl {
   Impl& operator=(const Impl&) = delete;
   mbedtls_ssl_context ssl;
   std::vector<std::byte> address;  // that the other side's certificate must carry; empty: names are mbedTLS's to check
+  std::uint32_t refused_flags = 0;  // why a certificate that need not have been shown is refused
 
   /// mbedTLS's name check would say an address in SNI, where none may stand (RFC 6066, section 3).
   static int check_address(void* impl, mbedtls_x509_crt* certificate, int depth, std::uint32_t* flags) {
     if (depth == 0 && !carries_address(*certificate, static_cast<Impl*>(impl)->address)) *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
     return 0;
+  }
+  /// Where a certificate is optional mbedTLS lets a bad one pass; we do not.
+  static int refuse_bad(void* impl, mbedtls_x509_crt* /*certificate*/, int /*depth*/, std::uint32_t* flags) {
+    if (*flags == 0) return 0;
+    static_cast<Impl*>(impl)->refused_flags = *flags;
+    return MBEDTLS_ERR_X509_FATAL_ERROR;
   }
   static int send(void* engine, const unsigned char* bytes, std::size_t size) {
     auto& out = *static_cast<TlsEngine*>(engine)->out_;
@@ -90,7 +97,8 @@ Result<std::unique_ptr<TlsEngine>> TlsEngine::create(std::shared_ptr<const TlsCo
     // A null name is mbedTLS's way to say on purpose that the chain is checked and the name is not.
     status = mbedtls_ssl_set_hostname(&ssl, server_name.empty() || by_address ? nullptr : server_name.c_str());
   }
-  if (status != 0) return fail(Errc::kTlsProtocol, "TLS set-up: " + tls_library_message(status));
+  if (engine->context_->options().verify == TlsVerify::kOptional) mbedtls_ssl_set_verify(&ssl, &Impl::refuse_bad, engine->impl_.get());
+  if (status != 0) return fail(Errc::kTlsProtocol, "TLS set-up: " + mbedtls_library_message(status));
   mbedtls_ssl_set_bio(&ssl, engine.get(), &Impl::send, &Impl::receive, nullptr);
   return engine;
 }
@@ -142,17 +150,15 @@ Result<void> TlsEngine::write(std::span<const std::byte> plain) {
 void TlsEngine::close_notify() { mbedtls_ssl_close_notify(&impl_->ssl); }
 
 void TlsEngine::note_failure(int code, const char* doing) {
-  failure_ = Error{Errc::kTlsProtocol, std::string(doing) + ": " + tls_library_message(code)};
+  failure_ = Error{Errc::kTlsProtocol, std::string(doing) + ": " + mbedtls_library_message(code)};
   if (code == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
-    std::array<char, 256> why{};
-    mbedtls_x509_crt_verify_info(why.data(), why.size(), "", mbedtls_ssl_get_verify_result(&impl_->ssl));
-    std::string words = why.data();
-    while (!words.empty() && words.back() == '\n') words.pop_back();
-    failure_ = Error{Errc::kTlsPeer, "the other side's certificate is refused: " + words};
+    failure_ = Error{Errc::kTlsPeer, "the other side's certificate is refused: " + verify_words(mbedtls_ssl_get_verify_result(&impl_->ssl))};
+  } else if (code == MBEDTLS_ERR_X509_FATAL_ERROR && impl_->refused_flags != 0) {
+    failure_ = Error{Errc::kTlsPeer, "the other side's certificate is refused: " + verify_words(impl_->refused_flags)};
   } else if (code == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
     failure_ = Error{Errc::kTlsPeer, "the other side shows no certificate"};
   } else if (code == MBEDTLS_ERR_SSL_BAD_CERTIFICATE) {
-    failure_ = Error{Errc::kTlsPeer, "the other side's certificate cannot be used (" + tls_library_message(code) + ")"};
+    failure_ = Error{Errc::kTlsPeer, "the other side's certificate cannot be used (" + mbedtls_library_message(code) + ")"};
   } else if (code == MBEDTLS_ERR_SSL_INVALID_MAC && !heard_ && context_->options().role == TlsRole::kClient) {
     // A TLS 1.3 server of mbedTLS that refuses our certificate encrypts its alert under a key that our finished
     // handshake has left behind: all that can be read from it is that it came.
@@ -172,21 +178,16 @@ std::string TlsEngine::alpn() const {
   return name != nullptr ? name : "";
 }
 
+std::string_view TlsEngine::version() const { return mbedtls_ssl_get_version(&impl_->ssl); }
+
 PeerIdentity TlsEngine::peer_identity() const {
   PeerIdentity identity;
   const mbedtls_x509_crt* peer = mbedtls_ssl_get_peer_cert(&impl_->ssl);
   if (peer == nullptr) return identity;
   identity.common_name = common_name_of(*peer);
-  for (const mbedtls_x509_sequence* item = &peer->subject_alt_names;
-       item != nullptr && item->buf.p != nullptr && identity.dns_names.size() < kNamesMax; item = item->next) {
-    mbedtls_x509_subject_alternative_name name{};
-    if (mbedtls_x509_parse_subject_alt_name(&item->buf, &name) != 0) continue;
-    if (name.type == MBEDTLS_X509_SAN_DNS_NAME) {
-      const mbedtls_x509_buf& text = name.san.unstructured_name;
-      identity.dns_names.emplace_back(reinterpret_cast<const char*>(text.p), std::min<std::size_t>(text.len, 256));
-    }
-    mbedtls_x509_free_subject_alt_name(&name);
-  }
+  std::array<char, 512> subject{};
+  if (mbedtls_x509_dn_gets(subject.data(), subject.size(), &peer->subject) > 0) identity.subject = subject.data();
+  identity.dns_names = dns_names_of(*peer, kNamesMax);
   identity.fingerprint = hex_encode(sha256(std::as_bytes(std::span(peer->raw.p, peer->raw.len))));
   return identity;
 }

@@ -1,17 +1,17 @@
 #pragma once
-/// What every mbedTLS-using file of agent/io shares: the library's start and its random source. Private to agent/io.
+/// What every file of agent/io that uses mbedTLS shares: the library's start and its random source. Private to agent/io.
 #include <cstddef>
 #include <string>
 
 namespace agent::io {
 
 /// Starts mbedTLS's PSA layer once per process (TLS 1.3 needs it). Thread: any.
-void tls_library_start();
+void mbedtls_library_start();
 
 /// mbedTLS's random callback over getrandom(2): no state, so no lock between threads. Always 0 (success).
-int tls_library_random(void* unused, unsigned char* out, std::size_t size);
+int mbedtls_library_random(void* unused, unsigned char* out, std::size_t size);
 
 /// The library's words for one of its codes (< 0).
-std::string tls_library_message(int code);
+std::string mbedtls_library_message(int code);
 
 }  // namespace agent::io
