@@ -117,9 +117,10 @@ std::vector<std::size_t> TlsContext::matching(std::string_view server_name) cons
   if (!exact.empty()) return exact;
   if (!wild.empty() || certificates_.empty()) return wild;
   std::vector<std::size_t> first{0};
-  for (std::size_t i = 1; i < certificates_.size() && !certificates_[0].names.empty(); ++i) {
+  const auto& own = certificates_[0].names;
+  for (std::size_t i = 1; i < certificates_.size(); ++i) {
     const auto& names = certificates_[i].names;
-    if (std::find(names.begin(), names.end(), certificates_[0].names.front()) != names.end()) first.push_back(i);
+    if (std::find_first_of(names.begin(), names.end(), own.begin(), own.end()) != names.end()) first.push_back(i);
   }
   return first;
 }

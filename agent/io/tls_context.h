@@ -81,7 +81,7 @@ class TlsContext {
   [[nodiscard]] std::int64_t not_after_ms() const;
   [[nodiscard]] std::string own_common_name() const;
   /// Which certificates to show to a client that asks for `server_name`, as places in certificates(): those that carry
-  /// it, else those with a wildcard over it, else the first and what stands beside it for the same name (RSA, ECDSA).
+  /// it, else those with a wildcard over it, else the first and those that share a name with it (RSA, ECDSA).
   /// Never empty on a server.
   [[nodiscard]] std::vector<std::size_t> matching(std::string_view server_name) const;
 
