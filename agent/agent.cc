@@ -152,6 +152,15 @@ io::Result<void> Agent::start_proxy() {
   if (!settings) return tl::make_unexpected(settings.error());
   settings->peer_tls = peer_tls_;
   if (!peer_tls_) settings->peer_preface = drivers::kHttpPreface;
+  if (config_.service) {
+    auto tls = instance_tls(*config_.service, io::wall_ms());
+    if (!tls) return tl::make_unexpected(tls.error());
+    settings->instance_tls = std::move(*tls);
+  }
+  auto policies = listen_tls_.load(config_.listeners, io::wall_ms());
+  if (!policies) return tl::make_unexpected(policies.error());
+  for (std::size_t i = 0; i < policies->size(); ++i) settings->listeners[i].policy = std::move((*policies)[i]);
+  warn_of_certificates();
   auto routes = route_table(config_, nullptr);
   if (!routes) return tl::make_unexpected(routes.error());
   drivers::ProxyDriverCallbacks callbacks;
@@ -173,6 +182,12 @@ io::Result<void> Agent::start_service() {
   if (!config_.service) return {};
   auto checks = check_settings(*config_.service);
   if (!checks) return tl::make_unexpected(checks.error());
+  auto tls = instance_tls(*config_.service, io::wall_ms());
+  if (!tls) return tl::make_unexpected(tls.error());
+  if (*tls) {
+    checks->tls = std::move((*tls)->context);
+    checks->server_name = (*tls)->server_name;
+  }
   auto settings = primary_settings(config_, raft_id_);
   if (!settings) return tl::make_unexpected(settings.error());
   checks_ = std::make_unique<drivers::CheckDriver>(*loop_, std::move(*checks), [this](drivers::InstanceHealth health, const std::string& reason) {
@@ -261,7 +276,7 @@ BackendParts Agent::backend_parts() {
   };
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
     proxy_->totals([done = std::move(done), table = route_table_](drivers::ProxyTotals totals) {
-      done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table});
+      done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };
@@ -272,6 +287,8 @@ BackendParts Agent::backend_parts() {
   parts.drain = [this](bool enable, api::Completion<std::monostate> done) { drain(enable, std::move(done)); };
   parts.dns = [this] { return dns_.get(); };
   parts.draining = [this] { return draining_; };
+  parts.listen_tls = &listen_tls_;
+  parts.reloads = [this] { return std::pair(reloads_, reloads_refused_); };
   parts.id = identity_.id.to_string();
   parts.raft_id = raft_id_;
   parts.api_address = config_.api.listen.text();

@@ -1,4 +1,5 @@
 // Settings read again while the agent runs: what can be changed in flight is, what cannot is named.
+#include <algorithm>
 #include <utility>
 
 #include "agent/log.h"
@@ -12,6 +13,14 @@ std::string joined(const std::vector<std::string>& list) {
   std::string out;
   for (const std::string& one : list) out += (out.empty() ? "" : ", ") + one;
   return out.empty() ? "nothing" : out;
+}
+
+/// The same listeners, whatever they do with TLS: that part follows a reload.
+bool same_places(std::vector<ListenConfig> left, std::vector<ListenConfig> right) {
+  for (auto* list : {&left, &right}) {
+    for (ListenConfig& one : *list) one = ListenConfig{one.address, {}, {}, {}, {}, {}, one.trusted_proxies};
+  }
+  return left == right;
 }
 
 /// Sections that are read once, at the start, and differ now.
@@ -28,7 +37,7 @@ std::vector<std::string> waiting_sections(const Config& running, const Config& f
   note("mesh", fresh.mesh == running.mesh);
   note("raft", fresh.raft == running.raft);
   note("service", fresh.service == running.service);
-  note("listen", fresh.listeners == running.listeners);
+  note("listen", same_places(fresh.listeners, running.listeners));
   note("proxy", fresh.proxy == running.proxy);
   note("outlier", fresh.outlier == running.outlier);
   note("catalog.server_service", fresh.catalog.server_service == running.catalog.server_service);
@@ -46,14 +55,37 @@ void Agent::reload(const api::Completion<api::ReloadReport>& done) {
   } else {
     for (const ConfigProblem& problem : fresh.error()) report.problems.push_back(problem.text());
   }
+  ++(report.problems.empty() ? reloads_ : reloads_refused_);
   if (report.problems.empty()) log_line(LogLevel::kInfo, "reloaded", "in force: " + joined(report.applied) + "; needs a restart: " + joined(report.needs_restart));
   else log_line(LogLevel::kError, "reload_refused", joined(report.problems));
   later(io::boottime_now(), [done, report = std::move(report)] { done(report); });
 }
 
+bool Agent::reload_listeners(const Config& fresh, api::ReloadReport& report) {
+  if (!same_places(fresh.listeners, config_.listeners)) return true;  // with the listeners themselves, at the next start
+  const bool changed = fresh.listeners != config_.listeners;
+  const bool speaks_tls = std::any_of(fresh.listeners.begin(), fresh.listeners.end(), [](const ListenConfig& one) { return one.tls.has_value(); });
+  if (!changed && !speaks_tls) return true;
+  auto policies = listen_tls_.load(fresh.listeners, io::wall_ms());
+  if (!policies) {
+    report.problems.push_back(policies.error().detail);
+    return false;
+  }
+  proxy_->publish_listeners(std::move(*policies));
+  config_.listeners = fresh.listeners;
+  report.applied.emplace_back("listen");
+  warn_of_certificates();
+  return true;
+}
+
+void Agent::warn_of_certificates() const {
+  for (const std::string& warning : listen_tls_.warnings(io::wall_ms())) log_line(LogLevel::kWarn, "certificate_ends", warning);
+}
+
 api::ReloadReport Agent::apply_settings(const Config& fresh) {
   api::ReloadReport report;
   report.needs_restart = waiting_sections(config_, fresh);
+  std::shared_ptr<const proxy::RouteTable> routes;
   if (fresh.routes != config_.routes) {
     // Routes name the pool of the service that runs, not of one that waits for a restart.
     Config next = config_;
@@ -63,8 +95,13 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
       report.problems.push_back(table.error().detail);
       return report;
     }
-    route_table_ = *table;
-    proxy_->publish_routes(*table);
+    routes = *table;
+  }
+  // Nothing is changed before everything that can fail has been tried.
+  if (!reload_listeners(fresh, report)) return report;
+  if (routes) {
+    route_table_ = routes;
+    proxy_->publish_routes(routes);
     config_.routes = fresh.routes;
     report.applied.emplace_back("route");
   }

@@ -19,6 +19,7 @@
 #include "agent/drivers/store_driver.h"
 #include "agent/io/loop.h"
 #include "agent/joint_watches.h"
+#include "agent/listen_tls.h"
 #include "agent/io/timer.h"
 #include "agent/primary_driver.h"
 #include "gossip/output.h"
@@ -42,6 +43,7 @@ struct ProxyStatus {
   std::vector<proxy::Proxy::EndpointStatus> endpoints;
   std::vector<proxy::Proxy::RouteStatus> routes;
   std::shared_ptr<const proxy::RouteTable> table;  ///< in force; null in tests without a proxy
+  drivers::TlsCounters tls{};
 };
 
 /// What the store's error means to a client of the API.
@@ -66,6 +68,8 @@ struct BackendParts {
   std::function<void(bool, api::Completion<std::monostate>)> drain;
   std::function<const drivers::DnsDriver*()> dns;  ///< null while DNS is off
   std::function<bool()> draining;
+  const ListenTls* listen_tls = nullptr;
+  std::function<std::pair<std::uint64_t, std::uint64_t>()> reloads;  ///< applied, refused
   std::function<api::OperatorBackend*()> operators;
   std::string id;                                    ///< 128-bit id as hex
   store::NodeId raft_id;

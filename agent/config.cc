@@ -5,6 +5,7 @@
 #include "agent/config_consul.h"
 #include "agent/config_dns.h"
 #include "agent/config_route.h"
+#include "agent/config_tls.h"
 #include "agent/config_values.h"
 
 namespace agent {
@@ -34,6 +35,10 @@ struct Reading {
   bool opens_files;  ///< false for text that nobody vouches for
   std::function<std::optional<std::string>(std::string_view)> check_assert;
   std::function<std::optional<std::string>(std::string_view, RegistrationKind)> check_registration;
+  std::function<std::optional<std::string>(const ListenTlsConfig&)> check_listen_tls;
+  std::function<std::optional<std::string>(const InstanceTlsConfig&)> check_instance_tls;
+
+  [[nodiscard]] TlsReading tls() const { return {all_keys, opens_files, check_listen_tls, check_instance_tls}; }
 };
 
 /// A file that must be readable now, so that the fault is found here with its line and not at the first connection.
@@ -266,6 +271,7 @@ void read_service(Reading& reading, ConfigReader reader) {
                    "must lie between a hundredth of the lease and the lease: it is what clock drift may use up",
                    "a third of the lease is usual");
   reader.path("role_file", service.role_file, false);
+  config_read_instance_tls(reader, reading.tls(), service);
   auto health = reader.section("health");
   auto hooks = reader.section("hooks");
   if (reader.present()) {
@@ -284,6 +290,7 @@ void read_listeners(Reading& reading, ConfigReader& root) {
     ListenConfig listen;
     if (!reader.address("address", listen.address) && reader.present() && !reader.has("address"))
       reader.problem("address", "[[listen]] without an address", "add address = \"127.0.0.1:8080\"");
+    config_read_listen_tls(reader, reading.tls(), listen);
     reader.list("trusted_proxies", listen.trusted_proxies, 64);
     for (const auto& proxy : listen.trusted_proxies)
       if (!config_is_cidr(proxy))
@@ -422,11 +429,14 @@ std::vector<std::string> config_keys() {
   Config config;
   ConfigFindings findings;
   const std::set<std::string> none;
-  Reading reading{findings, config, none, false, {}, {}};
+  Reading reading{findings, config, none, false, {}, {}, {}, {}};
   ConfigNode tree;
   auto& tables = std::get<ConfigNode::Table>(tree.value);
   for (const auto* name : {"listen", "route"}) tables[name].value = ConfigNode::List{ConfigNode{}};
   tables["service"] = ConfigNode{};
+  ConfigNode tls;
+  std::get<ConfigNode::Table>(tls.value)["certificates"].value = ConfigNode::List{ConfigNode{}};
+  std::get<ConfigNode::Table>(std::get<ConfigNode::List>(tables["listen"].value)[0].value)["tls"] = std::move(tls);
   read_all(reading, tree, "localhost");
   return {findings.keys.begin(), findings.keys.end()};
 }
@@ -466,7 +476,8 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
   config_merge(tree, std::move(flags), true);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
-  Reading reading{findings, config, all_keys, true, source.check_assert, source.check_registration};
+  Reading reading{findings, config, all_keys, true, source.check_assert, source.check_registration,
+                  source.check_listen_tls, source.check_instance_tls};
   read_all(reading, tree, source.host_name);
   return finish_reading(std::move(config), findings);
 }
@@ -479,7 +490,7 @@ tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view t
   if (!tree) return finish_reading(std::move(config), findings);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
-  Reading reading{findings, config, all_keys, false, {}, {}};
+  Reading reading{findings, config, all_keys, false, {}, {}, {}, {}};
   read_all(reading, *tree, "localhost");
   return finish_reading(std::move(config), findings);
 }

@@ -129,6 +129,15 @@ struct HooksConfig {
 
 enum class Tier { kActive, kBackup };
 
+/// [service] tls: how the instance is spoken to over TLS, by requests and by health checks.
+struct InstanceTlsConfig {
+  bool verify = true;              ///< the certificate must lead to `ca` and carry `server_name`
+  std::filesystem::path ca;        ///< default: what the system trusts; empty without verify
+  std::string server_name;         ///< SNI and name to verify; default: the host of service.address
+  std::filesystem::path cert, key; ///< shown to an instance that asks for one; both or none
+  friend bool operator==(const InstanceTlsConfig&, const InstanceTlsConfig&) = default;
+};
+
 /// [service]: the instance beside this agent. Absent = an agent without instance (voter, entry point).
 struct ServiceConfig {
   std::string name = "trader";  ///< 1..64 of [A-Za-z0-9._-]
@@ -139,14 +148,41 @@ struct ServiceConfig {
   Milliseconds lease{1500};         ///< 100 ms .. 60 s
   Milliseconds margin{500};         ///< >= lease / 100 and <= lease
   std::filesystem::path role_file;  ///< empty = none
+  std::optional<InstanceTlsConfig> tls;  ///< absent = plain
   HealthConfig health;
   HooksConfig hooks;
   friend bool operator==(const ServiceConfig&, const ServiceConfig&) = default;
 };
 
+/// One certificate of a listener; PEM files, relative to the file that names them.
+struct CertificateConfig {
+  std::filesystem::path cert, key;  ///< leaf first, then its chain; its private key
+  std::filesystem::path ocsp;       ///< answer of the responder (DER), stapled; empty = none
+  friend bool operator==(const CertificateConfig&, const CertificateConfig&) = default;
+};
+enum class ClientCertificates { kOff, kOptional, kRequired };
+
+/// [[listen]] tls: TLS 1.2 and 1.3 towards clients.
+struct ListenTlsConfig {
+  std::vector<CertificateConfig> certificates;  ///< 1..32; chosen by the name asked for, the first is the default
+  std::vector<std::string> alpn{"http/1.1"};    ///< best first; empty = no protocol is agreed on
+  ClientCertificates client_certificates = ClientCertificates::kOff;
+  std::filesystem::path client_ca;              ///< who may have signed them; set exactly when they are asked for
+  bool tell_client_certificate = false;         ///< X-Forwarded-Client-Cert to the instance
+  bool tickets = true;                          ///< session tickets; never together with client certificates
+  Milliseconds ticket_lifetime{12 * 3600 * 1000};  ///< of a ticket key and its tickets, 1 s .. 7 days
+  Milliseconds handshake_timeout{10'000};       ///< accept to the end of the handshake, 100 ms .. 60 s
+  friend bool operator==(const ListenTlsConfig&, const ListenTlsConfig&) = default;
+};
+
 /// [[listen]]: where clients of the service connect.
 struct ListenConfig {
   HostPort address;
+  std::optional<ListenTlsConfig> tls;  ///< absent = plain http
+  bool redirect_https = false;         ///< answer every request with its address over https; never together with tls
+  std::uint16_t redirect_port = 443;   ///< named in that address unless it is 443
+  Milliseconds hsts{0};                ///< max-age of Strict-Transport-Security, whole seconds; 0 = not sent
+  bool hsts_subdomains = false;
   std::vector<std::string> trusted_proxies;  ///< IP or CIDR literals whose X-Forwarded-* are believed; <= 64
   friend bool operator==(const ListenConfig&, const ListenConfig&) = default;
 };
@@ -308,6 +344,9 @@ struct ConfigSource {
   /// Says what is wrong with one of [[services]] or [[checks]] (see RegistrationText); nullopt = fine. Empty = they are
   /// taken as they are.
   std::function<std::optional<std::string>(std::string_view, RegistrationKind)> check_registration;
+  /// Load what TLS needs and say what is wrong with it, the file included; nullopt = fine. Empty = taken as it is.
+  std::function<std::optional<std::string>(const ListenTlsConfig&)> check_listen_tls{};
+  std::function<std::optional<std::string>(const InstanceTlsConfig&)> check_instance_tls{};
   std::string host_name = "localhost";  ///< default of node.name
 };
 

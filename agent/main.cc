@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "agent/agent.h"
+#include "agent/listen_tls.h"
 #include "agent/cli/cli.h"
 #include "agent/recover.h"
 #include "agent/snapshot_files.h"
@@ -54,6 +55,8 @@ int main(int argc, char** argv) {
                         .host_name = host_name(),
                         .check_assert = agent::check_condition,
                         .check_registration = agent::check_registration,
+                        .check_listen_tls = agent::check_listen_tls,
+                        .check_instance_tls = agent::check_instance_tls,
                         .recover = recover,
                         .describe_snapshot = describe_snapshot,
                         .run_agent = agent::run_agent};

@@ -221,6 +221,31 @@ void add_routes(Families& out, const ProxyStatus& status) {
   out.add("ratelimit_evicted_total", "Clients that made room for others in a full table of limits", MetricFamily::Type::kCounter, std::move(evicted));
 }
 
+void add_tls(Families& out, const BackendParts& parts, const drivers::TlsCounters& c) {
+  const auto sample = [](const char* label, const char* value, std::uint64_t count) {
+    return MetricSample{{{label, value}}, static_cast<double>(count), {}};
+  };
+  out.add("tls_handshakes_total", "TLS handshakes with clients, by version", MetricFamily::Type::kCounter,
+          {sample("version", "1.2", c.tls12), sample("version", "1.3", c.tls13)});
+  out.add("tls_handshake_failures_total", "TLS handshakes with clients that failed, by reason", MetricFamily::Type::kCounter,
+          {sample("reason", "certificate", c.certificate), sample("reason", "protocol", c.protocol), sample("reason", "timed_out", c.timed_out),
+           sample("reason", "closed", c.closed), sample("reason", "too_many", c.refused)});
+  if (parts.listen_tls != nullptr) {
+    const ListenTls::Tickets tickets = parts.listen_tls->tickets();
+    out.add("tls_tickets_total", "Session tickets: issued, accepted, refused", MetricFamily::Type::kCounter,
+            {sample("result", "issued", tickets.issued), sample("result", "accepted", tickets.accepted), sample("result", "refused", tickets.refused)});
+    std::vector<MetricSample> ends;
+    for (const CertificateStatus& one : parts.listen_tls->certificates()) {
+      ends.push_back({{{"listener", one.listener}, {"file", one.file}, {"name", one.common_name}}, static_cast<double>(one.not_after_ms) / 1000.0, {}});
+    }
+    out.add("tls_certificate_expiry_timestamp_seconds", "Unix time at which a certificate of a listener ends", MetricFamily::Type::kGauge, std::move(ends));
+  }
+  if (!parts.reloads) return;
+  const auto [applied, refused] = parts.reloads();
+  out.add("reloads_total", "Settings read again, by result", MetricFamily::Type::kCounter,
+          {sample("result", "applied", applied), sample("result", "refused", refused)});
+}
+
 void add_dns(Families& out, const drivers::DnsDriver* dns) {
   out.gauge("dns_up", "1 while DNS is served", dns != nullptr ? 1 : 0);
   if (dns == nullptr) return;
@@ -250,13 +275,14 @@ void add_dns(Families& out, const drivers::DnsDriver* dns) {
 
 std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const ProxyStatus& proxy) {
   Families out;
-  out.add("build_info", "Version of the agent", MetricFamily::Type::kGauge, {{{{"version", OUTRIGGER_VERSION}}, 1, {}}});
+  out.add("build_info", "Version of the agent", MetricFamily::Type::kGauge, {{{{"version", OUTRIGGER_VERSION}, {"tls", std::string(io::TlsContext::backend())}}, 1, {}}});
   add_primary(out, parts);
   if (parts.catalog != nullptr) add_service_checks(out, parts.catalog->checks_here());
   add_store(out, parts);
   add_gossip(out, parts);
   add_proxy(out, proxy);
   add_routes(out, proxy);
+  add_tls(out, parts, proxy.tls);
   add_dns(out, parts.dns ? parts.dns() : nullptr);
   return out.take();
 }

@@ -23,6 +23,7 @@
 #include "agent/drivers/proxy_driver.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/identity.h"
+#include "agent/listen_tls.h"
 #include "agent/local_services.h"
 #include "agent/io/signal.h"
 #include "agent/pid_file.h"
@@ -78,6 +79,9 @@ class Agent {
   /// Reads the settings again (agent_reload.cc).
   void reload(const api::Completion<api::ReloadReport>& done);
   [[nodiscard]] api::ReloadReport apply_settings(const Config& fresh);
+  /// Takes the certificates from their files again. @return false: refused, `report` says why
+  bool reload_listeners(const Config& fresh, api::ReloadReport& report);
+  void warn_of_certificates() const;
   [[nodiscard]] bool is_pushed_out(const std::string& node) const;
   void push_out_the_dead();
   void join(const std::vector<std::string>& addresses, api::Completion<std::size_t> done);
@@ -103,6 +107,7 @@ class Agent {
   std::unique_ptr<drivers::StoreDriver> store_;
   std::unique_ptr<drivers::GossipDriver> gossip_;
   std::shared_ptr<const proxy::RouteTable> route_table_;  // as published last
+  ListenTls listen_tls_;
   std::unique_ptr<drivers::ProxyDriver> proxy_;
   std::unique_ptr<drivers::CheckDriver> checks_;
   std::unique_ptr<PrimaryDriver> primary_;
@@ -137,6 +142,7 @@ class Agent {
   Phase phase_ = Phase::kRunning;
   io::TimePoint phase_until_{};
   bool leaving_ = false, left_ = false;
+  std::uint64_t reloads_ = 0, reloads_refused_ = 0;
   std::vector<api::Completion<std::monostate>> leave_done_;
   int exit_code_ = 0;
   std::optional<proxy::PrimaryView> view_;  // as last given to the proxy

@@ -179,6 +179,7 @@ void Downstream::refuse(const Error& error) {
   reply.outcome = name_of(Outcome::kNotSent);
   ResponseFacts facts;
   facts.keep_alive = false;
+  facts.hsts = hsts();
   std::string text;
   append_reply(text, reply, facts, http1::Method::kGet);
   const Bytes piece = http1::bytes_of(text);
@@ -347,6 +348,7 @@ void Downstream::on_deadline(Timer& timer, TimePoint now) {
   reply.outcome = name_of(Outcome::kNotSent);
   ResponseFacts facts;
   facts.keep_alive = false;
+  facts.hsts = hsts();
   std::string text;
   append_reply(text, reply, facts, http1::Method::kGet);
   const Bytes piece = http1::bytes_of(text);

@@ -25,6 +25,7 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
   // For the exchange.
   [[nodiscard]] const Accepted& accepted() const { return accepted_; }
   [[nodiscard]] bool trusted() const { return trusted_; }
+  [[nodiscard]] std::string_view hsts() const { return accepted_.rules ? std::string_view(accepted_.rules->hsts) : std::string_view(); }
   /// Sends; what does not fit is kept. @return false if some had to be kept: stop producing until client_writable().
   bool send(std::span<const Bytes> pieces);
   [[nodiscard]] bool drained() const { return outlet_.empty(); }

@@ -87,7 +87,7 @@ void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
   expect_continue_ = head.expect_continue;
   const MadeId made(core_.chance);
   const Accepted& accepted = down.accepted();
-  id_ = append_request_head(head_, head, {accepted.kind, accepted.scheme, accepted.client, down.trusted()},
+  id_ = append_request_head(head_, head, {accepted.kind, accepted.scheme, accepted.client, down.trusted(), accepted.client_certificate},
                             {made.text.data(), made.text.size()});
   common_bytes_ = head_.size();
   method_bytes_ = head.method_text.size();
@@ -102,6 +102,7 @@ void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
     if (method_ == http1::Method::kConnect) keep_client_ = false;
     return;
   }
+  if (accepted.rules && accepted.rules->redirect_https_port != 0) return answer_elsewhere(head, accepted.rules->redirect_https_port);
   // OPTIONS for the whole server goes where its root goes.
   const auto path = head.path == "*" ? Result<std::string_view>("/") : canonical_path(head.path, early_text_);
   if (!path) {
@@ -127,6 +128,31 @@ void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
   if (route_->balance.kind == Balance::kRingHash) note_hash(head, *path);
   if (route_->admission.any() && down.accepted().kind == ListenerKind::kDownstream) admit(head, *path);
   down.set_body_limit(route_->body_bytes_max);
+}
+
+/// The same place over https. A method with a body keeps it (308); what fetches may be remembered by everybody (301).
+void Exchange::answer_elsewhere(const http1::RequestHead& head, std::uint16_t port) {
+  const std::string_view host = head.host;
+  // "[::1]:8080" -> "[::1]"; a colon outside of brackets begins the port.
+  const std::size_t end = host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0);
+  if (host.empty() || head.path == "*") {
+    early_.status = 400;
+    early_.code = "no_host";
+    early_.message = "this listener only redirects to https, and the request does not say where to";
+    early_.hint = "send a Host field, or use https";
+    keep_client_ = false;
+    return;
+  }
+  early_text_ = "https://";
+  early_text_ += host.substr(0, end);
+  if (port != 443) early_text_ += ":" + std::to_string(port);
+  early_text_ += head.path;
+  if (!head.query.empty()) (early_text_ += '?') += head.query;
+  early_.status = http1::is_safe(method_) ? 301 : 308;
+  early_.code = "https_only";
+  early_.message = "this service is spoken to over https";
+  early_.hint = "use the address in Location";
+  early_.location = early_text_;
 }
 
 void Exchange::answer_unroutable(const RouteMatch& match) {

@@ -88,6 +88,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void note_hash(const http1::RequestHead& head, std::string_view path);
   bool admit_rate(const http1::RequestHead& head, std::string_view address, std::string_view path);
   // Where it goes.
+  void answer_elsewhere(const http1::RequestHead& head, std::uint16_t port);
   void answer_unroutable(const RouteMatch& match);
   void dispatch();
   void dispatch_primary();

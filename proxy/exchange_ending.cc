@@ -258,6 +258,7 @@ void Exchange::send_reply(const LocalReply& answer) {
   ResponseFacts facts;
   facts.keep_alive = keep;
   facts.client_minor = client_minor_;
+  facts.hsts = down_->hsts();
   // Interim heads that are still here go first.
   append_reply(response_, full, facts, method_);
   const Bytes piece = http1::bytes_of(response_);

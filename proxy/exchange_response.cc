@@ -74,6 +74,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   ResponseFacts facts;
   facts.from = endpoint_->endpoint.kind;
   facts.client_minor = client_minor_;
+  facts.hsts = down_->hsts();
   facts.framing = client_framing_;
   facts.keep_alive = keeps_client();
   facts.fields = admission_text_;

@@ -14,6 +14,9 @@ using http1::HeaderId;
 
 namespace {
 
+constexpr std::string_view kClientCertField = "X-Forwarded-Client-Cert";
+constexpr std::string_view kHstsField = "Strict-Transport-Security";
+
 bool is_request_id(std::string_view text) {
   static constexpr std::string_view kMarks = "-_.:/+=@";
   if (text.empty() || text.size() > 128) return false;
@@ -83,6 +86,7 @@ void append_forwarded(std::string& out, const http1::RequestHead& head, const Or
         case HeaderId::kForwardedFor:
         case HeaderId::kForwardedProto:
         case HeaderId::kForwardedHost:
+        case HeaderId::kForwardedClientCert:
         case HeaderId::kRealIp: append_header(out, header.name, header.value); break;
         default: break;
       }
@@ -107,6 +111,12 @@ void append_forwarded(std::string& out, const http1::RequestHead& head, const Or
   }
   append_header(out, "X-Real-IP", kept(HeaderId::kRealIp).value_or(origin.client));
   append_rfc7239(out, head, origin, believed, kept(HeaderId::kForwardedFor).has_value());
+  // A certificate that we have seen ourselves goes before what anybody tells of one.
+  if (!origin.client_certificate.empty()) {
+    append_header(out, kClientCertField, origin.client_certificate);
+  } else if (const auto told = kept(HeaderId::kForwardedClientCert); told) {
+    append_header(out, kClientCertField, *told);
+  }
 }
 
 // Content-Length, Transfer-Encoding, Expect and Upgrade, from what the codec made of them.
@@ -203,6 +213,9 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
         // An instance has no say about what we did; and a refusal is for us, not for the client.
         if (facts.from == EndpointKind::kLocal || http1::same_text(header.name, kRefusedField)) continue;
         break;
+      case HeaderId::kOther:
+        if (!facts.hsts.empty() && http1::same_text(header.name, kHstsField)) continue;
+        break;
       default: break;
     }
     if (header.id == HeaderId::kOther && hop.has(header.name)) continue;
@@ -212,6 +225,7 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
     append_header(out, "Connection", "Upgrade");
   } else if (!head.interim()) {
     out += facts.fields;
+    if (!facts.hsts.empty()) append_header(out, kHstsField, facts.hsts);
     if (facts.framing == Framing::kChunked) append_header(out, "Transfer-Encoding", "chunked");
     if (!facts.keep_alive) append_header(out, "Connection", "close");
     if (facts.keep_alive && facts.client_minor == 0) append_header(out, "Connection", "keep-alive");
@@ -239,6 +253,8 @@ void append_reply(std::string& out, const LocalReply& reply, const ResponseFacts
   if (!reply.outcome.empty()) append_header(out, kOutcomeField, reply.outcome);
   if (!reply.refused.empty()) append_header(out, kRefusedField, reply.refused);
   if (!reply.allow.empty()) append_header(out, "Allow", reply.allow);
+  if (!reply.location.empty()) append_header(out, "Location", reply.location);
+  if (!facts.hsts.empty()) append_header(out, kHstsField, facts.hsts);
   if (!reply.request_id.empty()) append_header(out, "X-Request-Id", reply.request_id);
   out += reply.fields;
   if (reply.retry_after > Milliseconds::zero()) {

@@ -26,6 +26,7 @@ struct Origin {
   Scheme scheme = Scheme::kHttp;
   std::string_view client;    ///< address
   bool trusted = false;       ///< what it says about its own client is believed
+  std::string_view client_certificate;  ///< Accepted::client_certificate
 };
 
 /// Appends the names that Connection declares to be of this hop, as a list; nothing when it names no field. They hold for
@@ -58,6 +59,7 @@ struct ResponseFacts {
   bool keep_alive = true;          ///< the client's connection stays open
   http1::Framing framing = http1::Framing::kNone;  ///< of the body as the client gets it
   std::string_view fields;         ///< whole header lines of our own, of valid text; not for interim heads
+  std::string_view hsts;           ///< ListenerRules::hsts; takes the place of the instance's own
 };
 /// Framing for a client of HTTP/1.`client_minor`: what has no length is chunked for 1.1 and ends with the connection for 1.0.
 [[nodiscard]] http1::Framing client_framing(const http1::ResponseHead& head, std::uint8_t client_minor);
@@ -74,6 +76,7 @@ struct LocalReply {
   std::string_view outcome;     ///< "not-sent", "unknown"; empty = no request was understood
   std::string_view refused;     ///< to peers: reason for kRefusedField; empty otherwise
   std::string_view allow;       ///< value of Allow; empty = none
+  std::string_view location;    ///< value of Location; empty = none
   std::string_view request_id;  ///< empty = none
   std::string_view fields;      ///< further header lines, whole, of valid text
 };

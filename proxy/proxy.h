@@ -76,12 +76,22 @@ enum class ListenerKind : std::uint8_t {
 };
 enum class Scheme : std::uint8_t { kHttp, kHttps };
 
+/// What a listener makes of its clients, beyond passing their requests on. Immutable; a newer one is for new connections.
+struct ListenerRules {
+  /// Every request is answered with its own address over https, on this port; 0 = requests are served.
+  std::uint16_t redirect_https_port = 0;
+  std::string hsts;  ///< value of Strict-Transport-Security in every answer (RFC 6797); empty = none. TLS listeners only
+};
+
 /// What the proxy must know about an accepted connection.
 struct Accepted {
   ListenerKind kind = ListenerKind::kDownstream;
   Scheme scheme = Scheme::kHttp;
   std::string client;               ///< IP literal without port; "unix" for unix sockets
   const TrustedProxies* trusted = nullptr;  ///< null = nobody; must live as long as the proxy
+  std::shared_ptr<const ListenerRules> rules{};  ///< null = none
+  /// Told to the instance as X-Forwarded-Client-Cert: who the client has proved to be; empty = it is told nothing.
+  std::string client_certificate{};
 };
 
 class Core;  ///< the inside; see core.h

@@ -81,6 +81,8 @@ bool source_of(Session& session, const AgentOptions& options, ConfigSource& sour
   source.host_name = session.host.host_name;
   source.check_assert = session.host.check_assert;
   source.check_registration = session.host.check_registration;
+  source.check_listen_tls = session.host.check_listen_tls;
+  source.check_instance_tls = session.host.check_instance_tls;
   const auto from_environment = session.host.environment.find("OUTRIGGER_CONFIG");
   if (!options.file.empty())
     source.file = options.file;

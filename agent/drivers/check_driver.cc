@@ -57,10 +57,12 @@ CheckDriver::CheckDriver(io::Loop& loop, CheckSettings settings,
     : loop_(loop),
       settings_(std::move(settings)),
       on_change_(std::move(on_change)),
+      handshakes_(loop, 1),
       client_(loop, settings_.address, settings_.host),
       timer_(loop, [this] { on_due(); }),
       tracker_(settings_.rise, settings_.fall, proxy::Health::kCritical) {
   client_.set_on_idle_closed([this] { check_now(); });
+  if (settings_.tls) client_.use_tls(settings_.tls, settings_.server_name, &handshakes_);
 }
 
 void CheckDriver::start() { timer_.arm(io::boottime_now()); }

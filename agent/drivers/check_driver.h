@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "agent/io/address.h"
 #include "agent/io/clock.h"
 #include "agent/io/loop.h"
+#include "agent/io/tls_stream.h"
 #include "agent/io/timer.h"
 #include "proxy/health.h"
 
@@ -29,6 +31,8 @@ struct CheckSettings {
   std::string path = "/health";
   io::Milliseconds every{1000};
   io::Milliseconds timeout{500};             ///< connect and whole answer
+  std::shared_ptr<const io::TlsContext> tls{};  ///< null = plain
+  std::string server_name{};                 ///< that the instance's certificate must carry where `tls` verifies
   std::uint32_t fall = 3, rise = 2;          ///< see proxy::HealthTracker
   std::vector<JsonAssert> asserts;           ///< one that does not hold makes the instance degraded
   std::vector<JsonAssert> critical_asserts;  ///< one that does not hold makes the check fail
@@ -67,6 +71,7 @@ class CheckDriver {
   io::Loop& loop_;
   CheckSettings settings_;
   std::function<void(InstanceHealth, const std::string&)> on_change_;
+  io::TlsOffload handshakes_;
   HttpClient client_;
   io::Timer timer_;
   proxy::HealthTracker tracker_;

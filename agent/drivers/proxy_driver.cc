@@ -39,7 +39,10 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
           touched();
         }),
         after_turn_(loop, [this] { end_turn(); }),
-        core_(settings.proxy, *this, *this, [](std::uint64_t bound) { return io::random_below(bound); }) {}
+        handshakes_([this](std::unique_ptr<io::ByteStream> stream, proxy::Accepted accepted) { accept(std::move(stream), std::move(accepted)); }),
+        core_(settings.proxy, *this, *this, [](std::uint64_t bound) { return io::random_below(bound); }) {
+    for (const ProxyListen& listen : settings.listeners) policies_.push_back(listen.policy);
+  }
 
   /// The port is known to be free; a failure here means that the system is out of something.
   io::Result<void> listen(const std::vector<io::Address>& addresses) {
@@ -51,7 +54,10 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
         const io::Address peer = stream->peer_address();
         accepted.client = peer.empty() || peer.is_unix() ? "unix" : peer.host();
         accepted.trusted = &settings_.listeners[i].trusted;
-        accept(std::move(stream), std::move(accepted));
+        accepted.rules = policies_[i].rules;
+        if (!policies_[i].tls) return accept(std::move(stream), std::move(accepted));
+        accepted.scheme = proxy::Scheme::kHttps;
+        handshakes_.begin(std::move(stream), policies_[i], std::move(accepted));
       });
       if (!listener) return tl::make_unexpected(listener.error());
       listeners_.push_back(std::move(*listener));
@@ -70,13 +76,16 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
     accepted.client = std::move(client);
     accept(io::adopt(loop_, std::move(stream)), std::move(accepted));
   }
+  void set_policies(const std::vector<ListenPolicy>& policies) { policies_ = policies; }
   void drain(io::TimePoint deadline, std::function<void()> idle) {
     listeners_.clear();
+    handshakes_.clear();  // nothing has been asked yet
     idle_ = std::move(idle);
     core_.drain(deadline);
     touched();
   }
   [[nodiscard]] proxy::Proxy& core() { return core_; }
+  [[nodiscard]] const TlsCounters& tls_counters() const { return handshakes_.counters(); }
 
   // proxy::Host
   proxy::TimePoint now() override { return io::boottime_now(); }
@@ -103,13 +112,17 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
     const io::TimePoint deadline = io::boottime_now() + settings_.peer_connect_timeout * 10;
     if (endpoint.kind == proxy::EndpointKind::kPeer && settings_.peer_tls) {
       stream->attach_connecting(io::TlsStream::client(settings_.peer_tls, io::TcpStream::connect(loop_, to, deadline, nullptr), "",
-                                                      deadline, nullptr, stream->io_sink()),
-                                nullptr, {});
+                                                      deadline, nullptr, stream->io_sink()), {});
       return stream;
     }
-    auto tcp = io::TcpStream::connect(loop_, to, deadline, stream->io_sink());
-    io::TcpStream* const plain = tcp.get();
-    stream->attach_connecting(std::move(tcp), plain, endpoint.kind == proxy::EndpointKind::kPeer ? settings_.peer_preface : "");
+    if (endpoint.kind == proxy::EndpointKind::kLocal && settings_.instance_tls) {
+      const InstanceTls& tls = *settings_.instance_tls;
+      stream->attach_connecting(io::TlsStream::client(tls.context, io::TcpStream::connect(loop_, to, deadline, nullptr), tls.server_name,
+                                                      deadline, nullptr, stream->io_sink()), {});
+      return stream;
+    }
+    stream->attach_connecting(io::TcpStream::connect(loop_, to, deadline, stream->io_sink()),
+                              endpoint.kind == proxy::EndpointKind::kPeer ? settings_.peer_preface : "");
     return stream;
   }
 
@@ -132,6 +145,8 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
   io::Timer timer_;
   io::Deferral after_turn_;
   std::map<proxy::EndpointId, io::TimePoint> troubled_;  // bounded by the endpoints that ever were
+  std::vector<ListenPolicy> policies_;  // same places as settings_.listeners
+  TlsAcceptor handshakes_;
   std::vector<std::unique_ptr<io::TcpListener>> listeners_;
   std::function<void()> idle_;
   proxy::Proxy core_;
@@ -238,6 +253,12 @@ void ProxyDriver::publish_endpoints(proxy::EndpointTable endpoints) {
   post_all([shared](ProxyWorker& worker) { worker.core().set_endpoints(*shared); });
 }
 
+void ProxyDriver::publish_listeners(std::vector<ListenPolicy> policies) {
+  if (policies.size() != settings_.listeners.size()) return;  // listeners come and go with a restart
+  const auto shared = std::make_shared<const std::vector<ListenPolicy>>(std::move(policies));
+  post_all([shared](ProxyWorker& worker) { worker.set_policies(*shared); });
+}
+
 void ProxyDriver::publish_primary(proxy::PrimaryView view) {
   const auto shared = std::make_shared<const proxy::PrimaryView>(std::move(view));
   const bool asked = shared->holder == proxy::PrimaryView::Holder::kLocal && !shared->accepts_new;
@@ -270,13 +291,14 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   gathering->waiting = workers_.size();
   gathering->done = std::move(done);
   const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints,
-                                   const std::vector<proxy::Proxy::RouteStatus>& routes) {
+                                   const std::vector<proxy::Proxy::RouteStatus>& routes, const TlsCounters& tls) {
     gathering->totals.counters.add(counters);
     for (const auto& one : routes) {
       const auto [place, fresh] = gathering->routes.emplace(one.name, gathering->totals.routes.size());
       if (fresh) gathering->totals.routes.push_back({one.name, {}});
       gathering->totals.routes[place->second].counters.add(one.counters);
     }
+    gathering->totals.tls.add(tls);
     for (const auto& one : endpoints) {
       const auto [place, fresh] = gathering->places.emplace(one.id, gathering->totals.endpoints.size());
       if (fresh) {
@@ -295,12 +317,12 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     const bool posted = post(i, [news = news_.sender(), arrived](ProxyWorker& worker) {
       proxy::Proxy& core = worker.core();
-      news.send([arrived, counters = core.counters(), endpoints = core.endpoints(), routes = core.routes()] {
-        arrived(counters, endpoints, routes);
+      news.send([arrived, counters = core.counters(), endpoints = core.endpoints(), routes = core.routes(), tls = worker.tls_counters()] {
+        arrived(counters, endpoints, routes, tls);
       });
     });
     // A worker that cannot be asked counts as empty, but never inside this call.
-    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}); });
+    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}); });
   }
 }
 

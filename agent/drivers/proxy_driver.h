@@ -8,11 +8,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "agent/io/address.h"
+#include "agent/drivers/tls_acceptor.h"
 #include "agent/io/byte_stream.h"
 #include "agent/io/clock.h"
 #include "agent/io/loop.h"
@@ -28,6 +30,13 @@ class ProxyWorker;
 struct ProxyListen {
   io::Address address;            ///< port 0 takes a free one
   proxy::TrustedProxies trusted;  ///< whose X-Forwarded-* fields are believed
+  ListenPolicy policy{};          ///< until publish_listeners brings another
+};
+
+/// TLS towards the instance of this agent.
+struct InstanceTls {
+  std::shared_ptr<const io::TlsContext> context;
+  std::string server_name;  ///< that its certificate must carry where the context verifies, and SNI
 };
 
 struct ProxyDriverSettings {
@@ -36,6 +45,7 @@ struct ProxyDriverSettings {
   std::vector<ProxyListen> listeners;
   /// For connections to peers' mesh listeners, with the ALPN of the HTTP hop. Null = a plain mesh, see `peer_preface`.
   std::shared_ptr<const io::TlsContext> peer_tls;
+  std::optional<InstanceTls> instance_tls{};
   std::string peer_preface;   ///< plain mesh only: bytes that begin an HTTP hop
   io::Milliseconds peer_connect_timeout{1000};  ///< TCP and TLS handshake
 };
@@ -52,6 +62,7 @@ struct ProxyTotals {
   proxy::Counters counters;
   std::vector<proxy::Proxy::EndpointStatus> endpoints;
   std::vector<proxy::Proxy::RouteStatus> routes;  ///< by name
+  TlsCounters tls;
 };
 
 /// Ownership: of the agent; destruction stops and joins every worker. Thread: the control loop.
@@ -67,6 +78,8 @@ class ProxyDriver {
 
   void publish_routes(std::shared_ptr<const proxy::RouteTable> routes);
   void publish_endpoints(proxy::EndpointTable endpoints);
+  /// Newer policies of the listeners, in the order of the settings. Open connections keep what they began with.
+  void publish_listeners(std::vector<ListenPolicy> policies);
   void publish_primary(proxy::PrimaryView view);
   /// An accepted mesh stream that speaks HTTP; the workers take turns.
   void hand_over(io::DetachedStream stream, std::string client);

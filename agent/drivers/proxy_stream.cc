@@ -64,9 +64,9 @@ void ProxyStream::attach_open(std::unique_ptr<io::ByteStream> stream) {
   stream_->set_sink(this);
 }
 
-void ProxyStream::attach_connecting(std::unique_ptr<io::ByteStream> stream, io::TcpStream* plain, std::string preface) {
+void ProxyStream::attach_connecting(std::unique_ptr<io::ByteStream> stream, std::string preface) {
   stream_ = std::move(stream);
-  plain_ = plain;
+  plain_ = dynamic_cast<io::TcpStream*>(stream_.get());
   preface_ = std::move(preface);
 }
 
@@ -81,8 +81,8 @@ std::size_t ProxyStream::write(std::span<const proxy::Bytes> pieces) {
   if (!stream_ || !open_) return 0;
   std::size_t total = 0;
   for (const proxy::Bytes& piece : pieces) total += piece.size();
-  if (plain_ != nullptr && queueing_ == proxy::Queueing::kNone) {
-    const auto taken = plain_->write_some(pieces);
+  if (queueing_ == proxy::Queueing::kNone) {
+    const auto taken = stream_->write_some(pieces);
     return taken ? *taken : 0;  // on_error follows
   }
   if (stream_->write_queue_bytes() >= kQueueBytesMax) {

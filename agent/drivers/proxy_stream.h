@@ -55,8 +55,8 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
 
   /// An open stream (accepted or adopted).
   void attach_open(std::unique_ptr<io::ByteStream> stream);
-  /// A stream under way; `plain` is the TcpStream below when kNone is wanted, else null.
-  void attach_connecting(std::unique_ptr<io::ByteStream> stream, io::TcpStream* plain, std::string preface);
+  /// A stream under way.
+  void attach_connecting(std::unique_ptr<io::ByteStream> stream, std::string preface);
   [[nodiscard]] io::StreamSink* io_sink() { return this; }
 
   void set_sink(proxy::StreamSink* sink) override;
@@ -81,7 +81,7 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
   proxy::Queueing queueing_;
   proxy::StreamSink* sink_ = nullptr;
   std::unique_ptr<io::ByteStream> stream_;
-  io::TcpStream* plain_ = nullptr;
+  io::TcpStream* plain_ = nullptr;  // stream_ where that is what it is
   std::string preface_;
   bool open_ = false;
   bool reading_ = true;

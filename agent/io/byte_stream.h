@@ -87,6 +87,12 @@ class ByteStream {
   /// on_error follows). Another failure of the connection found here is answered with its code, on_error follows too.
   virtual Result<void> write(Buffers buffers) = 0;
   Result<void> write(std::span<const std::byte> bytes) { return write(Buffers(&bytes, 1)); }
+  /// Gives the kernel what it takes now and keeps nothing back that could leave later by itself: what was checked just
+  /// before the call holds for every byte taken. Not to be mixed with bytes that wait in the queue (then it takes nothing).
+  /// The gate is asked too. Over TLS a record that has left in part counts as not taken: nobody can open it. Its rest goes
+  /// out first when the same bytes are offered again, so what was not taken must be offered next, or the stream dropped.
+  /// @return bytes taken; fewer than offered: on_drained follows when there is room again. Errors: as write().
+  virtual Result<std::size_t> write_some(Buffers buffers) = 0;
   [[nodiscard]] virtual std::size_t write_queue_bytes() const = 0;  ///< bytes taken and not yet given to the kernel
   /// Those, and the ones that the kernel holds because the other side has not confirmed them. Costs a system call.
   [[nodiscard]] virtual std::size_t unconfirmed_bytes() const = 0;

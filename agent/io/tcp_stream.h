@@ -37,10 +37,7 @@ class TcpStream final : public ByteStream, private WatchSink {
   void read_start() override;
   void read_stop() override;
   Result<void> write(Buffers buffers) override;
-  /// Gives the kernel what it takes now and keeps nothing back: what was checked just before the call holds for every
-  /// byte taken. Not to be mixed with bytes that wait in the queue (then it takes nothing). The gate is asked too.
-  /// @return bytes taken; fewer than offered: on_drained follows when there is room again. Errors: as write().
-  Result<std::size_t> write_some(Buffers buffers);
+  Result<std::size_t> write_some(Buffers buffers) override;
   [[nodiscard]] std::size_t write_queue_bytes() const override { return queue_.size() - queue_head_; }
   [[nodiscard]] std::size_t unconfirmed_bytes() const override;
   void set_write_queue_bytes_max(std::size_t bytes) override { queue_bytes_max_ = bytes; }

@@ -69,7 +69,7 @@ Result<std::string> read_pem(const std::string& file, const char* holds) {
 
 Result<void> check_validity(const std::string& file, std::int64_t from_ms, std::int64_t until_ms, std::int64_t wall_ms) {
   if (wall_ms > until_ms) {
-    return certificate_error(file, "expired on " + date_of(until_ms), "issue a new one (outrigger init) or set the clock");
+    return certificate_error(file, "expired on " + date_of(until_ms), "put a new one in its place, or set the clock");
   }
   if (wall_ms < from_ms) return certificate_error(file, "not valid before " + date_of(from_ms), "set the clock of this machine");
   return {};

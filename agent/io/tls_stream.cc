@@ -299,9 +299,63 @@ Result<void> TlsStream::encrypt(Buffers buffers) {
   return result;
 }
 
+/// @return whether nothing of it is left
+Result<bool> TlsStream::send_tail() {
+  const std::span<const std::byte> waiting = tail_;
+  const auto sent = tcp_->write_some(Buffers(&waiting, 1));
+  if (!sent) return tl::unexpected(sent.error());
+  tail_.erase(tail_.begin(), tail_.begin() + static_cast<std::ptrdiff_t>(*sent));
+  return tail_.empty();
+}
+
+Result<std::size_t> TlsStream::write_some(Buffers buffers) {
+  if (state_ == State::kDead || shutdown_wanted_) return fail(Errc::kClosed, "write to a closed connection");
+  if (state_ != State::kOpen) return 0;
+  std::size_t taken = 0;
+  std::size_t skip = 0;  // of the present buffer: the record that left in part was made of it
+  if (!tail_.empty()) {
+    const auto all = send_tail();
+    if (!all) return tl::unexpected(all.error());
+    if (!*all) return 0;
+    skip = taken = std::exchange(owed_, 0);
+  }
+  std::array<std::byte, kRecordBytesMax> staged;
+  std::size_t filled = 0;
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    const std::size_t passed = std::min(skip, buffers[i].size());
+    skip -= passed;
+    for (std::span<const std::byte> left = buffers[i].subspan(passed); !left.empty();) {
+      const std::size_t count = std::min(left.size(), kRecordBytesMax - filled);
+      std::copy_n(left.begin(), count, staged.begin() + static_cast<std::ptrdiff_t>(filled));
+      filled += count;
+      left = left.subspan(count);
+      if (filled < kRecordBytesMax && (i + 1 < buffers.size() || !left.empty())) continue;
+      // One record at a time: how much of several has left could not be told.
+      engine_->redirect(&tail_);
+      const auto sealed = engine_->write(std::span(staged).first(filled));
+      engine_->redirect(nullptr);
+      if (!sealed) {
+        fail_later(sealed.error());
+        return tl::unexpected(sealed.error());
+      }
+      const auto all = send_tail();
+      if (!all) return tl::unexpected(all.error());
+      owed_ = *all ? 0 : filled;
+      if (!*all) return taken;
+      taken += std::exchange(filled, 0);
+    }
+  }
+  return taken;
+}
+
 void TlsStream::flush_engine() {
   std::vector<std::byte>& out = engine_->out();
   if (out.empty()) return;
+  if (!tail_.empty()) {  // behind the record that has left in part
+    tail_.insert(tail_.end(), out.begin(), out.end());
+    std::vector<std::byte>().swap(out);
+    return;
+  }
   // A failure shows up as on_error of the connection below.
   static_cast<void>(tcp_->write(std::span<const std::byte>(out)));
   std::vector<std::byte>().swap(out);
@@ -398,6 +452,8 @@ void TlsStream::run_deferred() {
 }
 
 std::string TlsStream::alpn() const { return engine_ && state_ == State::kOpen ? engine_->alpn() : std::string(); }
+
+std::string_view TlsStream::version() const { return engine_ && state_ == State::kOpen ? engine_->version() : std::string_view(); }
 
 PeerIdentity TlsStream::peer_identity() const {
   return engine_ && state_ == State::kOpen ? engine_->peer_identity() : PeerIdentity{};

@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/io/byte_stream.h"
@@ -74,6 +75,7 @@ class TlsStream final : public ByteStream {
   void read_start() override;
   void read_stop() override;
   Result<void> write(Buffers buffers) override;
+  Result<std::size_t> write_some(Buffers buffers) override;
   [[nodiscard]] std::size_t write_queue_bytes() const override;
   [[nodiscard]] std::size_t unconfirmed_bytes() const override;
   void set_write_queue_bytes_max(std::size_t bytes) override { queue_bytes_max_ = bytes; }
@@ -87,6 +89,7 @@ class TlsStream final : public ByteStream {
   [[nodiscard]] Address peer_address() const override { return tcp_->peer_address(); }
   [[nodiscard]] std::string alpn() const override;
   [[nodiscard]] PeerIdentity peer_identity() const override;
+  [[nodiscard]] std::string_view version() const;  ///< "TLSv1.2" or "TLSv1.3"; empty while not open
 
  private:
   friend class TlsOffload;
@@ -112,6 +115,7 @@ class TlsStream final : public ByteStream {
   bool pump_slab(std::span<const std::byte>& cipher, const LifeMark& life);
   void judge_lower_end();
   Result<void> encrypt(Buffers buffers);
+  Result<bool> send_tail();
   void flush_engine();
   void send_close();
   void drop_work();
@@ -132,6 +136,8 @@ class TlsStream final : public ByteStream {
   std::unique_ptr<TlsEngine> engine_;
   std::vector<std::byte> cipher_in_;      // received, not yet given to the engine; <= 64 KiB + one slab
   std::vector<std::byte> early_plain_;    // written before the handshake was done
+  std::vector<std::byte> tail_;           // write_some: ciphertext of records begun, at most one and what TLS adds itself
+  std::size_t owed_ = 0;                  // plaintext in it that was not counted as taken
   std::vector<std::byte> pushed_back_;    // plaintext given back by unread()
   std::size_t queue_bytes_max_ = kWriteQueueBytesMax;
   std::unique_ptr<Error> failure_;        // found inside a call, told at the end of the turn

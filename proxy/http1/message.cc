@@ -12,7 +12,7 @@ namespace {
 constexpr std::array<std::string_view, 9> kMethodNames = {"GET",    "HEAD",    "POST",  "PUT",    "DELETE",
                                                           "OPTIONS", "PATCH", "TRACE", "CONNECT"};
 
-constexpr std::array<std::pair<std::string_view, HeaderId>, 18> kKnownHeaders = {{
+constexpr std::array<std::pair<std::string_view, HeaderId>, 19> kKnownHeaders = {{
     {"host", HeaderId::kHost},
     {"connection", HeaderId::kConnection},
     {"content-length", HeaderId::kContentLength},
@@ -29,6 +29,7 @@ constexpr std::array<std::pair<std::string_view, HeaderId>, 18> kKnownHeaders = 
     {"x-forwarded-for", HeaderId::kForwardedFor},
     {"x-forwarded-proto", HeaderId::kForwardedProto},
     {"x-forwarded-host", HeaderId::kForwardedHost},
+    {"x-forwarded-client-cert", HeaderId::kForwardedClientCert},
     {"x-real-ip", HeaderId::kRealIp},
     {"x-request-id", HeaderId::kRequestId},
 }};

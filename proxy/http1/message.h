@@ -26,7 +26,7 @@ enum class Method : std::uint8_t { kGet, kHead, kPost, kPut, kDelete, kOptions, 
 enum class HeaderId : std::uint8_t {
   kOther, kHost, kConnection, kContentLength, kTransferEncoding, kTe, kTrailer, kUpgrade, kKeepAlive, kProxyConnection,
   kProxyAuthenticate, kProxyAuthorization, kExpect, kForwarded, kForwardedFor, kForwardedProto, kForwardedHost, kRealIp,
-  kRequestId,
+  kRequestId, kForwardedClientCert,
   kOutrigger,         ///< any name that begins with "x-outrigger-"
 };
 
