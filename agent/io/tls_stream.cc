@@ -305,7 +305,29 @@ Result<bool> TlsStream::send_tail() {
   const auto sent = tcp_->write_some(Buffers(&waiting, 1));
   if (!sent) return tl::unexpected(sent.error());
   tail_.erase(tail_.begin(), tail_.begin() + static_cast<std::ptrdiff_t>(*sent));
-  return tail_.empty();
+  if (!tail_.empty()) return false;
+  std::vector<std::byte>().swap(tail_);  // a connection holds no buffer while nothing waits
+  return true;
+}
+
+/// Seals one record and sends what the kernel takes of it. @return whether all of it is gone
+Result<bool> TlsStream::send_record(std::span<const std::byte> plain) {
+  std::vector<std::byte>& record = loop_.write_scratch();
+  record.clear();
+  engine_->redirect(&record);
+  const auto sealed = engine_->write(plain);
+  engine_->redirect(nullptr);
+  if (!sealed) {
+    fail_later(sealed.error());
+    return tl::unexpected(sealed.error());
+  }
+  const std::span<const std::byte> bytes = record;
+  const auto sent = tcp_->write_some(Buffers(&bytes, 1));
+  if (!sent) return tl::unexpected(sent.error());
+  if (*sent == record.size()) return true;
+  tail_.assign(record.begin() + static_cast<std::ptrdiff_t>(*sent), record.end());
+  owed_ = plain.size();
+  return false;
 }
 
 Result<std::size_t> TlsStream::write_some(Buffers buffers) {
@@ -331,16 +353,8 @@ Result<std::size_t> TlsStream::write_some(Buffers buffers) {
       left = left.subspan(count);
       if (filled < kRecordBytesMax && (i + 1 < buffers.size() || !left.empty())) continue;
       // One record at a time: how much of several has left could not be told.
-      engine_->redirect(&tail_);
-      const auto sealed = engine_->write(std::span(staged).first(filled));
-      engine_->redirect(nullptr);
-      if (!sealed) {
-        fail_later(sealed.error());
-        return tl::unexpected(sealed.error());
-      }
-      const auto all = send_tail();
+      const auto all = send_record(std::span(staged).first(filled));
       if (!all) return tl::unexpected(all.error());
-      owed_ = *all ? 0 : filled;
       if (!*all) return taken;
       taken += std::exchange(filled, 0);
     }

@@ -116,6 +116,7 @@ class TlsStream final : public ByteStream {
   void judge_lower_end();
   Result<void> encrypt(Buffers buffers);
   Result<bool> send_tail();
+  Result<bool> send_record(std::span<const std::byte> plain);
   void flush_engine();
   void send_close();
   void drop_work();
@@ -136,7 +137,7 @@ class TlsStream final : public ByteStream {
   std::unique_ptr<TlsEngine> engine_;
   std::vector<std::byte> cipher_in_;      // received, not yet given to the engine; <= 64 KiB + one slab
   std::vector<std::byte> early_plain_;    // written before the handshake was done
-  std::vector<std::byte> tail_;           // write_some: ciphertext of records begun, at most one and what TLS adds itself
+  std::vector<std::byte> tail_;           // write_some: rest of a record that left in part, and what TLS has added since
   std::size_t owed_ = 0;                  // plaintext in it that was not counted as taken
   std::vector<std::byte> pushed_back_;    // plaintext given back by unread()
   std::size_t queue_bytes_max_ = kWriteQueueBytesMax;

@@ -5,6 +5,7 @@
 #include "agent/drivers/http_client.h"
 #include "agent/drivers/mesh_wire.h"
 #include "tests/unit/agent/drivers/fake_instance.h"
+#include "tests/unit/agent/io/tls_fixture.h"
 
 namespace agent::drivers {
 namespace {
@@ -18,7 +19,8 @@ class ProxyDriverTest : public ::testing::Test {
     ProxyDriverSettings settings;
     settings.threads = threads;
     settings.proxy.node = "n1";
-    settings.listeners.push_back({io::Address::loopback(0), {}});
+    settings.listeners.push_back({io::Address::loopback(0), {}, policy});
+    settings.instance_tls = instance_tls;
     settings.peer_preface = kHttpPreface;
     ProxyDriverCallbacks callbacks;
     callbacks.on_trouble = [this](const proxy::Endpoint& endpoint, proxy::Trouble trouble) { troubles.emplace_back(endpoint.id, trouble); };
@@ -69,11 +71,27 @@ class ProxyDriverTest : public ::testing::Test {
     std::optional<io::Result<HttpAnswer>> answer;
     [[nodiscard]] int status() const { return answer && *answer ? (*answer)->status : 0; }
   };
-  std::unique_ptr<Call> call(const std::string& method, const std::string& target) {
+  std::unique_ptr<Call> call(const std::string& method, const std::string& target, std::shared_ptr<const io::TlsContext> tls = nullptr,
+                             const std::string& name = {}) {
     auto made = std::make_unique<Call>(std::make_unique<HttpClient>(*loop, driver->listen_addresses()[0], "h"));
+    if (tls) made->client->use_tls(std::move(tls), name, nullptr);
     made->client->request(method, target, {}, method == "POST" ? "order" : "", io::boottime_now() + 4s,
                           [call = made.get()](io::Result<HttpAnswer> answer) { call->answer = std::move(answer); });
     return made;
+  }
+  static io::TlsOptions listener_options() {
+    io::TlsOptions options = io::tls_files().options(io::TlsRole::kServer, "server");
+    options.verify = io::TlsVerify::kNone;
+    options.min_version = io::TlsVersion::kTls12;
+    options.alpn = {"http/1.1"};
+    return options;
+  }
+  /// A client that takes any certificate.
+  static std::shared_ptr<const io::TlsContext> trusting() {
+    io::TlsOptions options;
+    options.role = io::TlsRole::kClient;
+    options.verify = io::TlsVerify::kNone;
+    return io::TlsFixture::load(options);
   }
   int finish(Call& call) {
     EXPECT_TRUE(run_until(*loop, [&] { return call.answer.has_value(); }));
@@ -89,6 +107,8 @@ class ProxyDriverTest : public ::testing::Test {
 
   std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
   FakeInstance instance{*loop};
+  ListenPolicy policy;
+  std::optional<InstanceTls> instance_tls;
   std::vector<std::pair<proxy::EndpointId, proxy::Trouble>> troubles;
   std::vector<proxy::Epoch> drained;
   std::unique_ptr<ProxyDriver> driver;
@@ -177,6 +197,82 @@ TEST_F(ProxyDriverTest, APeersStreamIsServedByTheLocalInstanceOnly) {
   EXPECT_EQ(instance.requests.size(), 1u);
 }
 
+TEST_F(ProxyDriverTest, ClientsAreServedOverTlsAndCounted) {
+  policy.tls = io::TlsFixture::load(listener_options());
+  begin();
+  auto one = call("GET", "/x", trusting());
+  EXPECT_EQ(finish(*one), 200);
+  auto plain = call("GET", "/x");
+  finish(*plain);
+  EXPECT_FALSE(*plain->answer) << "no TLS, no service";
+  ASSERT_TRUE(run_until(*loop, [&] { return totals().tls.protocol == 1; }));
+  EXPECT_EQ(totals().tls.tls13, 1U);
+  EXPECT_EQ(instance.requests.size(), 1U);
+}
+
+TEST_F(ProxyDriverTest, NewCertificatesAreForNewConnections) {
+  policy.tls = io::TlsFixture::load(listener_options());
+  begin();
+  auto old = call("GET", "/x", trusting());
+  EXPECT_EQ(finish(*old), 200);
+  ListenPolicy renewed;
+  io::TlsOptions options = listener_options();
+  options.certificates = {{io::tls_files().path("client.pem"), io::tls_files().path("client.key"), {}}};
+  renewed.tls = io::TlsFixture::load(options);
+  driver->publish_listeners({renewed});
+  // The kept connection goes on under the certificate that it began with.
+  old->answer.reset();
+  old->client->request("GET", "/y", {}, "", io::boottime_now() + 4s, [&](io::Result<HttpAnswer> answer) { old->answer = std::move(answer); });
+  EXPECT_EQ(finish(*old), 200);
+  io::TlsOptions strict = io::tls_files().options(io::TlsRole::kClient, "");
+  auto fresh = call("GET", "/z", io::TlsFixture::load(strict), "node-b");
+  EXPECT_EQ(finish(*fresh), 200) << "the new one carries node-b";
+}
+
+TEST_F(ProxyDriverTest, ASilentClientIsLetGoAtTheDeadlineOfItsHandshake) {
+  policy.tls = io::TlsFixture::load(listener_options());
+  policy.handshake_timeout = 30ms;
+  begin(1);
+  struct Silent : io::StreamSink {
+    void on_read(std::span<const std::byte>) override {}
+    void on_end() override { over = true; }
+    void on_error(const io::Error&) override { over = true; }
+    bool over = false;
+  } sink;
+  auto silent = io::TcpStream::connect(*loop, driver->listen_addresses()[0], io::boottime_now() + 4s, &sink);
+  silent->read_start();
+  EXPECT_TRUE(run_until(*loop, [&] { return sink.over; }));
+  EXPECT_EQ(totals().tls.timed_out, 1U);
+}
+
+TEST_F(ProxyDriverTest, TheInstanceIsSpokenToOverTlsUnderTheSameLease) {
+  instance.tls = io::TlsFixture::load(listener_options());
+  instance_tls = InstanceTls{io::TlsFixture::load(io::tls_files().options(io::TlsRole::kClient, "")), "node-a"};
+  begin();
+  auto read = call("GET", "/x");
+  EXPECT_EQ(finish(*read), 200);
+  const auto lease = lease_for(3, 10s);
+  driver->publish_primary(view(lease));
+  auto order = call("POST", "/orders");
+  EXPECT_EQ(finish(*order), 200);
+  EXPECT_EQ(instance.requests.back(), "POST /orders order");
+  lease->valid_until_ns = 0;
+  const std::size_t before = instance.requests.size();
+  auto late = call("POST", "/orders");
+  ASSERT_TRUE(run_until(*loop, [&] { return totals().counters.held_now == 1; }));
+  EXPECT_EQ(instance.requests.size(), before) << "not one byte under a lease that is over";
+  EXPECT_EQ(totals().counters.late_lease_writes, 0u);
+}
+
+TEST_F(ProxyDriverTest, AnInstanceOfAnotherNameGetsNothing) {
+  instance.tls = io::TlsFixture::load(listener_options());
+  instance_tls = InstanceTls{io::TlsFixture::load(io::tls_files().options(io::TlsRole::kClient, "")), "node-z"};
+  begin();
+  auto read = call("GET", "/x");
+  EXPECT_GE(finish(*read), 502);
+  EXPECT_TRUE(instance.requests.empty());
+}
+
 TEST_F(ProxyDriverTest, ADrainEndsWhenTheClientsAreGone) {
   begin();
   auto one = call("GET", "/x");
@@ -192,7 +288,7 @@ TEST_F(ProxyDriverTest, ADrainEndsWhenTheClientsAreGone) {
 TEST_F(ProxyDriverTest, AnAddressThatSomebodyElseUsesIsRefusedAlthoughWorkersShareTheirs) {
   begin();
   ProxyDriverSettings settings;
-  settings.listeners.push_back({driver->listen_addresses()[0], {}});
+  settings.listeners.push_back({driver->listen_addresses()[0], {}, {}});
   const auto second = ProxyDriver::start(*loop, std::move(settings), {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, io::Errc::kAddressInUse);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <string>
 
@@ -276,6 +277,62 @@ TEST_P(Tls, ShutGateHoldsCiphertextToo) {
   ASSERT_TRUE(run_until(*loop, [&] { return client_sink.error && server_sink.error; }));
   EXPECT_EQ(client_sink.error->code, Errc::kGateClosed);
   EXPECT_EQ(server_sink.data, "");
+}
+
+TEST_P(Tls, WhatIsTakenHasLeftRecordByRecord) {
+  open();
+  std::string all(12U << 20, '\0');
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<char>(i * 2654435761U >> 24);
+  const std::span<const std::byte> offered = bytes_of(all);
+  std::size_t taken = 0;
+  int partial = 0;
+  const auto offer = [&] {
+    // In three pieces of odd sizes: records span them.
+    const auto left = offered.subspan(taken);
+    const std::size_t cut = std::min<std::size_t>(left.size(), 5001), more = std::min<std::size_t>(left.size() - cut, 30'007);
+    const std::array pieces{left.first(cut), left.subspan(cut, more), left.subspan(cut + more)};
+    const auto count = client->write_some(pieces);
+    ASSERT_TRUE(count) << count.error().detail;
+    taken += *count;
+    if (taken == all.size()) return;
+    ++partial;
+    EXPECT_EQ(taken % 16384, 0U) << "a record that left in part does not count: nobody can open it";
+    EXPECT_EQ(client->write_queue_bytes(), 0U) << "nothing waits that could leave by itself";
+  };
+  offer();
+  ASSERT_LT(taken, all.size()) << "nobody reads, so the kernel is full";
+  const std::size_t before = taken;
+  EXPECT_EQ(client_sink.drained, 0);
+  server->read_start();
+  int answered = 0;
+  ASSERT_TRUE(run_until(*loop, [&] {
+    if (client_sink.drained > answered && taken < all.size()) {
+      answered = client_sink.drained;
+      offer();
+    }
+    return server_sink.data.size() == all.size();
+  }));
+  EXPECT_TRUE(server_sink.data == all);
+  EXPECT_GT(taken, before);
+  EXPECT_GT(partial, 0);
+  EXPECT_FALSE(failed());
+}
+
+TEST_P(Tls, TheRestOfARecordDoesNotLeaveBehindAShutGate) {
+  open();
+  const std::string all(12U << 20, 'x');
+  std::size_t taken = *client->write_some(std::array{bytes_of(all)});
+  ASSERT_LT(taken, all.size());
+  const ShutGate gate;
+  client->set_write_gate(&gate);
+  server->read_start();  // the kernel has room again, and nobody asks us to write
+  ASSERT_TRUE(run_until(*loop, [&] { return client_sink.drained > 0; }));
+  EXPECT_FALSE(failed()) << "nothing was written, so the gate was not asked";
+  const auto refused = client->write_some(std::array{bytes_of(all).subspan(taken)});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kGateClosed);
+  ASSERT_TRUE(run_until(*loop, [&] { return server_sink.error.has_value(); }));
+  EXPECT_EQ(server_sink.data.size(), taken) << "not one byte of the record that had left in part";
 }
 
 TEST_P(Tls, DestroyedInTheMiddleOfAHandshakeIsQuiet) {
