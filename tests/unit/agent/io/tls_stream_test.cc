@@ -326,7 +326,7 @@ TEST_P(Tls, TheRestOfARecordDoesNotLeaveBehindAShutGate) {
   const ShutGate gate;
   client->set_write_gate(&gate);
   server->read_start();  // the kernel has room again, and nobody asks us to write
-  ASSERT_TRUE(run_until(*loop, [&] { return client_sink.drained > 0; }));
+  ASSERT_TRUE(run_until(*loop, [&] { return client_sink.drained > 0 && server_sink.data.size() == taken; }));
   EXPECT_FALSE(failed()) << "nothing was written, so the gate was not asked";
   const auto refused = client->write_some(std::array{bytes_of(all).subspan(taken)});
   ASSERT_FALSE(refused);
