@@ -424,6 +424,10 @@ Error RequestParser::State::translate(llhttp_errno_t code) {
     case HPE_INVALID_CONTENT_LENGTH:
     case HPE_INVALID_TRANSFER_ENCODING: return {Errc::kBadFraming, detail};
     case HPE_INVALID_CHUNK_SIZE: return {Errc::kBadChunk, detail};
+    // In a trailer, too: its first byte may have come with the last chunk, or in a read of its own.
+    case HPE_INVALID_HEADER_TOKEN:
+      if (stage == Stage::kBody) return {Errc::kBadHeader, detail};
+      break;
     default: break;
   }
   if (stage == Stage::kBody) return {Errc::kBadChunk, detail};

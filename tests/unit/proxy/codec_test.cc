@@ -282,6 +282,7 @@ std::vector<BadCase> generous_cases() {
       {"cr_instead_of_request", "\rGET / HTTP/1.1\r\nHost: h\r\n\r\n", Errc::kBadRequestLine},
       {"host_with_comma", "GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", Errc::kBadHost},
       {"second_expectation", with("Content-Length: 3\r\nExpect: 100-continue\r\nExpect: coffee\r\n"), Errc::kUnknownExpectation},
+      {"trailer_without_colon", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n!\r\nGET /x HTTP/1.1\r\n\r\n", Errc::kBadHeader, true},
       {"endless_noughts", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(120000, '0') + "3\r\nabc\r\n", Errc::kBadChunk, true},
   };
 }
