@@ -250,7 +250,9 @@ const char* Machine::head_end() const {
   const char* at = base + target.at + target.size;
   if (!headers.empty()) {
     const Header& last = headers.back();
-    at = std::max(last.name.data() + last.name.size(), last.value.data() + last.value.size());
+    // An empty value may be reported anywhere up to the next line.
+    const std::string_view part = last.value.empty() ? last.name : last.value;
+    at = part.data() + part.size();
   }
   while (std::string_view(at, kEnd.size()) != kEnd) ++at;  // it is there: the parser below has just passed it
   return at + kEnd.size();

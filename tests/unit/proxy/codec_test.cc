@@ -493,6 +493,18 @@ TEST(RequestParser, ChunkFramingIsJudgedTheSameHoweverItIsTorn) {
   }
 }
 
+TEST(RequestParser, TheEndOfAHeadIsFoundBehindAnEmptyValue) {
+  for (const std::string last : {"X:", "X: ", "X: \t "}) {
+    const std::string text = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n" + last + "\r\n\r\n1\r\na\r\n0\r\n\r\n";
+    for (const std::size_t slice : {std::size_t{1}, std::size_t{5}, text.size()}) {
+      RequestParser parser({});
+      RequestLog log;
+      EXPECT_FALSE(feed_sliced(parser, log, text, slice)) << last << slice;
+      EXPECT_EQ(log.requests.size(), 1U);
+    }
+  }
+}
+
 TEST(RequestParser, ManySmallChunksAreNoAbuse) {
   RequestParser parser({});
   RequestLog log;
