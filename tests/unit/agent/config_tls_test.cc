@@ -77,7 +77,7 @@ TEST(ConfigTls, FilesAreReadAndJudgedWithTheLineThatNamesThem) {
   source.file = folder + "/main.toml";
   std::ofstream(*source.file) << listen(kPair);
   std::ofstream(folder + "/a.pem") << "x";
-  EXPECT_THAT(texts_of(load_config(source)), ElementsAre(HasSubstr("main.toml:3:50: listen[0].tls.certificates[0].key: cannot read")));
+  EXPECT_THAT(texts_of(load_config(source)), ElementsAre(HasSubstr("main.toml:3:49: listen[0].tls.certificates[0].key: cannot read")));
   std::ofstream(folder + "/a.key") << "x";
   int asked = 0;
   source.check_listen_tls = [&](const ListenTlsConfig& tls) {
