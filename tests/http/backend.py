@@ -95,7 +95,7 @@ class Backend:
                 if not seen.rest:
                     break
                 script = self.script
-                if script and script.at_head and not head_answered and b"\r\n\r\n" in seen.rest and PROBE not in seen.rest:
+                if script and script.at_head and not seen.health and not head_answered and b"\r\n\r\n" in seen.rest and PROBE not in seen.rest:
                     head_answered = True
                     link.sendall(script.at_head)
                 request = self.next_request(seen)
