@@ -123,7 +123,7 @@ void TcpStream::on_ready(Ready ready) {
   }
   const LifeMark life(life_);
   if (ready.readable) on_readable();
-  if (watching(life) && ready.writable) on_writable();
+  if (life.alive() && watch_ && ready.writable) on_writable();
 }
 
 void TcpStream::finish_connect() {
@@ -143,7 +143,7 @@ void TcpStream::finish_connect() {
   watch();
   const LifeMark life(life_);
   if (sink_ != nullptr) sink_->on_open();
-  if (watching(life) && write_queue_bytes() > 0) on_writable();
+  if (life.alive() && watch_ && write_queue_bytes() > 0) on_writable();
 }
 
 bool TcpStream::deliver_unread() {
@@ -152,7 +152,7 @@ bool TcpStream::deliver_unread() {
   const std::vector<std::byte> bytes = std::move(unread_);
   unread_.clear();
   sink_->on_read(bytes);
-  return watching(life);
+  return life.alive() && watch_;
 }
 
 void TcpStream::on_readable() {
@@ -169,11 +169,11 @@ void TcpStream::on_readable() {
     if (got > 0) {
       const auto count = static_cast<std::size_t>(got);
       sink_->on_read(slab.first(count));
-      if (!watching(life) || count < slab.size()) return;
+      if (!(life.alive() && watch_) || count < slab.size()) return;
     } else if (got == 0) {
       ended_ = true;
       sink_->on_end();
-      if (watching(life)) watch();  // mostly it is closed by now, which costs no call here
+      if (life.alive() && watch_) watch();  // mostly it is closed by now, which costs no call here
       return;
     } else if (errno == EAGAIN) {
       return;
@@ -197,7 +197,7 @@ void TcpStream::on_socket_error() {
       break;
     }
     on_readable();
-    if (!watching(life)) return;
+    if (!(life.alive() && watch_)) return;
   }
   if (number == 0) number = take_socket_error(fd_);
   if (number != 0) {
@@ -407,7 +407,7 @@ void TcpStream::run_deferred() {
     const ssize_t got = ::recv(fd_, slab.data(), slab.size(), MSG_DONTWAIT);
     if (got <= 0) break;
     sink_->on_read(slab.first(static_cast<std::size_t>(got)));
-    if (!watching(life)) return;
+    if (!(life.alive() && watch_)) return;
   }
   if (failure_) {
     Error error = std::move(*failure_);

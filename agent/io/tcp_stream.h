@@ -60,7 +60,6 @@ class TcpStream final : public ByteStream, private WatchSink {
   void on_ready(Ready ready) override;
   void start_connect(const Address& to, TimePoint deadline);
   void watch();
-  [[nodiscard]] bool watching(const LifeMark& life) const { return life.alive() && watch_.has_value(); }
   bool deliver_unread();
   void on_readable();
   void on_writable();
