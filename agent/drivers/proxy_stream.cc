@@ -3,6 +3,8 @@
 #include <array>
 #include <utility>
 
+#include "agent/io/tcp_stream.h"
+
 namespace agent::drivers {
 
 struct ClosingStreams::Lingering final : io::StreamSink {
@@ -59,14 +61,12 @@ ProxyStream::~ProxyStream() = default;
 
 void ProxyStream::attach_open(std::unique_ptr<io::ByteStream> stream) {
   stream_ = std::move(stream);
-  plain_ = dynamic_cast<io::TcpStream*>(stream_.get());
   open_ = true;
   stream_->set_sink(this);
 }
 
 void ProxyStream::attach_connecting(std::unique_ptr<io::ByteStream> stream, std::string preface) {
   stream_ = std::move(stream);
-  plain_ = dynamic_cast<io::TcpStream*>(stream_.get());
   preface_ = std::move(preface);
 }
 
@@ -106,17 +106,15 @@ void ProxyStream::shutdown() {
   if (stream_) stream_->shutdown();
 }
 
-void ProxyStream::close() {
-  // The end of the other side was seen and nothing waits: a plain close sends our end.
-  if (ended_) return finish();
-  sink_ = nullptr;
-  if (stream_ && open_) host_.closing().take(std::move(stream_), ended_);
-  stream_.reset();
-}
+void ProxyStream::close() { part(ended_); }
+void ProxyStream::finish() { part(true); }
 
-void ProxyStream::finish() {
+// Where nothing more can come and nothing of ours waits, destroying a TCP stream says all there is to say; TLS has a
+// last record to send.
+void ProxyStream::part(bool nothing_comes) {
   sink_ = nullptr;
-  const bool at_once = stream_ && plain_ != nullptr && stream_->write_queue_bytes() == 0;
+  const bool at_once = nothing_comes && stream_ && stream_->write_queue_bytes() == 0 &&
+                       dynamic_cast<io::TcpStream*>(stream_.get()) != nullptr;
   if (stream_ && open_ && !at_once) host_.closing().take(std::move(stream_), ended_);
   stream_.reset();
 }

@@ -8,7 +8,6 @@
 #include "agent/io/byte_stream.h"
 #include "agent/io/clock.h"
 #include "agent/io/loop.h"
-#include "agent/io/tcp_stream.h"
 #include "agent/io/timer.h"
 #include "proxy/stream.h"
 
@@ -76,12 +75,12 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
   void on_end() override;
   void on_error(const io::Error& error) override;
   void on_drained() override;
+  void part(bool nothing_comes);
 
   StreamHost& host_;
   proxy::Queueing queueing_;
   proxy::StreamSink* sink_ = nullptr;
   std::unique_ptr<io::ByteStream> stream_;
-  io::TcpStream* plain_ = nullptr;  // stream_ where that is what it is
   std::string preface_;
   bool open_ = false;
   bool reading_ = true;
