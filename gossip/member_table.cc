@@ -27,7 +27,11 @@ std::uint64_t MemberTable::hash_of(const Member& member) {
   std::uint64_t hash = mix(MemberIdHash{}(member.id));
   hash = mix(hash ^ static_cast<std::uint64_t>(member.generation));
   hash = mix(hash ^ static_cast<std::uint32_t>(member.incarnation));
-  for (const auto& tag : member.tags.entries()) hash += mix(hash_text(tag.key) ^ mix(tag.version));
+  // The sum of the tags is mixed with the member: added as it is, a tag that one view lacks of one member would weigh the
+  // same as the tag that another view lacks of another member, and the two different views would have equal digests.
+  std::uint64_t tags = 0;
+  for (const auto& tag : member.tags.entries()) tags += mix(hash_text(tag.key) ^ mix(tag.version));
+  hash = mix(hash ^ mix(tags));
   return hash == 0 ? 1 : hash;
 }
 

@@ -319,6 +319,17 @@ TEST(MemberTable, EqualViewsHaveEqualDigests) {
   EXPECT_EQ(a.digest(), b.digest());
 }
 
+/// Six agents came up, each with the tag of one other missing, all digests equal, and anti-entropy never spoke (seed 4315).
+TEST(MemberTable, ATagThatIsMissingWeighsByItsMember) {
+  MemberTable a(100), b(100);
+  for (int i = 1; i <= 2; ++i) {
+    const std::vector<Tag> tags{{"expect", "3", 1, false}};
+    a.apply(alive(i, 5, 0, i == 1 ? tags : std::vector<Tag>{}), kNow);
+    b.apply(alive(i, 5, 0, i == 2 ? tags : std::vector<Tag>{}), kNow);
+  }
+  EXPECT_NE(a.digest(), b.digest());
+}
+
 TEST(MemberTable, IsBoundedAndForgetsByAge) {
   MemberTable table(3);
   for (int i = 1; i <= 3; ++i) table.apply(alive(i, 5, 1), kNow);
