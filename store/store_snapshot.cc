@@ -122,9 +122,8 @@ void Store::Impl::on_sealed(TimePoint now) {
   if (!raft->step(std::move(message), now)) ++counters.frames_refused;
   pump(now);  // installs it, unless Raft finds that it is not needed or has to wait for the disk
   if (stopped()) return;
-  const bool awaited =
-      arrived && raft->log().last_index() == meta.index && raft->log().first_index() == meta.index.next();
-  if (arrived && !awaited) {
+  // Only Raft knows whether it took it: the log may well end where a snapshot does that was installed before.
+  if (arrived && !raft->restoring()) {
     arrived.reset();
     discard_incoming();
     order(disk::DropStage{}, {});

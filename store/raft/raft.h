@@ -265,6 +265,8 @@ class Raft {
   [[nodiscard]] NodeId vote() const { return vote_; }
   [[nodiscard]] Index commit() const { return log_.commit(); }
   [[nodiscard]] Index applied() const { return log_.applied(); }  ///< everything handed out in Output::committed
+  /// A snapshot was taken in, and Output::snapshot is still to come (it waits for earlier batches of the disk).
+  [[nodiscard]] bool restoring() const { return restored_.has_value(); }
   [[nodiscard]] const Log& log() const { return log_; }           ///< window: first_index(), last_index(), term(i)
   [[nodiscard]] ConfState conf_state() const { return tracker_.conf_state(); }  ///< as of applied()
   [[nodiscard]] const Tracker& tracker() const { return tracker_; }  ///< members and progress, for traces

@@ -164,6 +164,7 @@ void FakeCluster::drain(Node& node) {
       ++frames_sent;
       if (is_cut(node.id, frame.to) || !nodes_.contains(frame.to)) continue;
       if (loses && loses(node.id, frame.to, frame.urgent)) continue;
+      if (sees) sees(node.id, frame.to, frame.bytes);
       flights_.push_back(
           {now_ + kLatency, node.id, frame.to, node.life, at(frame.to).life, std::move(frame.bytes), frame.urgent});
     }

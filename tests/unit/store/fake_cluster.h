@@ -77,6 +77,8 @@ class FakeCluster {
   void heal() { cuts_.clear(); }
   /// Loses every frame for which this is true.
   std::function<bool(NodeId from, NodeId to, bool urgent)> loses;
+  /// Is shown every frame that is sent and not lost.
+  std::function<void(NodeId from, NodeId to, std::string_view bytes)> sees;
 
   void gossip();  ///< tells every node who is there
   void run(Duration time);

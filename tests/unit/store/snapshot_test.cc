@@ -309,6 +309,42 @@ TEST_F(SnapshotCluster, AFollowerThatWasAwayGetsTheStateItself) {
   EXPECT_TRUE(cluster.same_state());
 }
 
+/// The answers of a whole transfer were lost, so it comes again under another number, while the log still ends where the
+/// snapshot does. Seed 24421: the node waited for ever to install it, and dropped every later one.
+TEST_F(SnapshotCluster, TheSameSnapshotOnceMoreBlocksNothing) {
+  std::optional<Frame> chunk;
+  cluster.sees = [&](NodeId from, NodeId to, std::string_view bytes) {
+    auto frame = decode_frame(bytes);
+    ASSERT_TRUE(frame);
+    if (from.value == leader && to.value == behind && std::holds_alternative<ChunkFrame>(frame->body)) chunk = *frame;
+  };
+  const auto fall_behind = [&] {
+    cluster.cut({leader, other}, {behind});
+    write(300);
+    cluster.heal();
+  };
+  const auto caught_up = [&] {
+    return cluster.run_until(
+        [&] { return cluster.store(behind).state().applied() == cluster.store(leader).state().applied(); });
+  };
+  fall_behind();
+  ASSERT_TRUE(cluster.run_until([&] { return cluster.store(behind).counters().snapshots_installed == 1; }));
+  ASSERT_TRUE(chunk);
+  const raft::Log& log = cluster.store(behind).raft().log();
+  auto& again = std::get<ChunkFrame>(chunk->body);
+  ASSERT_EQ(again.count, 1U) << "a snapshot of one chunk";
+  ASSERT_EQ(log.last_index(), again.meta.index);
+  ASSERT_EQ(log.first_index(), again.meta.index.next());
+  again.transfer += 1'000;
+  cluster.store(behind).on_peer_frame(NodeId{leader}, encode_frame(chunk->cluster, chunk->body), cluster.now());
+  ASSERT_TRUE(caught_up());
+  EXPECT_EQ(cluster.store(behind).counters().snapshots_installed, 1U);
+  fall_behind();
+  EXPECT_TRUE(caught_up());
+  EXPECT_EQ(cluster.store(behind).counters().snapshots_installed, 2U);
+  EXPECT_TRUE(cluster.same_state());
+}
+
 TEST_F(SnapshotCluster, LostChunksAndABrokenConnectionDoNotStopIt) {
   cluster.crash(NodeId{behind});
   write(300);
