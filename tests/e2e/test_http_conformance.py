@@ -8,27 +8,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "http"))
 
 import proxies  # noqa: E402  (found through the line above)
-from backend import Backend  # noqa: E402
 from cases import ALL  # noqa: E402
 from judge import run_case  # noqa: E402
 
 
-class Conformance(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        if not proxies.agent_binary():
-            raise AssertionError("the agent is not built: run tests/run, or set OUTRIGGER_BIN")
-        cls.backend = Backend()
-        cls.addClassCleanup(cls.backend.close)
-        cls.agent = proxies.start_agent(cls.backend)
-        cls.addClassCleanup(cls.agent.stop)
-
+class Conformance(proxies.AgentBeforeBackend):
     def run_one(self, case):
         verdict = run_case(case, self.agent.addresses, self.backend)
         self.assertFalse(verdict.problems, f"{case.title}: {verdict.seen}\n" + "\n".join(verdict.problems))
-
-    def tearDown(self):
-        self.assertTrue(self.agent.process.alive(), f"the agent died:\n{self.agent.process.tail()}")
 
 
 def add_tests():

@@ -12,7 +12,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "http"))
 
 import proxies  # noqa: E402  (found through the line above)
-from backend import Backend  # noqa: E402
 from case import Script, get, post  # noqa: E402
 from proxies import request, wait_until  # noqa: E402
 
@@ -23,15 +22,8 @@ client_rate_window = "1s"
 LONG = 64 << 20  # more than all buffers on the way hold
 
 
-class SlowClients(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        if not proxies.agent_binary():
-            raise AssertionError("the agent is not built: run tests/run, or set OUTRIGGER_BIN")
-        cls.backend = Backend()
-        cls.addClassCleanup(cls.backend.close)
-        cls.agent = proxies.start_agent(cls.backend, LIMITS)
-        cls.addClassCleanup(cls.agent.stop)
+class SlowClients(proxies.AgentBeforeBackend):
+    proxy = LIMITS
 
     def connect(self, receive_buffer=None):
         link = socket.socket()

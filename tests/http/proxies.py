@@ -5,11 +5,13 @@ import os
 import shutil
 import sys
 import tempfile
+import unittest
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "deploy" / "demo"))
 
+from backend import Backend  # noqa: E402
 from cluster import Process, free_ports, request, wait_until  # noqa: E402  (found through the line above)
 
 HEAD_BYTES_MAX = 16384
@@ -135,6 +137,23 @@ class Running:
 def start_agent(backend, proxy=""):
     """@param proxy  more lines for the [proxy] section"""
     return Running("agent", backend, AGENT, [agent_binary(), "agent", "--config"], proxy=proxy)
+
+
+class AgentBeforeBackend(unittest.TestCase):
+    """One agent in front of one recording backend for all tests of a class; `proxy` are more lines for its [proxy]."""
+    proxy = ""
+
+    @classmethod
+    def setUpClass(cls):
+        if not agent_binary():
+            raise AssertionError("the agent is not built: run tests/run, or set OUTRIGGER_BIN")
+        cls.backend = Backend()
+        cls.addClassCleanup(cls.backend.close)
+        cls.agent = start_agent(cls.backend, cls.proxy)
+        cls.addClassCleanup(cls.agent.stop)
+
+    def tearDown(self):
+        self.assertTrue(self.agent.process.alive(), f"the agent died:\n{self.agent.process.tail()}")
 
 
 def start_haproxy(backend):

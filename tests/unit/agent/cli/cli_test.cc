@@ -7,10 +7,9 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "agent/cli/http_client.h"
-#include "tests/unit/agent/cli/fake_agent.h"
+#include "tests/unit/agent/cli/fixture.h"
 
 namespace agent::cli {
 namespace {
@@ -20,41 +19,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-struct Outcome {
-  int code = 0;
-  std::string out, err;
-};
-
-class Cli : public testing::Test {
- protected:
-  Outcome outrigger(std::vector<std::string> arguments, const std::string& input = "") {
-    std::ostringstream out, err;
-    std::istringstream in(input);
-    Host host{.out = out,
-              .err = err,
-              .in = in,
-              .environment = environment,
-              .host_name = "box",
-              .check_assert = {},
-              .check_registration = {},
-              .run_agent = [this](const Config& config, const ConfigSource&) {
-                started = config;
-                return run_result;
-              }};
-    const int code = run(arguments, host);
-    return {code, out.str(), err.str()};
-  }
-  /// The same against the fake agent.
-  Outcome ask(std::vector<std::string> arguments, const std::string& input = "") {
-    environment["OUTRIGGER_API"] = fake.api();
-    return outrigger(std::move(arguments), input);
-  }
-
-  FakeAgent fake;
-  std::map<std::string, std::string> environment;
-  std::optional<Config> started;
-  int run_result = 0;
-};
+class Cli : public CliTest {};
 
 // --- usage ---
 

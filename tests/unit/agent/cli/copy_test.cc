@@ -9,7 +9,7 @@
 
 #include "agent/cli/event_stream.h"
 #include "agent/cli/lease_client.h"
-#include "tests/unit/agent/cli/fake_agent.h"
+#include "tests/unit/agent/cli/fixture.h"
 
 namespace agent::cli {
 namespace {
@@ -19,30 +19,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-struct Outcome {
-  int code = 0;
-  std::string out, err;
-};
-
-class Copy : public testing::Test {
- protected:
-  Outcome ask(std::vector<std::string> arguments, const std::string& input = "") {
-    std::ostringstream out, err;
-    std::istringstream in(input);
-    environment["OUTRIGGER_API"] = fake.api();
-    Host host{.out = out,
-              .err = err,
-              .in = in,
-              .environment = environment,
-              .host_name = "box",
-              .check_assert = {}, .check_registration = {},
-              .run_agent = {}};
-    const int code = run(arguments, host);
-    return {code, out.str(), err.str()};
-  }
-  FakeAgent fake;
-  std::map<std::string, std::string> environment;
-};
+class Copy : public CliTest {};
 
 // --- the format ---
 

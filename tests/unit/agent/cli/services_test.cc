@@ -5,10 +5,9 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "agent/cli/cli.h"
-#include "tests/unit/agent/cli/fake_agent.h"
+#include "tests/unit/agent/cli/fixture.h"
 
 namespace agent::cli {
 namespace {
@@ -18,31 +17,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-struct Outcome {
-  int code = 0;
-  std::string out, err;
-};
-
-class ServiceVerbs : public testing::Test {
- protected:
-  Outcome ask(std::vector<std::string> arguments, const std::string& input = "") {
-    std::ostringstream out, err;
-    std::istringstream in(input);
-    Host host{.out = out,
-              .err = err,
-              .in = in,
-              .environment = {{"OUTRIGGER_API", fake.api()}},
-              .host_name = "box",
-              .check_assert = {},
-              .check_registration = {},
-              .run_agent = {}};
-    const int code = run(arguments, host);
-    return {code, out.str(), err.str()};
-  }
-  std::string asked() { return fake.requests().empty() ? "nothing" : fake.requests().back(); }
-
-  FakeAgent fake;
-};
+class ServiceVerbs : public CliTest {};
 
 TEST_F(ServiceVerbs, CatalogNodesOfAllAndOfOneService) {
   const std::string body = R"([{"Node":"n1","ID":"01234567-89ab-cdef-0123-456789abcdef","Address":"10.0.0.1","Datacenter":"dc1"},
