@@ -5,7 +5,6 @@
 #include <unordered_set>
 
 #include "proxy/connection_pool.h"
-#include "proxy/downstream.h"
 #include "proxy/exchange.h"
 
 namespace proxy {
@@ -17,9 +16,9 @@ Core::Core(Settings given, Host& given_host, Connector& given_connector, Chance 
 Core::~Core() {
   {
     Event event(*this);
-    std::vector<Downstream*> all;
+    std::vector<ClientConnection*> all;
     for (const auto& [down, owner] : downstreams) all.push_back(down);
-    for (Downstream* down : all) down->abort();
+    for (ClientConnection* down : all) down->abort("client_gone");
     for (const auto& [id, state] : endpoints) close_idle(*this, *state);
   }
   assert(downstreams.empty());
@@ -52,7 +51,7 @@ Exchange& Core::new_exchange() {
 
 void Core::bury(std::unique_ptr<Connection> connection) { ended_connections_.push_back(std::move(connection)); }
 void Core::bury(Exchange& exchange) { ended_exchanges_.push_back(&exchange); }
-void Core::bury(Downstream& downstream) {
+void Core::bury(ClientConnection& downstream) {
   const auto found = downstreams.find(&downstream);
   assert(found != downstreams.end());
   ended_downstreams_.push_back(std::move(found->second));
@@ -308,9 +307,9 @@ void Core::drain(TimePoint deadline) {
   Event event(*this);
   draining = true;
   drain_deadline = deadline;
-  std::vector<Downstream*> all;
+  std::vector<ClientConnection*> all;
   for (const auto& [down, owner] : downstreams) all.push_back(down);
-  for (Downstream* down : all) down->drain();
+  for (ClientConnection* down : all) down->drain();
   for (const auto& [id, state] : endpoints) close_idle(*this, *state);
 }
 
@@ -319,9 +318,9 @@ void Core::end_drain() {
   for (std::size_t i = 0; i < exchanges_.size(); ++i) {
     if (!exchanges_[i]->over()) exchanges_[i]->drain_deadline();
   }
-  std::vector<Downstream*> all;
+  std::vector<ClientConnection*> all;
   for (const auto& [down, owner] : downstreams) all.push_back(down);
-  for (Downstream* down : all) down->drain_deadline();
+  for (ClientConnection* down : all) down->drain_deadline();
 }
 
 }  // namespace proxy

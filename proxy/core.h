@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "proxy/balancer.h"
+#include "proxy/client.h"
 #include "proxy/list.h"
 #include "proxy/outlier.h"
 #include "proxy/proxy.h"
@@ -19,7 +20,6 @@
 namespace proxy {
 
 class Connection;
-class Downstream;
 class Exchange;
 
 /// One endpoint as long as anything refers to it. Shared by all pools and views that name it.
@@ -139,7 +139,7 @@ class Core {
   // Objects.
   Exchange& new_exchange();
   void bury(std::unique_ptr<Connection> connection);
-  void bury(Downstream& downstream);   ///< it must be in `downstreams`
+  void bury(ClientConnection& downstream);   ///< it must be in `downstreams`
   void bury(Exchange& exchange);
 
   Settings settings;
@@ -151,7 +151,7 @@ class Core {
   Counters counters;
   RetryBudget budget;
   TableUse* table = nullptr;      ///< the newest; null before the first
-  std::unordered_map<Downstream*, std::unique_ptr<Downstream>> downstreams;
+  std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> downstreams;
   std::unordered_map<EndpointId, std::unique_ptr<EndpointState>> endpoints;
   bool draining = false;
   TimePoint drain_deadline = TimePoint::max();
@@ -176,7 +176,7 @@ class Core {
   std::vector<Exchange*> free_exchanges_;
   std::vector<Exchange*> ended_exchanges_;
   std::vector<std::unique_ptr<Connection>> ended_connections_;
-  std::vector<std::unique_ptr<Downstream>> ended_downstreams_;
+  std::vector<std::unique_ptr<ClientConnection>> ended_downstreams_;
   std::vector<Candidate> candidates_;   ///< scratch of pick()
   std::uint32_t queued_ = 0;            ///< exchanges in queues of all routes
   bool slot_freed_ = false;             ///< during this event

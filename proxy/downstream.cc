@@ -26,8 +26,8 @@ std::string_view hint_of(Errc code) {
 }  // namespace
 
 Downstream::Downstream(Core& core, std::unique_ptr<Stream> stream, Accepted accepted)
-    : core_(core), stream_(std::move(stream)), accepted_(std::move(accepted)), parser_(core.settings.request_limits),
-      timer_(*this), pace_timer_(*this), trusted_(accepted_.trusted != nullptr && accepted_.trusted->trusts(accepted_.client)) {
+    : AcceptedFacts{std::move(accepted)}, Client(facts, http1::Framing::kChunked), core_(core), stream_(std::move(stream)),
+      parser_(core.settings.request_limits), timer_(*this), pace_timer_(*this) {
   stream_->set_sink(this);
   ++core_.counters.connections;
   ++core_.counters.open_connections;
@@ -49,7 +49,7 @@ void Downstream::arm_timer() {
   core_.wheel.arm(timer_, core_.now + (in_head ? core_.settings.head_timeout : core_.settings.keep_alive_timeout));
 }
 
-bool Downstream::send(std::span<const Bytes> pieces) {
+bool Downstream::send(std::span<const Bytes> pieces, const AnswerPart&) {
   if (phase_ == Phase::kClosed) return true;
   const std::uint64_t before = core_.counters.bytes_out;
   for (const Bytes piece : pieces) core_.counters.bytes_out += piece.size();
@@ -185,7 +185,7 @@ void Downstream::refuse(const Error& error) {
   const Bytes piece = http1::bytes_of(text);
   ++core_.counters.requests;
   ++(reply.status < 500 ? core_.counters.responses_4xx : core_.counters.responses_5xx);
-  send(std::span<const Bytes>(&piece, 1));
+  send(std::span<const Bytes>(&piece, 1), kWholeAnswer);
   linger();
 }
 
@@ -336,7 +336,7 @@ void Downstream::on_deadline(Timer& timer, TimePoint now) {
     if (outlet_.empty()) {
       close();
     } else {
-      abort();  // it does not even take the answer to its last request
+      abort("client_gone");  // it does not even take the answer to its last request
     }
     return;
   }
@@ -353,7 +353,7 @@ void Downstream::on_deadline(Timer& timer, TimePoint now) {
   append_reply(text, reply, facts, http1::Method::kGet);
   const Bytes piece = http1::bytes_of(text);
   ++core_.counters.responses_4xx;
-  send(std::span<const Bytes>(&piece, 1));
+  send(std::span<const Bytes>(&piece, 1), kWholeAnswer);
   linger();
 }
 

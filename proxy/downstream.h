@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "proxy/client.h"
 #include "proxy/core.h"
 #include "proxy/http1/codec.h"
 #include "proxy/outlet.h"
@@ -17,39 +18,24 @@ namespace proxy {
 /// Invariant: at most one exchange at a time; pipelined requests wait as bytes, at most one read slab of them, because
 /// reading stops while any wait.
 /// Ownership: by Core::downstreams; owns its stream.
-class Downstream final : public StreamSink, public http1::RequestSink, public Timer::Owner {
+class Downstream final : private AcceptedFacts, public ClientConnection, public Client, public StreamSink, public http1::RequestSink, public Timer::Owner {
  public:
   Downstream(Core& core, std::unique_ptr<Stream> stream, Accepted accepted);
   ~Downstream() override;
 
   // For the exchange.
-  [[nodiscard]] const Accepted& accepted() const { return accepted_; }
-  [[nodiscard]] bool trusted() const { return trusted_; }
-  [[nodiscard]] std::string_view hsts() const { return accepted_.rules ? std::string_view(accepted_.rules->hsts) : std::string_view(); }
-  /// Sends; what does not fit is kept. @return false if some had to be kept: stop producing until client_writable().
-  bool send(std::span<const Bytes> pieces);
-  [[nodiscard]] bool drained() const { return outlet_.empty(); }
-  /// Reads on, or not, as far as the exchange has room (its wants_request()).
-  void update_reading();
-  /// The exchange is over and its response is sent or queued.
-  enum class Next : std::uint8_t {
-    kRequest,  ///< keep-alive
-    kClose,    ///< finish sending, wait a moment for the client to see it, close
-    kReset,    ///< the client must not take what it has for complete
-  };
-  void exchange_over(Next next);
-  void shutdown() { stream_->shutdown(); }
-  void set_body_limit(std::uint64_t bytes) { parser_.set_body_limit(bytes); }
-  /// The exchange has become a tunnel: hands over what came behind the request.
-  void start_tunnel();
+  bool send(std::span<const Bytes> pieces, const AnswerPart& part) override;
+  [[nodiscard]] bool drained() const override { return outlet_.empty(); }
+  void update_reading() override;
+  void exchange_over(Next next) override;
+  void shutdown() override { stream_->shutdown(); }
+  void set_body_limit(std::uint64_t bytes) override { parser_.set_body_limit(bytes); }
+  void start_tunnel() override;
 
   // For the core.
-  /// No new requests: closes now if idle, else after the present one.
-  void drain();
-  /// Drained long enough: half a head or an answer that nobody takes is waited for no longer.
-  void drain_deadline();
-  /// The end, whatever is under way. @param reason  for the record; a literal
-  void abort(std::string_view reason = "client_gone");
+  void drain() override;
+  void drain_deadline() override;
+  void abort(std::string_view reason) override;
 
   void on_connected() override {}
   void on_data(Bytes bytes) override;
@@ -75,7 +61,6 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
 
   Core& core_;
   std::unique_ptr<Stream> stream_;
-  Accepted accepted_;
   http1::RequestParser parser_;
   Outlet outlet_;
   Timer timer_;                  ///< head, keep-alive and lingering time-outs
@@ -87,7 +72,6 @@ class Downstream final : public StreamSink, public http1::RequestSink, public Ti
   std::string pending_;          ///< bytes of requests whose turn has not come
   std::string work_;             ///< `pending_` while it is parsed
   Phase phase_ = Phase::kServing;
-  bool trusted_;
   bool reading_ = true;
   bool consuming_ = false;
   bool client_done_ = false;     ///< it sends no more

@@ -73,7 +73,7 @@ void Exchange::recycle() {
 
 // ---- the request comes in ----
 
-void Exchange::begin(Downstream& down, const http1::RequestHead& head) {
+void Exchange::begin(Client& down, const http1::RequestHead& head) {
   down_ = &down;
   started_ = progress_ = core_.now;
   ++core_.counters.requests;
@@ -227,7 +227,7 @@ void Exchange::request_broken(const Error& error) {
   if (response_begun_) {
     drop_attempt(true);
     outcome_ = Outcome::kUnknown;
-    finish(Downstream::Next::kReset);
+    finish(Client::Next::kReset);
     return;
   }
   const Outcome outcome = may_have_arrived(end_now()) ? Outcome::kUnknown : Outcome::kNotSent;
@@ -539,7 +539,7 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
     reason_ = "idle_timeout";
     outcome_ = Outcome::kTunnelled;
     drop_attempt(false);
-    finish(Downstream::Next::kClose);
+    finish(Client::Next::kClose);
     return;
   }
   if (passed(started_, limits.total)) {

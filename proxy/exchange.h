@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "proxy/client.h"
 #include "proxy/connection_pool.h"
 #include "proxy/core.h"
-#include "proxy/downstream.h"
 #include "proxy/forwarding.h"
 #include "proxy/http1/codec.h"
 #include "proxy/outlet.h"
@@ -28,7 +28,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
 
   // From the downstream connection.
   /// Takes in the head. Nothing is sent before request_gathered().
-  void begin(Downstream& down, const http1::RequestHead& head);
+  void begin(Client& down, const http1::RequestHead& head);
   void request_body(Bytes bytes);   ///< valid until request_gathered() returns
   void request_end(std::span<const http1::Header> trailers);
   /// All that one read has brought is here: dispatch, or send on. The exchange may be over afterwards.
@@ -120,7 +120,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void reply(int status, std::string_view code, std::string_view message, std::string_view hint,
              Outcome outcome, Milliseconds retry_after = Milliseconds{0});
   void send_reply(const LocalReply& reply);
-  void finish(Downstream::Next next);
+  void finish(Client::Next next);
   void finish_without_client();
   void leave_everything();
   void end_under_lease(std::string_view code, std::string_view message);
@@ -138,7 +138,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void response_broken(const Error& error);
 
   Core& core_;
-  Downstream* down_ = nullptr;
+  Client* down_ = nullptr;
   Timer timer_;
   // The request.
   TableUse* use_ = nullptr;

@@ -110,7 +110,7 @@ void Exchange::give_up(AttemptEnd end, std::string_view code, std::string_view m
   if (response_begun_) {
     outcome_ = Outcome::kUnknown;
     reason_ = code;
-    finish(Downstream::Next::kReset);
+    finish(Client::Next::kReset);
     return;
   }
   const bool late = code.ends_with("timeout") || code == "draining";
@@ -127,7 +127,7 @@ void Exchange::end_under_lease(std::string_view code, std::string_view message) 
     outcome_ = Outcome::kTunnelled;
     reason_ = code;
     drop_attempt(true);
-    finish(Downstream::Next::kReset);
+    finish(Client::Next::kReset);
     return;
   }
   const AttemptEnd end = end_now();
@@ -136,7 +136,7 @@ void Exchange::end_under_lease(std::string_view code, std::string_view message) 
     if (response_begun_) {
       outcome_ = Outcome::kUnknown;
       reason_ = code;
-      finish(Downstream::Next::kReset);
+      finish(Client::Next::kReset);
       return;
     }
     const bool arrived = may_have_arrived(end);
@@ -181,7 +181,7 @@ void Exchange::drain_deadline() {
     reason_ = "draining";
     outcome_ = Outcome::kTunnelled;
     drop_attempt(false);
-    finish(Downstream::Next::kClose);
+    finish(Client::Next::kClose);
   } else {
     give_up(end_now(), "draining", "this agent is shutting down and could not wait for the answer any longer");
   }
@@ -195,7 +195,7 @@ void Exchange::request_too_slow() {
   if (begun) {
     outcome_ = outcome;
     reason_ = "body_too_slow";
-    finish(Downstream::Next::kReset);
+    finish(Client::Next::kReset);
     return;
   }
   reply(408, "body_too_slow", "the request body came below the least rate", "send the body faster, or change proxy.client_rate_min",
@@ -262,9 +262,9 @@ void Exchange::send_reply(const LocalReply& answer) {
   // Interim heads that are still here go first.
   append_reply(response_, full, facts, method_);
   const Bytes piece = http1::bytes_of(response_);
-  down_->send({&piece, 1});
+  down_->send({&piece, 1}, kWholeAnswer);
   response_.clear();
-  finish(keep ? Downstream::Next::kRequest : Downstream::Next::kClose);
+  finish(keep ? Client::Next::kRequest : Client::Next::kClose);
 }
 
 // ---- the one ending ----
@@ -284,9 +284,9 @@ void Exchange::leave_everything() {
   core_.bury(*this);
 }
 
-void Exchange::finish(Downstream::Next next) {
+void Exchange::finish(Client::Next next) {
   leave_everything();
-  Downstream* down = down_;
+  Client* down = down_;
   down_ = nullptr;
   down->exchange_over(next);
 }

@@ -12,7 +12,7 @@ void Exchange::upstream_data(http1::ResponseParser& parser, Bytes bytes) {
   progress_ = core_.now;
   if (phase_ == Phase::kTunnel) {
     response_body_bytes_ += bytes.size();
-    if (!down_->send({&bytes, 1})) up_->pause_reading();
+    if (!down_->send({&bytes, 1}, {})) up_->pause_reading();
     arm_timer();
     return;
   }
@@ -70,6 +70,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   upstream_keep_alive_ = head.keep_alive;
   if (!request_complete_) keep_client_ = false;
   client_framing_ = client_framing(head, client_minor_);
+  if (down_->is_stream() && client_framing_ == Framing::kChunked) client_framing_ = Framing::kStream;
   if (client_framing_ == Framing::kToEof) keep_client_ = false;
   ResponseFacts facts;
   facts.from = endpoint_->endpoint.kind;
@@ -91,7 +92,10 @@ void Exchange::on_body(Bytes bytes) {
 
 void Exchange::on_end(std::span<const http1::Header> trailers) {
   response_complete_ = true;
-  if (client_framing_ == Framing::kChunked && !refused_) http1::append_last_chunk(response_tail_, trailers);
+  if (refused_) return;
+  if (client_framing_ == Framing::kChunked) http1::append_last_chunk(response_tail_, trailers);
+  if (client_framing_ != Framing::kStream) return;
+  for (const http1::Header& header : trailers) http1::append_header(response_tail_, header.name, header.value);
 }
 
 void Exchange::response_broken(const Error& error) {
@@ -105,7 +109,7 @@ void Exchange::response_broken(const Error& error) {
   if (response_begun_) {
     outcome_ = Outcome::kUnknown;
     reason_ = name_of(error.code);
-    finish(Downstream::Next::kReset);
+    finish(Client::Next::kReset);
     return;
   }
   reply(502, name_of(Errc::kBadResponse), early_text_, "look at the instance: it does not speak HTTP/1.1 properly",
@@ -147,8 +151,9 @@ void Exchange::write_response() {
   for (const Bytes piece : response_body_.pieces()) out[count++] = piece;
   if (chunked) add("\r\n");
   add(response_tail_);
-  if (count == 0) return;
-  const bool all_taken = down_->send({out.data(), count});
+  const AnswerPart part{!response_.empty(), !response_tail_.empty(), response_complete_ && !switched_};
+  if (count == 0 && !(part.last && down_->is_stream())) return;
+  const bool all_taken = down_->send({out.data(), count}, part);
   response_.clear();
   response_body_.clear();
   response_tail_.clear();
@@ -165,7 +170,7 @@ void Exchange::finish_response() {
     connection->close();
     core_.bury(std::move(connection));
   }
-  finish(keep_client_ && keeps_client() ? Downstream::Next::kRequest : Downstream::Next::kClose);
+  finish(keep_client_ && keeps_client() ? Client::Next::kRequest : Client::Next::kClose);
 }
 
 // The peer's instance has got nothing. Its connection can be used again; this request goes elsewhere or waits.
@@ -220,7 +225,7 @@ void Exchange::upstream_eof(http1::ResponseParser& parser) {
     if (client_eof_) {
       outcome_ = Outcome::kTunnelled;
       drop_attempt(false);
-      finish(Downstream::Next::kClose);
+      finish(Client::Next::kClose);
     } else if (down_->drained()) {
       down_->shutdown();
     }
@@ -260,7 +265,7 @@ void Exchange::upstream_closed(StreamEnd end) {
     case Phase::kTunnel:
       outcome_ = Outcome::kTunnelled;
       drop_attempt(true);
-      finish(Downstream::Next::kReset);
+      finish(Client::Next::kReset);
       return;
     case Phase::kNew:
     case Phase::kQueued:
@@ -298,7 +303,7 @@ void Exchange::tunnel_client_eof() {
   client_eof_ = true;
   if (upstream_eof_) {
     drop_attempt(false);
-    finish(Downstream::Next::kClose);
+    finish(Client::Next::kClose);
   } else if (up_->drained()) {
     up_->shutdown();
   }

@@ -162,7 +162,7 @@ RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& h
     if ((plain && !hop.has(header.name)) || trailer) append_header(out, header.name, header.value);
   }
   append_framing(out, head);
-  append_header(out, "Via", "1.1 outrigger");
+  append_header(out, "Via", head.major == 2 ? "2 outrigger" : "1.1 outrigger");
   append_forwarded(out, head, origin);
   const auto sent_id = head.find(HeaderId::kRequestId);
   const std::string_view id = sent_id && is_request_id(*sent_id) ? *sent_id : made_id;
@@ -207,7 +207,7 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
         if (head.status != 101 && head.status != 426) continue;
         break;
       case HeaderId::kTrailer:
-        if (facts.framing != Framing::kChunked) continue;
+        if (facts.framing != Framing::kChunked && facts.framing != Framing::kStream) continue;
         break;
       case HeaderId::kOutrigger:
         // An instance has no say about what we did; and a refusal is for us, not for the client.

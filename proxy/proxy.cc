@@ -23,7 +23,7 @@ void Proxy::accept(std::unique_ptr<Stream> stream, Accepted accepted) {
     return;
   }
   auto down = std::make_unique<Downstream>(*core_, std::move(stream), std::move(accepted));
-  Downstream* key = down.get();
+  ClientConnection* key = down.get();
   core_->downstreams.emplace(key, std::move(down));
 }
 

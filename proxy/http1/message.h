@@ -53,6 +53,7 @@ enum class Framing : std::uint8_t {
   kLength,  ///< `content_length` bytes
   kChunked, ///< chunked, with trailers
   kToEof,   ///< until the connection ends (responses only)
+  kStream,  ///< below HTTP/1: the stream of an HTTP/2 client says where it ends; never parsed
 };
 
 struct RequestHead {
@@ -62,7 +63,8 @@ struct RequestHead {
   std::string_view path;          ///< begins with '/' ("*" for OPTIONS of the whole server); without query
   std::string_view query;         ///< after '?', without it; empty if none
   std::string_view host;          ///< Host field or authority of an absolute target; empty only in HTTP/1.0
-  std::uint8_t minor = 1;         ///< 0 or 1: the x of HTTP/1.x
+  std::uint8_t major = 1;         ///< 2 for a request that came over HTTP/2; only Via tells
+  std::uint8_t minor = 1;         ///< 0 or 1: the x of HTTP/1.x; 1 with major 2
   Framing framing = Framing::kNone;
   std::uint64_t content_length = 0;   ///< bytes; meaningful with kLength
   bool keep_alive = true;         ///< the client is willing to send another request on this connection
