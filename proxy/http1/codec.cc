@@ -311,6 +311,18 @@ Result<std::size_t> Machine::feed(Bytes bytes) {
 
 }  // namespace
 
+// The list is that of the parser below; a few of its names are of other protocols.
+bool is_known_method(std::string_view text) {
+  static constexpr llhttp_method_t kMethods[] = {
+#define OUTRIGGER_METHOD(NUM, NAME, STRING) HTTP_##NAME,
+      HTTP_METHOD_MAP(OUTRIGGER_METHOD)
+#undef OUTRIGGER_METHOD
+  };
+  return std::any_of(std::begin(kMethods), std::end(kMethods), [&](llhttp_method_t method) {
+    return method != HTTP_PRI && text == llhttp_method_name(method);
+  });
+}
+
 // ---- requests ----
 
 struct RequestParser::State final : Machine {

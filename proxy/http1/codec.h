@@ -16,6 +16,9 @@
 
 namespace proxy::http1 {
 
+/// True for the methods, in capitals, that requests may have here: one list for HTTP/1 and HTTP/2.
+[[nodiscard]] bool is_known_method(std::string_view text);
+
 /// All are upper bounds; crossing one is an error, never a cut.
 struct Limits {
   std::size_t target_bytes_max = 8 * 1024;     ///< request target

@@ -8,7 +8,8 @@ from tree import line_of, without_comments
 ROOMS = {
     "gossip": set(),
     "proxy/http1": set(),
-    "proxy": {"proxy/http1"},
+    "proxy/http2": {"proxy/http1"},
+    "proxy": {"proxy/http1", "proxy/http2"},
     "store/raft": set(),
     "store/kv": set(),
     "store/disk": {"store/raft", "store/kv"},
@@ -32,6 +33,7 @@ ROOMS = {
 VOCABULARY = ("proxy/error.h", "proxy/stream.h", "store/error.h", "gossip/error.h")
 FOREIGN = (
     (r"llhttp\.h", ("proxy/http1/codec",), "llhttp"),
+    (r"nghttp2/", ("proxy/http2/session",), "nghttp2"),
     (r"rocksdb/", ("store/disk/",), "RocksDB"),
     (r"zlib\.h", ("agent/io/",), "zlib"),
     (r"uv\.h|uv/", ("agent/io/",), "libuv"),
