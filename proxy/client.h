@@ -24,7 +24,7 @@ inline constexpr AnswerPart kWholeAnswer{.heads = true, .trailer = false, .last 
 
 /// A base that is there before the Client beside it, which refers to what it holds.
 struct AcceptedFacts {
-  Accepted facts;
+  Accepted met;  ///< as the listener has met it
 };
 
 /// Who asked. Ownership: of its connection, which outlives the exchange or tells it that the client is gone.

@@ -26,7 +26,7 @@ std::string_view hint_of(Errc code) {
 }  // namespace
 
 Downstream::Downstream(Core& core, std::unique_ptr<Stream> stream, Accepted accepted)
-    : AcceptedFacts{std::move(accepted)}, Client(facts, http1::Framing::kChunked), core_(core), stream_(std::move(stream)),
+    : AcceptedFacts{std::move(accepted)}, Client(met, http1::Framing::kChunked), core_(core), stream_(std::move(stream)),
       parser_(core.settings.request_limits), timer_(*this), pace_timer_(*this) {
   stream_->set_sink(this);
   ++core_.counters.connections;
