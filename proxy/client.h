@@ -79,6 +79,11 @@ class ClientConnection {
   virtual void drain_deadline() = 0;
   /// The end, whatever is under way. @param reason  for the record; a literal
   virtual void abort(std::string_view reason) = 0;
+  /// Listeners have new rules: whoever can be asked to come again is asked. HTTP/1 cannot.
+  virtual void renew() {}
+  /// Sends what was gathered. Called by the core after note_unsent().
+  virtual void flush() {}
+  bool unsent = false;  ///< the core will call flush()
 };
 
 }  // namespace proxy

@@ -54,8 +54,21 @@ void Core::bury(Exchange& exchange) { ended_exchanges_.push_back(&exchange); }
 void Core::bury(ClientConnection& downstream) {
   const auto found = downstreams.find(&downstream);
   assert(found != downstreams.end());
+  if (downstream.unsent) std::erase(unsent_, &downstream);
   ended_downstreams_.push_back(std::move(found->second));
   downstreams.erase(found);
+}
+
+// One write for everything that a turn has brought. Sending may make room for more, of this or another connection.
+void Core::send_gathered() {
+  if (unsent_.empty()) return;
+  Event event(*this);
+  while (!unsent_.empty()) {
+    ClientConnection* connection = unsent_.back();
+    unsent_.pop_back();
+    connection->unsent = false;
+    connection->flush();
+  }
 }
 
 // Nothing of these is on the stack any more.

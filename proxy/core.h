@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "proxy/balancer.h"
@@ -141,6 +142,11 @@ class Core {
   void bury(std::unique_ptr<Connection> connection);
   void bury(ClientConnection& downstream);   ///< it must be in `downstreams`
   void bury(Exchange& exchange);
+  /// The connection has something to send at the end of the host's turn.
+  void note_unsent(ClientConnection& connection) {
+    if (!std::exchange(connection.unsent, true)) unsent_.push_back(&connection);
+  }
+  void send_gathered();
 
   Settings settings;
   Host& host;
@@ -155,6 +161,7 @@ class Core {
   std::unordered_map<EndpointId, std::unique_ptr<EndpointState>> endpoints;
   bool draining = false;
   TimePoint drain_deadline = TimePoint::max();
+  std::string frames;             ///< scratch of HTTP/2 connections while they send
 
  private:
   EndpointState& endpoint_of(const Endpoint& endpoint);
@@ -177,6 +184,7 @@ class Core {
   std::vector<Exchange*> ended_exchanges_;
   std::vector<std::unique_ptr<Connection>> ended_connections_;
   std::vector<std::unique_ptr<ClientConnection>> ended_downstreams_;
+  std::vector<ClientConnection*> unsent_;
   std::vector<Candidate> candidates_;   ///< scratch of pick()
   std::uint32_t queued_ = 0;            ///< exchanges in queues of all routes
   bool slot_freed_ = false;             ///< during this event

@@ -1,6 +1,7 @@
 #pragma once
 /// What a proxy tells its host: one record per request, counters, and news that somebody should act on.
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <string_view>
@@ -76,9 +77,16 @@ struct Counters {
   std::uint64_t writes_denied = 0;          ///< writes that the lease check stopped before the first byte
   std::uint64_t late_lease_writes = 0;      ///< writes after which the clock already stood past the lease's end
   std::uint64_t tunnels = 0;
+  std::uint64_t h2_connections = 0, h2_streams = 0;
+  std::uint64_t h2_resets = 0;              ///< streams that clients have reset
+  std::uint64_t h2_streams_refused = 0;     ///< over the bound of a connection or of all; the client may try again
+  std::uint64_t h2_malformed = 0;           ///< streams reset because of what the client sent
+  std::uint64_t h2_head_timeouts = 0;       ///< connections whose preface or field list did not come in time
+  /// Connections sent away with ENHANCE_YOUR_CALM, by http2::Flood: resets, control, head frames, empty data, windows.
+  std::array<std::uint64_t, 5> h2_floods{};
   // Gauges.
   std::uint64_t open_connections = 0, open_exchanges = 0, held_now = 0, held_bytes_now = 0;
-  std::uint64_t upstream_open = 0, upstream_idle = 0, tunnels_open = 0;
+  std::uint64_t upstream_open = 0, upstream_idle = 0, tunnels_open = 0, h2_streams_open = 0;
 
   void add(const Counters& other);  ///< sums field by field, gauges too
 };

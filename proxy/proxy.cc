@@ -1,9 +1,9 @@
 #include "proxy/proxy.h"
 
 #include "proxy/core.h"
-#include "proxy/downstream.h"
 #include "proxy/connection_pool.h"
 #include "proxy/exchange.h"
+#include "proxy/prelude.h"
 
 namespace proxy {
 
@@ -22,9 +22,16 @@ void Proxy::accept(std::unique_ptr<Stream> stream, Accepted accepted) {
     stream->close();
     return;
   }
-  auto down = std::make_unique<Downstream>(*core_, std::move(stream), std::move(accepted));
-  ClientConnection* key = down.get();
-  core_->downstreams.emplace(key, std::move(down));
+  welcome(*core_, std::move(stream), std::move(accepted));
+}
+
+void Proxy::send_gathered() { core_->send_gathered(); }
+
+void Proxy::renew_clients() {
+  Core::Event event(*core_);
+  std::vector<ClientConnection*> all;
+  for (const auto& [down, owner] : core_->downstreams) all.push_back(down);
+  for (ClientConnection* down : all) down->renew();
 }
 
 void Proxy::drain(TimePoint deadline) { core_->drain(deadline); }

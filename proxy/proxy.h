@@ -1,5 +1,5 @@
 #pragma once
-/// The face of the library: one worker's HTTP/1 reverse proxy.
+/// The face of the library: one worker's reverse proxy, HTTP/1 and HTTP/2 towards clients, HTTP/1.1 towards instances.
 ///
 /// A request comes in on a stream given to `accept`, is matched to a route, sent to an endpoint over a connection from the
 /// pool, and its response streamed back; it has exactly one ending, which is recorded. Memory is bounded: per connection
@@ -43,6 +43,15 @@ struct PaceSettings {
   }
 };
 
+/// Bounds of one HTTP/2 connection; see http2/session.h and http2/flood.h.
+struct H2Settings {
+  std::uint32_t streams_max = 100;              ///< at a time
+  std::uint32_t stream_window = 65'535;         ///< bytes of one request body on their way, >= 65,535
+  std::uint32_t connection_window = 1U << 20;   ///< of all bodies
+  std::uint32_t resets_max = 200;               ///< streams that end before their answer, in 10 s
+  std::uint32_t control_frames_max = 1000;      ///< SETTINGS, PING, PRIORITY, RST_STREAM, GOAWAY, in 10 s
+};
+
 /// Settings that do not change while the proxy lives. Every *_max is a bound; what lies beyond it is refused.
 struct Settings {
   std::string node;                          ///< this agent's name, for X-Outrigger-Node
@@ -51,7 +60,8 @@ struct Settings {
   http1::Limits response_limits;
   OutlierSettings outlier;
   DigestFunction digest = nullptr;           ///< SHA-256; null = routes with credentials let nobody in
-  std::uint32_t connections_max = 10000;     ///< downstream
+  std::uint32_t connections_max = 10000;     ///< downstream; HTTP/2 streams likewise, all connections together
+  H2Settings h2;
   std::uint32_t upstream_idle_max = 64;      ///< kept open per endpoint
   std::uint32_t upstream_open_max = 1024;    ///< per endpoint; beyond it the endpoint is passed over
   std::uint32_t hold_count_max = 1024;       ///< held requests, per service
@@ -83,6 +93,13 @@ struct ListenerRules {
   std::string hsts;  ///< value of Strict-Transport-Security in every answer (RFC 6797); empty = none. TLS listeners only
 };
 
+/// What a connection speaks.
+enum class Protocol : std::uint8_t {
+  kHttp1,
+  kHttp2,   ///< agreed on by ALPN
+  kEither,  ///< its first bytes tell (prior knowledge)
+};
+
 /// What the proxy must know about an accepted connection.
 struct Accepted {
   ListenerKind kind = ListenerKind::kDownstream;
@@ -92,6 +109,7 @@ struct Accepted {
   std::shared_ptr<const ListenerRules> rules{};  ///< null = none
   /// Told to the instance as X-Forwarded-Client-Cert: who the client has proved to be; empty = it is told nothing.
   std::string client_certificate{};
+  Protocol protocol = Protocol::kHttp1;
 };
 
 class Core;  ///< the inside; see core.h
@@ -118,6 +136,11 @@ class Proxy {
   /// there: held requests get 503, others 504, tunnels are closed; a second later idle() is true. Drains once.
   void drain(TimePoint deadline);
   [[nodiscard]] bool idle() const;  ///< no downstream connection left
+  /// To be called once at the end of each turn of the loop in which any other call was made: HTTP/2 connections send what
+  /// their streams have gathered. Costs one look when there is none.
+  void send_gathered();
+  /// Listeners have new rules (or certificates): HTTP/2 clients are told to come again when their streams have ended.
+  void renew_clients();
 
   /// Lets time pass: time-outs, retries of held requests, ends of leases. @param now  Host::now()
   void tick(TimePoint now);
