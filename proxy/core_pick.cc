@@ -21,7 +21,10 @@ Core::Picked Core::gather(const PoolState& from, const Route& route, const std::
     candidate.same_zone = endpoint.kind == EndpointKind::kLocal || endpoint.zone == settings.zone;
     candidate.turn = &state->turn;
     if (route.balance.kind == Balance::kPeakEwma) candidate.latency_ns = state->latency.at(now);
-    candidate.available = !endpoint.draining && has_room(*state) && std::find(tried.begin(), tried.end(), state) == tried.end();
+    const bool fit = !endpoint.draining && std::find(tried.begin(), tried.end(), state) == tried.end();
+    candidate.available = fit && has_room(*state);
+    // All its connections are busy: a place in the queue rather than a 503, since HTTP/2 streams come by the thousand.
+    if (fit && !candidate.available && is_usable(endpoint)) found.full = true;
     if (candidate.available && is_usable(endpoint)) {
       if (route.breakers != nullptr && !route.breakers->lets(endpoint.id, now)) {
         candidate.available = false;

@@ -63,7 +63,7 @@ struct Settings {
   std::uint32_t connections_max = 10000;     ///< downstream; HTTP/2 streams likewise, all connections together
   H2Settings h2;
   std::uint32_t upstream_idle_max = 64;      ///< kept open per endpoint
-  std::uint32_t upstream_open_max = 1024;    ///< per endpoint; beyond it the endpoint is passed over
+  std::uint32_t upstream_open_max = 1024;    ///< per endpoint; beyond it the endpoint is passed over, and if it is the last one requests wait in their route's queue
   std::uint32_t hold_count_max = 1024;       ///< held requests, per service
   std::uint64_t hold_bytes_max = 16 << 20;   ///< their heads and bodies, per service
   std::uint32_t replay_bytes_max = 64 * 1024;  ///< body kept for another attempt

@@ -14,6 +14,8 @@ using http1::HeaderId;
 
 namespace {
 
+constexpr std::size_t kKeptBytesMax = 4096;  // of a field list, for the next one
+
 // Fields that only make sense for one HTTP/1 connection (RFC 9113, section 8.2.2).
 bool is_connection_field(HeaderId id) {
   switch (id) {
@@ -42,6 +44,7 @@ Result<void> check_field(std::string_view name, std::string_view value) {
 }  // namespace
 
 void HeadBuilder::clear() {
+  if (text_.capacity() > kKeptBytesMax) std::string().swap(text_);
   text_.clear();
   spans_.clear();
   headers_.clear();
@@ -49,7 +52,7 @@ void HeadBuilder::clear() {
   key_.clear();
   method_ = scheme_ = authority_ = path_ = protocol_ = {};
   bytes_ = 0;
-  too_large_ = tunnel_ = false;
+  too_large_ = tunnel_ = names_protocol_ = false;
 }
 
 void HeadBuilder::add(std::string_view name, std::string_view value, const http1::Limits& limits) {
@@ -57,6 +60,7 @@ void HeadBuilder::add(std::string_view name, std::string_view value, const http1
   // The four pseudo fields are what HTTP/1 has in its start line.
   too_large_ = too_large_ || bytes_ > limits.head_bytes_max || spans_.size() >= limits.header_count_max + 4;
   if (too_large_) return;
+  names_protocol_ = names_protocol_ || name == ":protocol";
   FieldSpan span;
   span.name = {static_cast<std::uint32_t>(text_.size()), static_cast<std::uint32_t>(name.size())};
   text_ += name;

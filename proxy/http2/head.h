@@ -37,6 +37,8 @@ class HeadBuilder {
   [[nodiscard]] Result<void> finish(http1::RequestHead& head, bool ends, const http1::Limits& limits, std::string_view web_key);
   /// The fields of a trailer that may be passed on.
   [[nodiscard]] std::span<const http1::Header> trailers();
+  /// Some field is called :protocol: finish() will want a web_key.
+  [[nodiscard]] bool names_protocol() const { return names_protocol_; }
   /// It asked for a WebSocket by extended CONNECT. Known after finish().
   [[nodiscard]] bool is_tunnel() const { return tunnel_; }
 
@@ -58,7 +60,7 @@ class HeadBuilder {
   std::string key_;
   std::string_view method_, scheme_, authority_, path_, protocol_;
   std::size_t bytes_ = 0;
-  bool too_large_ = false, tunnel_ = false;
+  bool too_large_ = false, tunnel_ = false, names_protocol_ = false;
 };
 
 }  // namespace proxy::http2

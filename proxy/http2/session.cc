@@ -18,8 +18,8 @@ ssize_t session_measure(nghttp2_session* raw, std::int32_t id, std::uint8_t* buf
 
 namespace {
 
-constexpr std::size_t kFreeStreamsMax = 32;           // buffers kept for streams to come, per session
-constexpr std::size_t kKeptBufferBytesMax = 16 * 1024;
+constexpr std::size_t kFreeStreamsMax = 16;  // kept for streams to come, with their buffers, while others run; else one
+constexpr std::size_t kKeptBufferBytesMax = 4 * 1024;
 
 // 16 random bytes as base64 (RFC 6455, section 4.1).
 std::string web_key(const std::function<std::uint64_t(std::uint64_t)>& chance) {
@@ -57,7 +57,7 @@ void Stream::recycle() {
   head_.clear();
   trailer_.clear();
   out_.clear();
-  if (out_.capacity() > kKeptBufferBytesMax) out_.shrink_to_fit();
+  if (out_.capacity() > kKeptBufferBytesMax) std::string().swap(out_);
   out_sent_ = 0;
   tail_.clear();
   sent_bytes_ = 0;
@@ -113,7 +113,6 @@ Stream& Session::new_stream(std::int32_t id) {
     stream = std::move(free_.back());
     free_.pop_back();
   }
-  stream->recycle();
   stream->id_ = id;
   live_.push_back(std::move(stream));
   return *live_.back();
@@ -121,7 +120,7 @@ Stream& Session::new_stream(std::int32_t id) {
 
 void Session::request_complete(Stream& stream, bool ends) {
   http1::RequestHead head;
-  const auto made = stream.head_.finish(head, ends, limits_.head, web_key(chance_));
+  const auto made = stream.head_.finish(head, ends, limits_.head, stream.head_.names_protocol() ? web_key(chance_) : std::string());
   stream.request_ended_ = ends;
   stream.receiver_ = made ? acceptor_.on_request(stream, head) : acceptor_.on_bad_head(stream, made.error());
   if (stream.receiver_ == nullptr) {
@@ -143,7 +142,9 @@ void Session::close_stream(Stream& stream) {
   std::unique_ptr<Stream> gone = std::move(live_.back());
   live_.pop_back();
   if (receiver != nullptr) receiver->on_closed();
-  if (free_.size() < kFreeStreamsMax) free_.push_back(std::move(gone));
+  gone->recycle();  // gives back large buffers
+  if (live_.empty() && free_.size() > 1) free_.resize(1);
+  if (free_.size() < (live_.empty() ? 1 : kFreeStreamsMax)) free_.push_back(std::move(gone));
 }
 
 // ---- out ----
