@@ -18,7 +18,12 @@ std::string joined(const std::vector<std::string>& list) {
 /// The same listeners, whatever they do with TLS: that part follows a reload.
 bool same_places(std::vector<ListenConfig> left, std::vector<ListenConfig> right) {
   for (auto* list : {&left, &right}) {
-    for (ListenConfig& one : *list) one = ListenConfig{one.address, {}, {}, {}, {}, {}, one.trusted_proxies};
+    for (ListenConfig& one : *list) {
+      ListenConfig place;
+      place.address = one.address;
+      place.trusted_proxies = one.trusted_proxies;
+      one = std::move(place);
+    }
   }
   return left == right;
 }

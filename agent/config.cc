@@ -319,6 +319,15 @@ void read_proxy(Reading& reading, ConfigReader reader) {
   reader.duration("head_timeout", proxy.head_timeout, Milliseconds(100), minutes(5));
   reader.size("client_rate_min", proxy.client_rate_min, 0, 1ULL << 30);
   reader.duration("client_rate_window", proxy.client_rate_window, Milliseconds(100), minutes(10));
+  auto h2 = reader.section("h2");
+  h2.number("streams", proxy.h2.streams, 1, 1000);
+  h2.size("stream_window", proxy.h2.stream_window, 65535, 16U << 20);
+  h2.size("connection_window", proxy.h2.connection_window, 65535, 64U << 20);
+  h2.number("resets", proxy.h2.resets, 1, 1000000);
+  h2.number("control_frames", proxy.h2.control_frames, 10, 1000000);
+  if (proxy.h2.connection_window < proxy.h2.stream_window)
+    h2.problem("connection_window", "smaller than stream_window: no body could use its own", "raise it, or lower stream_window");
+  h2.finish(reading.all_keys);
   reader.finish(reading.all_keys);
 }
 

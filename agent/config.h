@@ -165,7 +165,7 @@ enum class ClientCertificates { kOff, kOptional, kRequired };
 /// [[listen]] tls: TLS 1.2 and 1.3 towards clients.
 struct ListenTlsConfig {
   std::vector<CertificateConfig> certificates;  ///< 1..32; chosen by the name asked for, the first is the default
-  std::vector<std::string> alpn{"http/1.1"};    ///< best first; empty = no protocol is agreed on
+  std::vector<std::string> alpn{"h2", "http/1.1"};  ///< best first, of these two; empty = no protocol is agreed on
   ClientCertificates client_certificates = ClientCertificates::kOff;
   std::filesystem::path client_ca;              ///< who may have signed them; set exactly when they are asked for
   bool tell_client_certificate = false;         ///< X-Forwarded-Client-Cert to the instance
@@ -179,6 +179,7 @@ struct ListenTlsConfig {
 struct ListenConfig {
   HostPort address;
   std::optional<ListenTlsConfig> tls;  ///< absent = plain http
+  bool h2c = false;                    ///< HTTP/2 without TLS too, to clients that begin with it; never together with tls
   bool redirect_https = false;         ///< answer every request with its address over https; never together with tls
   std::uint16_t redirect_port = 443;   ///< named in that address unless it is 443
   Milliseconds hsts{0};                ///< max-age of Strict-Transport-Security, whole seconds; 0 = not sent
@@ -256,6 +257,16 @@ struct RouteConfig {
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
 };
 
+/// [proxy.h2]: bounds of one HTTP/2 connection of a client.
+struct H2Config {
+  std::uint32_t streams = 100;             ///< at a time; 1 .. 1,000
+  std::uint64_t stream_window = 65'535;    ///< bytes of one body on their way; 65,535 .. 16 MiB
+  std::uint64_t connection_window = 1U << 20;  ///< of all bodies; >= stream_window, <= 64 MiB
+  std::uint32_t resets = 200;              ///< streams that end before their answer, in 10 s; 1 .. 1,000,000
+  std::uint32_t control_frames = 1000;     ///< SETTINGS, PING and the like, in 10 s; 10 .. 1,000,000
+  friend bool operator==(const H2Config&, const H2Config&) = default;
+};
+
 /// [proxy]
 struct ProxyConfig {
   std::uint32_t threads = 0;                   ///< 0 = one per core; <= 256
@@ -265,6 +276,7 @@ struct ProxyConfig {
   Milliseconds head_timeout{10000};            ///< first byte of a request to the end of its head; 100 ms .. 5 min
   std::uint64_t client_rate_min = 240;         ///< bytes/s of a body sent or an answer taken; 0 = off; <= 1 GiB
   Milliseconds client_rate_window{20000};      ///< over which it is measured; 100 ms .. 10 min
+  H2Config h2;
   friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
 };
 

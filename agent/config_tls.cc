@@ -52,7 +52,8 @@ bool read_certificates(ConfigReader& reader, const TlsReading& reading, ListenTl
 void read_alpn(ConfigReader& reader, ListenTlsConfig& tls) {
   reader.list("alpn", tls.alpn, 8);
   for (const std::string& name : tls.alpn)
-    if (name != "http/1.1") reader.problem("alpn", "\"" + name + "\" is not spoken here", "write [\"http/1.1\"] or leave the key out");
+    if (name != "http/1.1" && name != "h2")
+      reader.problem("alpn", "\"" + name + "\" is not spoken here", "write [\"h2\", \"http/1.1\"], one of the two, or leave the key out");
 }
 
 void read_listen_table(ConfigReader reader, const TlsReading& reading, ConfigReader& above, ListenConfig& listen) {
@@ -87,6 +88,9 @@ void read_listen_table(ConfigReader reader, const TlsReading& reading, ConfigRea
 
 void config_read_listen_tls(ConfigReader& reader, const TlsReading& reading, ListenConfig& listen) {
   read_listen_table(reader.section("tls"), reading, reader, listen);
+  reader.boolean("h2c", listen.h2c);
+  if (listen.h2c && listen.tls)
+    reader.problem("h2c", "this listener speaks TLS, where clients choose by ALPN", "remove it; alpn = [\"h2\", \"http/1.1\"] is the default");
   reader.boolean("redirect_https", listen.redirect_https);
   reader.number("redirect_port", listen.redirect_port, 1, 65535);
   reader.duration("hsts", listen.hsts, Milliseconds(0), hours(24 * 366 * 2));

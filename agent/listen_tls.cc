@@ -54,6 +54,7 @@ io::Result<std::vector<drivers::ListenPolicy>> ListenTls::load(const std::vector
   for (std::size_t i = 0; i < listeners.size(); ++i) {
     drivers::ListenPolicy& policy = policies.emplace_back();
     policy.rules = rules_of(listeners[i]);
+    policy.h2c = listeners[i].h2c;
     if (!listeners[i].tls) continue;
     const ListenTlsConfig& config = *listeners[i].tls;
     policy.handshake_timeout = config.handshake_timeout;

@@ -157,6 +157,18 @@ void add_proxy(Families& out, const ProxyStatus& status) {
   out.counter("lease_writes_denied_total", "Writes that the lease check stopped", c.writes_denied);
   out.counter("lease_late_writes_total", "Writes after which the clock stood past the end of the lease", c.late_lease_writes);
   out.counter("proxy_tunnels_total", "Upgraded connections", c.tunnels);
+  out.counter("proxy_h2_connections_total", "Downstream connections that spoke HTTP/2", c.h2_connections);
+  out.counter("proxy_h2_streams_total", "HTTP/2 streams that clients have opened", c.h2_streams);
+  out.counter("proxy_h2_resets_total", "HTTP/2 streams that clients have reset", c.h2_resets);
+  out.counter("proxy_h2_streams_refused_total", "HTTP/2 streams over a bound; clients may try them again", c.h2_streams_refused);
+  out.counter("proxy_h2_malformed_total", "HTTP/2 streams reset because of what the client sent", c.h2_malformed);
+  out.counter("proxy_h2_head_timeouts_total", "HTTP/2 connections whose preface or head did not come in time", c.h2_head_timeouts);
+  std::vector<MetricSample> floods;
+  const char* const kinds[] = {"resets", "control", "head_frames", "empty_data", "window_updates"};
+  for (std::size_t i = 0; i < c.h2_floods.size(); ++i) floods.push_back({{{"kind", kinds[i]}}, static_cast<double>(c.h2_floods[i]), {}});
+  out.add("proxy_h2_floods_total", "HTTP/2 connections sent away with ENHANCE_YOUR_CALM, by what they did too often", MetricFamily::Type::kCounter,
+          std::move(floods));
+  out.gauge("proxy_h2_streams_open", "HTTP/2 streams open now", static_cast<double>(c.h2_streams_open));
   out.gauge("proxy_open_connections", "Downstream connections open now", static_cast<double>(c.open_connections));
   out.gauge("proxy_open_exchanges", "Requests under way now", static_cast<double>(c.open_exchanges));
   out.gauge("proxy_held", "Requests held now", static_cast<double>(c.held_now));

@@ -55,6 +55,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
         accepted.client = peer.empty() || peer.is_unix() ? "unix" : peer.host();
         accepted.trusted = &settings_.listeners[i].trusted;
         accepted.rules = policies_[i].rules;
+        if (policies_[i].h2c) accepted.protocol = proxy::Protocol::kEither;
         if (!policies_[i].tls) return accept(std::move(stream), std::move(accepted));
         accepted.scheme = proxy::Scheme::kHttps;
         handshakes_.begin(std::move(stream), policies_[i], std::move(accepted));
@@ -76,7 +77,10 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
     accepted.client = std::move(client);
     accept(io::adopt(loop_, std::move(stream)), std::move(accepted));
   }
-  void set_policies(const std::vector<ListenPolicy>& policies) { policies_ = policies; }
+  void set_policies(const std::vector<ListenPolicy>& policies) {
+    policies_ = policies;
+    core_.renew_clients();  // one connection may live for days: it comes again under the new rules
+  }
   void drain(io::TimePoint deadline, std::function<void()> idle) {
     listeners_.clear();
     handshakes_.clear();  // nothing has been asked yet
@@ -132,6 +136,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
 
  private:
   void end_turn() {
+    core_.send_gathered();
     const io::TimePoint deadline = core_.next_deadline();
     if (deadline == io::TimePoint::max()) timer_.disarm();
     else if (!timer_.armed() || timer_.deadline() != deadline) timer_.arm(deadline);

@@ -78,7 +78,8 @@ class ProxyDriver {
 
   void publish_routes(std::shared_ptr<const proxy::RouteTable> routes);
   void publish_endpoints(proxy::EndpointTable endpoints);
-  /// Newer policies of the listeners, in the order of the settings. Open connections keep what they began with.
+  /// Newer policies of the listeners, in the order of the settings. Open connections keep what they began with; HTTP/2
+  /// clients are asked to come again (GOAWAY) once what they have under way is answered.
   void publish_listeners(std::vector<ListenPolicy> policies);
   void publish_primary(proxy::PrimaryView view);
   /// An accepted mesh stream that speaks HTTP; the workers take turns.

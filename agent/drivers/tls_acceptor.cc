@@ -66,6 +66,7 @@ void TlsAcceptor::clear() { pending_.clear(); }
 void TlsAcceptor::opened(Pending& pending) {
   ++(pending.stream->version() == "TLSv1.2" ? counters_.tls12 : counters_.tls13);
   if (pending.tell) pending.accepted.client_certificate = client_certificate_text(pending.stream->peer_identity());
+  if (pending.stream->alpn() == "h2") pending.accepted.protocol = proxy::Protocol::kHttp2;
   const std::unique_ptr<Pending> done = std::move(*pending.place);
   pending_.erase(done->place);
   done->stream->set_sink(nullptr);

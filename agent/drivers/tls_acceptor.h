@@ -19,6 +19,7 @@ namespace agent::drivers {
 struct ListenPolicy {
   std::shared_ptr<const io::TlsContext> tls{};            ///< null = plain
   io::Milliseconds handshake_timeout{10'000};             ///< accept to the end of the handshake
+  bool h2c = false;                                       ///< without TLS: HTTP/2 too, by its preface
   bool tell_client_certificate = false;                   ///< X-Forwarded-Client-Cert to the instance
   std::shared_ptr<const proxy::ListenerRules> rules{};    ///< null = none
 };

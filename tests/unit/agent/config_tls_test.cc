@@ -31,7 +31,7 @@ TEST(ConfigTls, ACertificateIsAllThatAListenerNeeds) {
   ASSERT_TRUE(config);
   const ListenTlsConfig& tls = *config->listeners[0].tls;
   EXPECT_EQ(tls.certificates[0].cert, "dir/a.pem") << "counts from the file that names it";
-  EXPECT_THAT(tls.alpn, ElementsAre("http/1.1"));
+  EXPECT_THAT(tls.alpn, ElementsAre("h2", "http/1.1"));
   EXPECT_TRUE(tls.tickets);
   EXPECT_EQ(tls.handshake_timeout, Milliseconds(10'000));
   EXPECT_EQ(tls.client_certificates, ClientCertificates::kOff);
@@ -46,11 +46,26 @@ TEST(ConfigTls, EachContradictionIsNamedWithAWayOut) {
   EXPECT_THAT(problems_of(listen(pair + ", client_ca = \"c.pem\"")), ElementsAre(HasSubstr("listen[0].tls.client_ca: clients are not asked")));
   EXPECT_THAT(problems_of(listen(pair + ", tell_client_certificate = true")), ElementsAre(HasSubstr("tell_client_certificate: clients are not asked")));
   EXPECT_THAT(problems_of(listen(pair + ", alpn = [\"h3\"]")), ElementsAre(HasSubstr("\"h3\" is not spoken here")));
+  EXPECT_THAT(problems_of(listen(pair, "h2c = true\n")), ElementsAre(HasSubstr("h2c: this listener speaks TLS, where clients choose by ALPN")));
+  EXPECT_THAT(problems_of("[proxy.h2]\nstream_window = \"2MiB\"\n"), ElementsAre(HasSubstr("proxy.h2.connection_window: smaller than stream_window")));
+  EXPECT_THAT(problems_of("[proxy.h2]\nstreams = 0\n"), ElementsAre(HasSubstr("proxy.h2.streams")));
   EXPECT_THAT(problems_of(listen(pair + ", ticket_lifetime = \"200h\"")), ElementsAre(HasSubstr("out of range")));
   EXPECT_THAT(problems_of(listen(pair, "redirect_https = true\n")), ElementsAre(HasSubstr("redirect_https: this listener speaks TLS already")));
   EXPECT_THAT(problems_of(listen(pair, "hsts = \"1500ms\"\n")), ElementsAre(HasSubstr("whole seconds")));
   EXPECT_THAT(problems_of(listen(pair, "hsts_subdomains = true\n")), ElementsAre(HasSubstr("hsts is not set")));
   EXPECT_THAT(problems_of("[[listen]]\naddress = \"127.0.0.1:1\"\nhsts = \"1h\"\n"), ElementsAre(HasSubstr("RFC 6797")));
+}
+
+TEST(ConfigTls, Http2IsOfferedOverTlsAndAskedForWithoutIt) {
+  const auto config = parse_config("[[listen]]\naddress = \"127.0.0.1:1\"\nh2c = true\n[proxy.h2]\nstreams = 7\nstream_window = \"128KiB\"\n"
+                                   "connection_window = \"2MiB\"\nresets = 9\ncontrol_frames = 11\n", "f");
+  ASSERT_TRUE(config);
+  EXPECT_TRUE(config->listeners[0].h2c);
+  EXPECT_FALSE(parse_config("[[listen]]\naddress = \"127.0.0.1:1\"\n", "f")->listeners[0].h2c);
+  EXPECT_EQ(config->proxy.h2, (H2Config{7, 128 << 10, 2 << 20, 9, 11}));
+  const auto one = parse_config(listen(std::string(kPair) + ", alpn = [\"http/1.1\"]"), "f");
+  ASSERT_TRUE(one);
+  EXPECT_THAT(one->listeners[0].tls->alpn, ElementsAre("http/1.1"));
 }
 
 TEST(ConfigTls, TheInstanceIsVerifiedByItsAddressUnlessAskedOtherwise) {
