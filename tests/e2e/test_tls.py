@@ -143,7 +143,12 @@ redirect_port = {self.secure.rsplit(":")[1]}
         both = client_context()
         both.set_alpn_protocols(["h2", "http/1.1"])
         with connect(self.secure, both) as connection:
+            self.assertEqual(connection.selected_alpn_protocol(), "h2")
+        old = client_context()
+        old.set_alpn_protocols(["http/1.1"])
+        with connect(self.secure, old) as connection:
             self.assertEqual(connection.selected_alpn_protocol(), "http/1.1")
+            self.assertEqual(ask(connection)[0], 200)
         none = client_context()
         with connect(self.secure, none) as connection:
             self.assertIsNone(connection.selected_alpn_protocol())
@@ -284,7 +289,7 @@ redirect_port = {self.secure.rsplit(":")[1]}
         self.assert_says(problems(f'{{ certificates = [{{ cert = "{FILES}/expired.pem", key = "{FILES}/expired.key" }}] }}'), "expired on 2020-02-01")
         self.assert_says(problems(f'{{ certificates = [{{ cert = "nowhere.pem", key = "{FILES}/site.key" }}] }}'), "nowhere.pem")
         self.assert_says(problems(f'{{ {pair}, client_certificates = "required" }}'), "client_ca")
-        self.assert_says(problems(f'{{ {pair}, alpn = ["h2"] }}'), "not spoken here")
+        self.assert_says(problems(f'{{ {pair}, alpn = ["h3"] }}'), "not spoken here")
         self.assert_says(problems(f'{{ {pair}, cypher = "x" }}'), "unknown key")
         self.assert_says(problems(f'{{ {pair} }}', "redirect_https = true"), "redirect_https")
 
