@@ -88,7 +88,8 @@ Session::~Session() { nghttp2_session_del(session_); }
 bool Session::feed(Bytes bytes, TimePoint now) {
   if (failed_) return false;
   now_ = now;
-  const ssize_t taken = nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  const bool calm = scan_.scan(bytes, [this](std::uint8_t type, std::uint8_t flags, std::size_t size) { return note_frame(type, flags, size); });
+  const ssize_t taken = calm ? nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()) : 0;
   if (taken >= 0 && flood_ == Flood::kNone) return true;
   // Its own bounds of the same kind: answers that nobody takes, heads that do not end.
   if (taken == NGHTTP2_ERR_FLOODED && flood_ == Flood::kNone) flood_ = Flood::kControl;
@@ -96,6 +97,27 @@ bool Session::feed(Bytes bytes, TimePoint now) {
   failed_ = true;
   terminate(flood_ == Flood::kNone ? Code::kProtocolError : Code::kEnhanceYourCalm);
   return false;
+}
+
+// What a frame costs, before anything is done about it.
+bool Session::note_frame(std::uint8_t type, std::uint8_t flags, std::size_t size) {
+  switch (type) {
+    case NGHTTP2_DATA: return size > 0 || (flags & NGHTTP2_FLAG_END_STREAM) != 0 || note(Flood::kEmptyData);
+    case NGHTTP2_HEADERS:
+      head_frames_ = 1;
+      head_bytes_ = size;
+      break;
+    case NGHTTP2_CONTINUATION:
+      ++head_frames_;
+      head_bytes_ += size;
+      break;
+    case NGHTTP2_WINDOW_UPDATE: return note(Flood::kWindowUpdates);
+    case NGHTTP2_SETTINGS: return (size == 0 && (flags & NGHTTP2_FLAG_ACK) != 0) || note(Flood::kControl);  // the answer to ours is free
+    default: return note(Flood::kControl);
+  }
+  // A head that is too large but comes to its end is answered with 431; one that does not is cut.
+  const bool endless = head_frames_ > limits_.flood.head_frames_max || head_bytes_ > 4 * limits_.head.head_bytes_max;
+  return !endless || exceed(Flood::kHeadFrames);
 }
 
 bool Session::note(Flood kind) { return flood_ == Flood::kNone && (guard_.count(kind, now_) || exceed(kind)); }

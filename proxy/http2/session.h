@@ -140,6 +140,7 @@ class Session {
   void resume(Stream& stream);
   void request_complete(Stream& stream, bool ends);
   bool note(Flood kind);
+  bool note_frame(std::uint8_t type, std::uint8_t flags, std::size_t size);
   bool exceed(Flood kind);
   Stream& new_stream(std::int32_t id);
   void close_stream(Stream& stream);
@@ -149,6 +150,7 @@ class Session {
   std::function<std::uint64_t(std::uint64_t)> chance_;
   nghttp2_session* session_ = nullptr;
   FloodGuard guard_;
+  FrameScan scan_{kPreface.size()};
   Flood flood_ = Flood::kNone;
   SessionNews news_;
   TimePoint now_{};

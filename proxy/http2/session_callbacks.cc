@@ -28,32 +28,9 @@ struct Callbacks {
     return static_cast<Stream*>(nghttp2_session_get_stream_user_data(raw, id));
   }
 
-  // Every frame header, before anything is done about it. What a frame costs is judged here.
-  static int begin_frame(nghttp2_session* raw, const nghttp2_frame_hd* header, void* user) {
-    Session& s = session_of(user);
-    switch (header->type) {
-      case NGHTTP2_HEADERS:
-        s.head_frames_ = 1;
-        s.head_bytes_ = header->length;
-        s.in_head_ = true;
-        break;
-      case NGHTTP2_CONTINUATION:
-        ++s.head_frames_;
-        s.head_bytes_ += header->length;
-        break;
-      case NGHTTP2_DATA:
-        if (header->length == 0 && (header->flags & NGHTTP2_FLAG_END_STREAM) == 0 && !s.note(Flood::kEmptyData)) return kStop;
-        return 0;
-      case NGHTTP2_WINDOW_UPDATE: return s.note(Flood::kWindowUpdates) ? 0 : kStop;
-      case NGHTTP2_SETTINGS:
-        if ((header->flags & NGHTTP2_FLAG_ACK) != 0 && header->length == 0) return 0;  // the answer to ours
-        return s.note(Flood::kControl) ? 0 : kStop;
-      default: return s.note(Flood::kControl) ? 0 : kStop;
-    }
-    static_cast<void>(raw);
-    // A head that is too large but comes to its end is answered with 431; one that does not is cut.
-    const bool endless = s.head_frames_ > s.limits_.flood.head_frames_max || s.head_bytes_ > 4 * s.limits_.head.head_bytes_max;
-    return endless && !s.exceed(Flood::kHeadFrames) ? kStop : 0;
+  static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* header, void* user) {
+    if (header->type == NGHTTP2_HEADERS) session_of(user).in_head_ = true;
+    return 0;
   }
 
   static int begin_headers(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
@@ -102,7 +79,7 @@ struct Callbacks {
         return 0;
       case NGHTTP2_DATA: {
         if (stream == nullptr) return 0;
-        // Padding without payload is as empty as nothing. A frame of no length at all was counted by its header.
+        // Padding without payload is as empty as nothing. A frame of no length at all was counted as it came.
         const bool hollow = frame->hd.length > 0 && frame->hd.length <= frame->data.padlen && !ends;
         if (hollow && !s.note(Flood::kEmptyData)) return kStop;
         if (ends && stream->receiver_ != nullptr && !std::exchange(stream->request_ended_, true)) stream->receiver_->on_end({});

@@ -225,6 +225,8 @@ TEST_F(H2Test, EachFloodIsSentAwayAndCounted) {
       {"settings", 1, [](std::uint32_t) { return frame(kSettings, 0, 0, ""); }, 1001},
       {"ping", 1, [](std::uint32_t) { return frame(kPing, 0, 0, std::string(8, 'x')); }, 1001},
       {"priority", 1, [](std::uint32_t) { return frame(kPriority, 0, 1, std::string(5, '\1')); }, 1001},
+      {"unknown", 1, [](std::uint32_t) { return frame(99, 0, 0, "x"); }, 1001},
+      {"empty data behind the end", 3, [](std::uint32_t i) { return i == 0 ? headers(1, head_of("GET", "/x"), true) + reset(1) : data(1, "", false); }, 102},
       {"continuation", 2, [](std::uint32_t i) { return i == 0 ? frame(kHeaders, 0, 1, block({{":method", "GET"}})) : frame(kContinuation, 0, 1, ""); }, 11},
       {"empty data", 3, [](std::uint32_t i) { return i == 0 ? headers(1, head_of("POST", "/x"), false) : data(1, "", false); }, 102},
       {"padding only", 3, [](std::uint32_t i) { return i == 0 ? headers(1, head_of("POST", "/x"), false) : frame(kData, kPadded, 1, std::string("\x01\0", 2)); }, 102},
