@@ -1,5 +1,6 @@
 #include "agent/drivers/check_driver.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -61,7 +62,7 @@ CheckDriver::CheckDriver(io::Loop& loop, CheckSettings settings,
       client_(loop, settings_.address, settings_.host),
       timer_(loop, [this] { on_due(); }),
       tracker_(settings_.rise, settings_.fall, proxy::Health::kCritical) {
-  client_.set_on_idle_closed([this] { check_now(); });
+  client_.set_on_idle_closed([this] { on_kept_closed(); });
   if (settings_.tls) client_.use_tls(settings_.tls, settings_.server_name, &handshakes_);
 }
 
@@ -70,6 +71,14 @@ void CheckDriver::start() { timer_.arm(io::boottime_now()); }
 void CheckDriver::check_now() {
   if (client_.busy()) again_ = true;
   else timer_.arm(io::boottime_now());
+}
+
+void CheckDriver::on_kept_closed() {
+  kept_closed_ = true;
+  if (false_alarms_ == 0) return check_now();
+  const io::Milliseconds pause = kAlarmPause * (1U << std::min(false_alarms_ - 1, 10U));
+  const io::TimePoint soon = io::boottime_now() + std::min(pause, settings_.every);
+  if (!timer_.armed() || soon < timer_.deadline()) timer_.arm(soon);
 }
 
 void CheckDriver::on_due() {
@@ -89,6 +98,8 @@ void CheckDriver::on_answer(const io::Result<HttpAnswer>& answer) {
   const bool contradicts = tracker_.contrary_count() != 0;
   timer_.arm_after(again_ ? io::Milliseconds(0) : contradicts ? std::min(kQuickInterval, settings_.every) : settings_.every);
   reason_ = std::move(verdict.reason);
+  const bool alarmed = std::exchange(kept_closed_, false);
+  false_alarms_ = alarmed && answer.has_value() ? std::min(false_alarms_ + 1, 16U) : 0;
   const bool good = verdict.result == proxy::CheckResult::kOk || verdict.result == proxy::CheckResult::kDegraded;
   if (now == health_ || (health_ == InstanceHealth::kUnknown && good && contradicts)) return;
   health_ = now;

@@ -3,7 +3,9 @@
 /// is gone.
 ///
 /// Between checks one connection to the instance stays open. The kernel closes it when the process dies, so a crash
-/// is seen within a millisecond and not at the next check; a refused connect after that is conclusive. A process that
+/// is seen within a millisecond and not at the next check; a refused connect after that is conclusive. The close alone says
+/// nothing: servers close idle connections too. Each time that a check finds such a server well, the next close is
+/// looked into later, up to `every`; a connection that lasts from one check to the next ends that. A process that
 /// hangs keeps the connection open and is found by time-outs, `fall` of them in a row, asked for in quick succession
 /// after the first.
 
@@ -53,6 +55,7 @@ struct Verdict {
 class CheckDriver {
  public:
   static constexpr io::Milliseconds kQuickInterval{200};  ///< between checks while the last ones contradict the state
+  static constexpr io::Milliseconds kAlarmPause{10};      ///< after the first false alarm; doubles with each further one
 
   /// @param on_change  after every change of `health()`; must not destroy the driver
   CheckDriver(io::Loop& loop, CheckSettings settings, std::function<void(InstanceHealth, const std::string& reason)> on_change);
@@ -66,6 +69,7 @@ class CheckDriver {
 
  private:
   void on_due();
+  void on_kept_closed();
   void on_answer(const io::Result<HttpAnswer>& answer);
 
   io::Loop& loop_;
@@ -78,6 +82,8 @@ class CheckDriver {
   InstanceHealth health_ = InstanceHealth::kUnknown;
   std::string reason_;
   std::uint64_t check_count_ = 0, failure_count_ = 0;
+  bool kept_closed_ = false;        // the kept connection was closed since the last answer
+  std::uint32_t false_alarms_ = 0;  // in a row: it was closed, and the instance was well
   bool again_ = false;  // trouble was reported while a check ran
 };
 

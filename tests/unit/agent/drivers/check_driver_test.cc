@@ -65,6 +65,21 @@ TEST_F(CheckDriverTest, AClosedIdleConnectionAloneIsNoFailure) {
   EXPECT_EQ(driver->failure_count(), 0u);
 }
 
+TEST_F(CheckDriverTest, AServerThatClosesWhatItSaidItWouldKeepIsNotAskedWithoutAPause) {
+  CheckSettings settings = settings_for(instance);
+  settings.every = 3600s;
+  settings.rise = 1;
+  instance.hangs_up = true;
+  const io::TimePoint began = io::boottime_now();
+  begin(settings);
+  ASSERT_TRUE(run_until(*loop, [&] { return instance.requests.size() == 6; }));
+  EXPECT_GE(io::boottime_now() - began, 10ms + 20ms + 40ms + 80ms);
+  EXPECT_EQ(driver->health(), InstanceHealth::kPassing);
+  EXPECT_EQ(driver->failure_count(), 0u);
+  instance.die();
+  EXPECT_TRUE(reaches(InstanceHealth::kGone)) << "and a real death is still found long before the next check";
+}
+
 TEST_F(CheckDriverTest, AHangIsFoundByTimeOutsInARow) {
   begin(settings_for(instance));
   ASSERT_TRUE(reaches(InstanceHealth::kPassing));

@@ -55,7 +55,7 @@ class FakeInstance {
   std::string raw;           ///< if set: sent in place of an HTTP answer
   std::function<std::string(std::string_view target)> answer;  ///< if set: says what is sent, per target
   std::shared_ptr<const io::TlsContext> tls;                   ///< if set: of every connection from now on
-  bool hangs_up = false;     ///< cuts the connection behind its answer, without any good-bye of TLS
+  bool hangs_up = false;     ///< ends the connection behind its answer, whatever that says
   int connections = 0;
   std::vector<std::string> requests;  ///< "METHOD target body"
   io::Address address;
@@ -77,6 +77,7 @@ class FakeInstance {
           std::string out = instance.answer ? instance.answer(target) : instance.raw;
           if (out.empty()) proxy::http1::append_response(out, instance.status, {}, instance.body);
           static_cast<void>(stream->write(proxy::http1::bytes_of(out)));
+          if (instance.hangs_up) stream->shutdown();
         }
         ended = false;
       }
