@@ -144,7 +144,15 @@ io::Result<void> Agent::start_store() {
   auto store = drivers::StoreDriver::start(*loop_, store_config(config_, raft_id_), std::move(*rocks), chance, std::move(callbacks));
   if (!store) return io::fail(io::Errc::kIo, "store: " + store.error().detail);
   store_ = std::move(*store);
+  sticky_ = std::make_unique<StickyDriver>(*loop_, *store_, raft_id_, config_.raft.write_timeout,
+                                           [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); });
   return {};
+}
+
+std::shared_ptr<proxy::StickyTable> Agent::sessions() {
+  // Endpoints get their numbers from the table: those given out before it was there have none.
+  if (sticky_->keeper().table() == nullptr) endpoints_.reset();
+  return sticky_->need_table();
 }
 
 io::Result<void> Agent::start_proxy() {
@@ -161,7 +169,7 @@ io::Result<void> Agent::start_proxy() {
   if (!policies) return tl::make_unexpected(policies.error());
   for (std::size_t i = 0; i < policies->size(); ++i) settings->listeners[i].policy = std::move((*policies)[i]);
   warn_of_certificates();
-  auto routes = route_table(config_, nullptr);
+  auto routes = route_table(config_, nullptr, [this] { return sessions(); });
   if (!routes) return tl::make_unexpected(routes.error());
   drivers::ProxyDriverCallbacks callbacks;
   callbacks.on_trouble = [this](const proxy::Endpoint& endpoint, proxy::Trouble) {
@@ -174,6 +182,7 @@ io::Result<void> Agent::start_proxy() {
   if (!proxy) return tl::make_unexpected(proxy.error());
   proxy_ = std::move(*proxy);
   route_table_ = *routes;
+  sticky_->routes_changed();
   proxy_->publish_routes(*routes);
   return {};
 }
@@ -264,6 +273,7 @@ BackendParts Agent::backend_parts() {
   parts.primary = primary_.get();
   parts.checks = checks_.get();
   parts.catalog = catalog_.get();
+  parts.sticky = &sticky_->keeper();
   parts.is_pushed_out = [this](const std::string& node) { return is_pushed_out(node); };
   parts.members = [this] { return gossip_->core().members(); };
   parts.gossip_counters = [this] { return gossip_->core().counters(); };

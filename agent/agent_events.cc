@@ -43,6 +43,7 @@ void Agent::on_store_event(const store::Event& event) {
     // With a leader the record is as good as it gets, also when there is none yet.
     if (leader->leader && primary_) primary_->on_lease(store_->core().state().lease(service));
     if (local_) local_->look();
+    if (sticky_) sticky_->look();
     keep_catalog();
   } else if (const auto* lease = std::get_if<store::LeaseChanged>(&event)) {
     if (lease->service != service) return;
@@ -178,6 +179,11 @@ void Agent::publish_endpoints() {
   }
   proxy::EndpointTable table = endpoint_table(gossip_->core().members(), own, routed_service(config_));
   if (endpoints_ && same_endpoints(*endpoints_, table)) return;
+  if (const auto& known = sticky_->keeper().table(); known != nullptr) {
+    for (proxy::PoolEndpoints& pool : table.pools) {
+      for (proxy::Endpoint& endpoint : pool.endpoints) endpoint.number = known->number_of(endpoint.node);
+    }
+  }
   endpoints_ = table;
   proxy_->publish_endpoints(std::move(table));
 }

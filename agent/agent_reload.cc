@@ -95,7 +95,7 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
     // Routes name the pool of the service that runs, not of one that waits for a restart.
     Config next = config_;
     next.routes = fresh.routes;
-    const auto table = route_table(next, route_table_.get());
+    const auto table = route_table(next, route_table_.get(), [this] { return sessions(); });
     if (!table) {
       report.problems.push_back(table.error().detail);
       return report;
@@ -106,6 +106,8 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
   if (!reload_listeners(fresh, report)) return report;
   if (routes) {
     route_table_ = routes;
+    sticky_->routes_changed();
+    publish_endpoints();
     proxy_->publish_routes(routes);
     config_.routes = fresh.routes;
     report.applied.emplace_back("route");

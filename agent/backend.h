@@ -22,6 +22,7 @@
 #include "agent/listen_tls.h"
 #include "agent/io/timer.h"
 #include "agent/primary_driver.h"
+#include "agent/sticky_keeper.h"
 #include "gossip/output.h"
 #include "proxy/proxy.h"
 
@@ -57,6 +58,7 @@ struct BackendParts {
   PrimaryDriver* primary = nullptr;        ///< null without [service]
   drivers::CheckDriver* checks = nullptr;  ///< null without [service]
   AgentCatalog* catalog = nullptr;         ///< null in tests that need none
+  const StickyKeeper* sticky = nullptr;    ///< the same
   std::function<bool(const std::string&)> is_pushed_out;  ///< members on their way out at an operator's word
   std::function<std::span<const gossip::Member>()> members;
   std::function<gossip::Counters()> gossip_counters;

@@ -225,6 +225,15 @@ struct BreakerConfig {
   friend bool operator==(const BreakerConfig&, const BreakerConfig&) = default;
 };
 
+/// [route.sticky]: requests of one session go to one node.
+struct StickyConfig {
+  std::string by = "cookie";  ///< "cookie" (ours), "cookie:NAME" (the application's), "header:NAME", "ip"
+  Milliseconds ttl{3'600'000};  ///< 1 s .. 7 days without a request
+  Milliseconds drain{30'000};   ///< how long sessions stay at a node that drains; 0 = they leave at once; <= 24 h
+  std::string zone;             ///< routes of one zone share their sessions; empty = this route alone
+  friend bool operator==(const StickyConfig&, const StickyConfig&) = default;
+};
+
 enum class BalanceKind { kLeastRequest, kRoundRobin, kPeakEwma, kRingHash };
 
 /// [[route]]: which requests go to which pool; the first match in file order wins.
@@ -254,6 +263,7 @@ struct RouteConfig {
   std::uint32_t max_conns = 0;           ///< requests at one endpoint at a time; 0 = no limit
   QueueConfig queue;
   std::optional<BreakerConfig> breaker;
+  std::optional<StickyConfig> sticky;
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
 };
 

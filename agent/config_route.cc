@@ -128,6 +128,36 @@ void read_route_breaker(const std::set<std::string>& all_keys, ConfigReader read
   reader.finish(all_keys);
 }
 
+void read_route_sticky(const std::set<std::string>& all_keys, ConfigReader reader, RouteConfig& route) {
+  if (reader.present()) route.sticky.emplace();
+  StickyConfig absent;
+  StickyConfig& sticky = route.sticky ? *route.sticky : absent;
+  const bool keyed = reader.text("by", sticky.by, 80);
+  const bool known = sticky.by == "cookie" || (config_is_client_key(sticky.by) && sticky.by != "path" && sticky.by != "route");
+  if (keyed && !known)
+    reader.problem("by", "\"" + sticky.by + "\" tells no sessions apart",
+                   "write \"cookie\" (ours), \"cookie:JSESSIONID\" (the application's), \"header:X-Session\" or \"ip\"");
+  if (reader.present() && !reader.has("by"))
+    reader.problem("by", "sticky does not say what tells sessions apart", "add by = \"cookie\"");
+  reader.duration("ttl", sticky.ttl, Milliseconds(1000), hours(24 * 7));
+  reader.duration("drain", sticky.drain, Milliseconds(0), hours(24));
+  if (reader.text("zone", sticky.zone, 64) && !config_is_name(sticky.zone))
+    reader.problem("zone", "\"" + sticky.zone + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
+  reader.finish(all_keys);
+}
+
+// What new sessions are chosen by, when every request has a session: the hash alone, which all agents agree on.
+void check_sticky(ConfigReader& reader, const RouteConfig& route, bool balanced) {
+  if (!route.sticky) return;
+  if (route.pool == Pool::kPrimary)
+    reader.problem("sticky", "a primary route has one place to go to: its sessions are where the primary is", "remove it, or write pool = \"all\"");
+  if (route.sticky->by != "ip") return;
+  const char* key = balanced ? "balance" : route.slow_start > Milliseconds(0) ? "slow_start" : route.prefer_zone ? "prefer_zone" : nullptr;
+  if (key != nullptr)
+    reader.problem(key, "with sticky by \"ip\" every request has a session, and new ones go where their hash says, so that all agents agree",
+                   "remove it, or write by = \"cookie\", where new sessions are balanced");
+}
+
 void read_route_balance(const std::set<std::string>& all_keys, ConfigReader& reader, RouteConfig& route) {
   const bool balanced = reader.choice("balance", route.balance,
                                       {{"least_request", BalanceKind::kLeastRequest},
@@ -153,6 +183,8 @@ void read_route_balance(const std::set<std::string>& all_keys, ConfigReader& rea
   if (queue.present() && route.max_conns == 0)
     reader.problem("queue", "nobody waits without max_conns", "add max_conns = 100, or remove queue");
   read_route_breaker(all_keys, reader.section("breaker"), route);
+  read_route_sticky(all_keys, reader.section("sticky"), route);
+  check_sticky(reader, route, balanced);
   if (route.pool == Pool::kPrimary && (balanced || route.max_conns > 0 || route.breaker))
     reader.problem(balanced ? "balance" : route.breaker ? "breaker" : "max_conns", "a primary route has one place to go to",
                    "remove it, or write pool = \"all\"");
@@ -163,6 +195,9 @@ void check_among(ConfigReader& reader, const RouteConfig& route, const std::vect
   for (const RouteConfig& other : above) {
     if (!route.name.empty() && route.name == other.name)
       reader.problem("name", "another route is named \"" + route.name + "\" too", "names stand in metrics and must differ");
+    if (route.sticky && other.sticky && !route.sticky->zone.empty() && route.sticky->zone == other.sticky->zone &&
+        (route.sticky->by != other.sticky->by || route.sticky->ttl != other.sticky->ttl))
+      reader.problem("sticky", "zone \"" + route.sticky->zone + "\" has another key or ttl in a route above", "give both the same, or two zones");
     if (!route.rate || route.rate->zone.empty() || !other.rate || other.rate->zone != route.rate->zone) continue;
     const RateConfig &a = *route.rate, &b = *other.rate;
     if (a.count != b.count || a.period != b.period || a.burst != b.burst || a.nodelay != b.nodelay)

@@ -233,6 +233,20 @@ void add_routes(Families& out, const ProxyStatus& status) {
   out.add("ratelimit_evicted_total", "Clients that made room for others in a full table of limits", MetricFamily::Type::kCounter, std::move(evicted));
 }
 
+void add_sticky(Families& out, const StickyKeeper* keeper) {
+  if (keeper == nullptr || keeper->table() == nullptr) return;
+  const proxy::StickyTable& table = *keeper->table();
+  const StickyCounters& c = keeper->counters();
+  out.gauge("sticky_entries", "Sessions that this agent knows", static_cast<double>(table.entries()));
+  out.gauge("sticky_rows", "Sessions written down for all agents", static_cast<double>(keeper->row_count()));
+  out.counter("sticky_moved_total", "Sessions put elsewhere by this agent because their node could not take them", table.moved());
+  out.counter("sticky_evicted_total", "Sessions that made room for others in a full table", table.evicted());
+  out.counter("sticky_rows_written_total", "Rows of sessions written by this agent, refreshes and removals among them", c.rows_written);
+  out.counter("sticky_rows_refused_total", "Rows that another agent had changed first", c.refused);
+  out.counter("sticky_rows_expired_total", "Rows of sessions not used for their time to live, removed by this agent as leader", c.expired);
+  out.counter("sticky_hash_only_total", "Times that a session was left without a row because there are too many", c.hash_only);
+}
+
 void add_tls(Families& out, const BackendParts& parts, const drivers::TlsCounters& c) {
   const auto sample = [](const char* label, const char* value, std::uint64_t count) {
     return MetricSample{{{label, value}}, static_cast<double>(count), {}};
@@ -294,6 +308,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_gossip(out, parts);
   add_proxy(out, proxy);
   add_routes(out, proxy);
+  add_sticky(out, parts.sticky);
   add_tls(out, parts, proxy.tls);
   add_dns(out, parts.dns ? parts.dns() : nullptr);
   return out.take();

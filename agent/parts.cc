@@ -41,6 +41,15 @@ std::string route_name(const RouteConfig& config) {
   return name + config.host + (config.path_is_exact ? "=" : "") + config.path;
 }
 
+/// The name of a route as part of a key: what is made of path and methods holds slashes and blanks.
+std::string sticky_zone(std::string name) {
+  for (char& c : name) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+    if (!plain) c = '_';
+  }
+  return name;
+}
+
 io::Result<void> set_admission(const RouteConfig& config, const std::string& key, proxy::Admission& out) {
   auto allow = proxy::AddressBlocks::parse(config.allow);
   if (!allow) return bad(key + ".allow", allow.error().detail);
@@ -88,6 +97,18 @@ void set_balance(const RouteConfig& config, proxy::Route& out) {
     const auto known = kFailures.find(word);
     if (known != kFailures.end()) out.breaker.on = static_cast<std::uint8_t>(out.breaker.on | static_cast<std::uint8_t>(known->second));
   }
+}
+
+proxy::StickyRule sticky_rule(const StickyConfig& config, const std::string& route, std::shared_ptr<proxy::StickyTable> table) {
+  proxy::StickyRule rule;
+  rule.issue = config.by == "cookie";
+  rule.key = rule.issue ? proxy::ClientKey{proxy::ClientKey::Kind::kCookie, std::string(proxy::kStickyCookie)}
+                        : proxy::ClientKey::parse(config.by).value_or(proxy::ClientKey());
+  rule.ttl = config.ttl;
+  rule.drain = config.drain;
+  rule.zone = config.zone.empty() ? sticky_zone(route) : config.zone;
+  rule.table = std::move(table);
+  return rule;
 }
 
 proxy::Digest sha256_of(std::string_view text) {
@@ -252,13 +273,15 @@ io::Result<drivers::DnsSettings> dns_settings(const Config& config) {
   return settings;
 }
 
-io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config, const proxy::RouteTable* previous) {
+io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config, const proxy::RouteTable* previous,
+                                                                 const std::function<std::shared_ptr<proxy::StickyTable>()>& sessions) {
   std::vector<proxy::Route> routes;
   for (std::size_t i = 0; i < config.routes.size(); ++i) {
     routes.push_back(route_of(config.routes[i], routed_service(config), config.proxy.body_bytes_max));
     if (auto set = set_admission(config.routes[i], "route[" + std::to_string(i) + "]", routes.back().admission); !set) {
       return tl::make_unexpected(set.error());
     }
+    if (config.routes[i].sticky) routes.back().sticky = sticky_rule(*config.routes[i].sticky, routes.back().name, sessions());
   }
   auto table = proxy::RouteTable::make(std::move(routes), previous, {io::random_below(UINT64_MAX), io::random_below(UINT64_MAX)});
   if (!table) return bad("route", table.error().detail);

@@ -1,6 +1,7 @@
 #pragma once
 /// Settings into what each part wants: pure translations of the checked Config. Paths and sockets stay untouched.
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -31,8 +32,9 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 /// Only for a config with DNS on.
 [[nodiscard]] io::Result<drivers::DnsSettings> dns_settings(const Config& config);
 /// @param previous  whose counts of limits go on; null = begin at nothing
-[[nodiscard]] io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config,
-                                                                                  const proxy::RouteTable* previous);
+/// @param sessions  the agent's table; asked for only when a route keeps sessions
+[[nodiscard]] io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(
+    const Config& config, const proxy::RouteTable* previous, const std::function<std::shared_ptr<proxy::StickyTable>()>& sessions);
 [[nodiscard]] io::Result<io::Address> address_of(const HostPort& place, const std::string& key);
 
 }  // namespace agent

@@ -28,6 +28,7 @@
 #include "agent/io/signal.h"
 #include "agent/pid_file.h"
 #include "agent/primary_driver.h"
+#include "agent/sticky_driver.h"
 
 namespace agent {
 
@@ -63,6 +64,7 @@ class Agent {
   void notice_foreign(const gossip::Member& member);
   void refresh_tags();
   void publish_endpoints();
+  std::shared_ptr<proxy::StickyTable> sessions();  ///< the table of this agent, made when a route keeps sessions
   void publish_primary();
   void on_instance(drivers::InstanceHealth health, const std::string& reason);
   void on_role_change();
@@ -106,6 +108,7 @@ class Agent {
   std::unique_ptr<drivers::Mesh> mesh_;
   std::unique_ptr<drivers::StoreDriver> store_;
   std::unique_ptr<drivers::GossipDriver> gossip_;
+  std::unique_ptr<StickyDriver> sticky_;
   std::shared_ptr<const proxy::RouteTable> route_table_;  // as published last
   ListenTls listen_tls_;
   std::unique_ptr<drivers::ProxyDriver> proxy_;

@@ -140,7 +140,10 @@ EndpointState& Core::endpoint_of(const Endpoint& endpoint) {
   }
   // An active check has found it fit again: traffic follows its word.
   if (state.endpoint.health == Health::kCritical && endpoint.health == Health::kPassing) state.outlier.reinstate();
+  if (endpoint.draining && !state.endpoint.draining) state.draining_since = now;
+  const NodeNumber number = endpoint.number == NodeNumber::kNone ? state.endpoint.number : endpoint.number;  // views of primaries have none
   state.endpoint = endpoint;
+  state.endpoint.number = number;
   state.wanted = true;
   return state;
 }

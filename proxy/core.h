@@ -30,6 +30,7 @@ struct EndpointState {
   LatencyTrack latency;             ///< to the first byte; fed by routes that balance by it
   Turn turn = 0;                    ///< of the balancer
   TimePoint fit_since{};            ///< for slow start; long ago for those that were there at the beginning
+  TimePoint draining_since{};       ///< meaningful while `endpoint.draining`
   std::shared_ptr<EndpointShare> share;  ///< never null
   std::uint32_t in_flight = 0;      ///< exchanges whose present attempt is here
   std::uint32_t tunnels = 0;        ///< of `in_flight`, upgraded connections: long-lived, so no measure of load
@@ -115,6 +116,12 @@ class Core {
   Picked pick(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried, std::uint64_t hash);
   /// Whether pick would find one; takes no turn.
   bool can_pick(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried);
+  /// What becomes of a session whose node has no room.
+  enum class NoRoom : std::uint8_t { kWait, kMove };
+  /// The endpoint of a session: where the table says, as long as that can take requests, else where its hash says. Takes no
+  /// turn and notes nothing. With kWait one that is full is waited for (Picked::full), whoever else has room.
+  Picked pick_session(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried, SessionHash session,
+                      NoRoom no_room);
   /// An exchange waits in a queue, or has left one.
   void note_queued(int difference);
   void note_slot_freed() { slot_freed_ = true; }
@@ -174,6 +181,8 @@ class Core {
   void end_drain();
   void purge();
   Picked gather(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried);
+  enum class Fit : std::uint8_t { kNow, kFull, kNot };
+  [[nodiscard]] Fit fit_of(const EndpointState& state, const Route& route, const std::vector<EndpointState*>& tried) const;
   void serve_queues();
 
   std::vector<std::unique_ptr<TableUse>> tables_;

@@ -10,21 +10,13 @@ namespace proxy {
 
 using http1::bytes_of;
 
-namespace {
-
-// 128 random bits as text, for requests that come without an id.
-struct MadeId {
-  explicit MadeId(const Chance& chance) {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    for (std::size_t i = 0; i < text.size(); i += 8) {
-      auto word = chance(std::uint64_t{1} << 32);
-      for (std::size_t j = 0; j < 8; ++j, word >>= 4) text[i + j] = kDigits[word & 15];
-    }
+MadeId::MadeId(const Chance& chance) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  for (std::size_t i = 0; i < text.size(); i += 8) {
+    auto word = chance(std::uint64_t{1} << 32);
+    for (std::size_t j = 0; j < 8; ++j, word >>= 4) text[i + j] = kDigits[word & 15];
   }
-  std::array<char, 32> text;
-};
-
-}  // namespace
+}
 
 Exchange::Exchange(Core& core) : core_(core), timer_(*this) {}
 
@@ -39,6 +31,8 @@ void Exchange::recycle() {
   running_counted_ = false;
   dispatch_at_ = queue_deadline_ = attempt_at_ = TimePoint{};
   slot_ = breaker_asked_ = probe_ = false;
+  session_ = SessionHash{};
+  session_known_ = session_issue_ = session_stays_ = false;
   admission_text_.clear();
   upgrade_ = expect_continue_ = request_complete_ = false;
   for (std::string* text : {&head_, &hop_names_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
@@ -127,6 +121,7 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
   ++state_->counters.requests;
   if (route_->balance.kind == Balance::kRingHash) note_hash(head, *path);
   if (route_->admission.any() && down.accepted().kind == ListenerKind::kDownstream) admit(head, *path);
+  if (route_->sticky && down.accepted().kind == ListenerKind::kDownstream && early_.status == 0) note_session(head);
   down.set_body_limit(route_->body_bytes_max);
 }
 
@@ -479,7 +474,7 @@ void Exchange::arm_timer() {
       if (request_complete_ && up_->drained()) {
         const bool elsewhere = route_->kind == PoolKind::kAll && route_->retry && http1::is_safe(method_) &&
                                attempt_count_ < core_.settings.attempts_max && limits.read_try > Milliseconds::zero() &&
-                               down_->accepted().kind == ListenerKind::kDownstream && !alone_;
+                               down_->accepted().kind == ListenerKind::kDownstream && !alone_ && !in_session();
         const TimePoint start = std::max(sent_at_, progress_);
         deadline = after(start, limits.first_byte);
         if (elsewhere) deadline = std::min(deadline, start + limits.read_try);

@@ -3,8 +3,9 @@
 ///
 /// Phases: kNew -> (kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
-/// exchange_admission.cc (who may come in), exchange_ending.cc (endings) and exchange_response.cc (response, tunnel).
+/// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings) and exchange_response.cc (response, tunnel).
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -19,6 +20,12 @@
 #include "proxy/outlet.h"
 
 namespace proxy {
+
+/// 128 random bits as 32 hexadecimal digits: for requests without an id, and for sessions without a cookie.
+struct MadeId {
+  explicit MadeId(const Chance& chance);
+  std::array<char, 32> text;
+};
 
 /// Recycled: Core keeps ended ones with their buffers, so that a request allocates nothing in the steady state.
 class Exchange final : public http1::ResponseSink, public Timer::Owner {
@@ -65,6 +72,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void dispatch_held();             ///< a primary is there, or may be
   void dispatch_queued();           ///< its turn has come, or an endpoint may have room
   [[nodiscard]] bool can_leave_queue();
+  [[nodiscard]] bool in_session() const { return session_ != SessionHash{}; }
+  [[nodiscard]] bool has_somewhere();   ///< somebody has room, though perhaps not for its session
   void on_deadline(Timer& timer, TimePoint now) override;
   void drain_deadline();            ///< it ends now
   /// Marks the endpoints that this exchange may still look at.
@@ -87,6 +96,13 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void refuse(int status, std::string_view code, std::string_view message, std::string_view hint, Milliseconds retry_after);
   void note_hash(const http1::RequestHead& head, std::string_view path);
   bool admit_rate(const http1::RequestHead& head, std::string_view address, std::string_view path);
+  // Sessions (exchange_session.cc).
+  void note_session(const http1::RequestHead& head);
+  Core::Picked pick();
+  void settle_session(EndpointState& endpoint);
+  void issue_session(const EndpointState& endpoint);
+  void learn_session(const http1::ResponseHead& head);
+  void keep_session();
   // Where it goes.
   void answer_elsewhere(const http1::RequestHead& head, std::uint16_t port);
   void answer_unroutable(const RouteMatch& match);
@@ -150,6 +166,12 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   TimePoint dispatch_at_{};           ///< not before: a burst that goes on at its rate
   TimePoint queue_deadline_{};        ///< of its waiting for max_conns; unset = has not waited
   std::uint64_t hash_ = 0;            ///< of the client's key, for routes that balance by it
+  SessionHash session_{};             ///< of sticky routes; none while the client has no key yet
+  bool session_known_ = false;        ///< the table knew where it was
+  bool session_issue_ = false;        ///< a cookie of ours is missing
+  bool session_stays_ = false;        ///< whatever other node serves this one request
+  TimePoint session_used_{};          ///< as last noted, for tunnels
+  std::string session_text_;          ///< scratch
   bool slot_ = false;                 ///< counted in EndpointShare::in_flight
   bool breaker_asked_ = false;        ///< the attempt passed a breaker and owes it a result
   bool probe_ = false;                ///< it is the one probe of a half-open breaker

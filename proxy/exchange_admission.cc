@@ -80,12 +80,13 @@ void Exchange::dispatch_all() {
   Core::Picked picked;
   // Another worker may take the last place, or the probe, between the look and the claim.
   for (int round = 0; round < 4; ++round) {
-    picked = core_.pick(*pool_, *route_, tried_, hash_);
+    picked = pick();
     if (picked.endpoint == nullptr) break;
     if (!claim(*picked.endpoint)) {
       picked.full = true;
       continue;
     }
+    if (route_->sticky) settle_session(*picked.endpoint);
     attempt(*picked.endpoint, nullptr);
     return;
   }
@@ -149,7 +150,8 @@ void Exchange::leave_queue() {
   core_.note_queued(-1);
 }
 
-bool Exchange::can_leave_queue() { return core_.can_pick(*pool_, *route_, tried_); }
+bool Exchange::has_somewhere() { return core_.can_pick(*pool_, *route_, tried_); }
+bool Exchange::can_leave_queue() { return in_session() ? pick().endpoint != nullptr : has_somewhere(); }
 
 void Exchange::dispatch_queued() {
   leave_queue();

@@ -92,6 +92,8 @@ void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string
     return;
   }
   if (!from_peer) ++core_.counters.retries;
+  // One that answers badly or late may have a bad moment; a session is lost for good only to one that takes no connection.
+  if (end != AttemptEnd::kConnectFailed && end != AttemptEnd::kEndpointGone) session_stays_ = true;
   // A stale pooled connection says nothing about the endpoint: it may be tried again, over another connection.
   if (blamed || end != AttemptEnd::kClosedEarly) tried_.push_back(endpoint);
   dispatch();

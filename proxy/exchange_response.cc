@@ -12,6 +12,7 @@ void Exchange::upstream_data(http1::ResponseParser& parser, Bytes bytes) {
   progress_ = core_.now;
   if (phase_ == Phase::kTunnel) {
     response_body_bytes_ += bytes.size();
+    if (in_session()) keep_session();
     if (!down_->send({&bytes, 1}, {})) up_->pause_reading();
     arm_timer();
     return;
@@ -71,6 +72,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   if (!request_complete_) keep_client_ = false;
   client_framing_ = client_framing(head, client_minor_);
   if (down_->is_stream() && client_framing_ == Framing::kChunked) client_framing_ = Framing::kStream;
+  if (route_->sticky) learn_session(head);
   if (client_framing_ == Framing::kToEof) keep_client_ = false;
   ResponseFacts facts;
   facts.from = endpoint_->endpoint.kind;
@@ -181,6 +183,7 @@ void Exchange::peer_refused() {
   const bool reuse = upstream_keep_alive_ && request_complete_;
   EndpointState* endpoint = endpoint_;
   const bool failed_there = refused_end_ != AttemptEnd::kRefusedByPeer;
+  if (failed_there) session_stays_ = true;
   RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
                                 core_.settings.attempts_max}, refused_end_);
   if (verdict == RetryVerdict::kTryElsewhere && !core_.budget.spend(core_.now)) {
@@ -292,6 +295,7 @@ void Exchange::start_tunnel() {
 void Exchange::tunnel_from_client(Bytes bytes) {
   progress_ = core_.now;
   request_body_bytes_ += bytes.size();
+  if (in_session()) keep_session();
   if (up_->send({&bytes, 1}) == SendResult::kLeaseOver) {
     lease_lost();
     return;

@@ -78,6 +78,20 @@ std::string_view make_breakers(Route& route, std::span<const Route> before) {
   return {};
 }
 
+// @return what is wrong; empty = nothing
+std::string_view make_sticky(Route& route) {
+  if (!route.sticky) return {};
+  StickyRule& rule = *route.sticky;
+  const bool keyed = rule.key.kind == ClientKey::Kind::kIp || rule.key.kind == ClientKey::Kind::kHeader || rule.key.kind == ClientKey::Kind::kCookie;
+  if (route.kind != PoolKind::kAll) return "a primary route has one place to go to, so nothing can stick elsewhere";
+  if (!keyed || rule.table == nullptr || rule.ttl < Milliseconds{1000} || rule.drain < Milliseconds::zero()) return "sticky is out of range";
+  if (rule.zone.empty()) rule.zone = route.name;
+  const auto number = rule.table->zone(rule.zone, rule.ttl);
+  if (!number) return "more than 1024 zones of sessions since the agent has started";
+  rule.zone_number = *number;
+  return {};
+}
+
 int hex_of(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -160,6 +174,7 @@ Result<std::shared_ptr<const RouteTable>> RouteTable::make(std::vector<Route> ro
     std::string_view fault = fault_of(route);
     if (fault.empty()) fault = make_admission(route, {routes.data(), i}, before, seed);
     if (fault.empty()) fault = make_breakers(route, before);
+    if (fault.empty()) fault = make_sticky(route);
     if (!fault.empty()) {
       return fail(Errc::kBadRoute, "route \"" + route.name + "\" (" + route.path + "): " + std::string(fault));
     }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "proxy/breaker.h"
 #include "proxy/error.h"
 #include "proxy/http1/message.h"
+#include "proxy/sticky.h"
 #include "proxy/stream.h"
 
 namespace proxy {
@@ -81,6 +83,7 @@ struct Route {
   Milliseconds queue_timeout{1000};
   BreakerRule breaker{0, {}, {}, 0};       ///< fail = 0: none
   std::shared_ptr<BreakerTable> breakers;  ///< filled by RouteTable::make; goes on in a new table
+  std::optional<StickyRule> sticky;        ///< kAll
 };
 
 /// What the table says about a request.

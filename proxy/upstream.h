@@ -15,6 +15,8 @@ namespace proxy {
 
 /// Names one endpoint for as long as the process lives; chosen by the host, never reused for another address.
 enum class EndpointId : std::uint64_t {};
+/// Number of an agent's name in tables that cannot hold names, the same for as long as the process lives.
+enum class NodeNumber : std::uint16_t { kNone = 0 };
 /// Fencing token of a service; 0 = never held; only grows.
 enum class Epoch : std::uint64_t {};
 
@@ -44,6 +46,7 @@ struct Endpoint {
   bool draining = false;     ///< finish what runs there, send nothing new
   std::string zone;          ///< free label of its agent; empty = none
   std::shared_ptr<EndpointShare> share;  ///< null = nobody shares it
+  NodeNumber number{};       ///< of `node` in the table of sessions; kNone = sessions are not kept there
 };
 
 /// The endpoints behind the routes that name `pool`. At most kPoolEndpointsMax; the rest is ignored.

@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "agent/api/consul.h"
 #include "agent/api/metrics_text.h"
 #include "agent/api/own.h"
+#include "proxy/sticky.h"
 
 /// /outrigger/v1: role, mesh, store, proxy and health, and what an agent can be told to do.
 namespace agent::api {
@@ -113,6 +116,44 @@ void get_upstreams(Api& api, const Call& call) {
   }));
 }
 
+/// Sessions of sticky routes, from their rows: all, those of a zone, or the one that a cookie, header or address stands for.
+void get_sticky(Api& api, const Call& call) {
+  constexpr std::size_t kListMax = 10'000;  // a page for people; scripts read the keys themselves
+  const std::string* zone = call.query.find("zone");
+  const std::string* value = call.query.find("value");
+  if (value != nullptr && (zone == nullptr || value->empty()))
+    return api.fail(call.id, {Errc::kBadRequest, "\"value\" needs a \"zone\": the name of the route, or its sticky.zone", {}});
+  std::string prefix = "outrigger/sticky/";
+  if (zone != nullptr) prefix += *zone + "/";
+  if (value != nullptr) {
+    std::string scratch;
+    std::array<char, 17> digits{};
+    std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(proxy::session_hash(*zone, proxy::session_address(*value, scratch))));
+    prefix += digits.data();
+  }
+  Read read;
+  read.topic = Topic{Topic::Kind::kPrefix, prefix};
+  read.render = [&backend = api.backend(), prefix](const ReadInfo& info) {
+    const KvAnswer found = backend.kv_list(prefix);
+    Json list = Json::array();
+    for (const auto& entry : found.entries) {
+      if (list.size() == kListMax) break;
+      const std::size_t slash = entry.key.rfind('/');
+      const std::size_t start = std::string_view("outrigger/sticky/").size();
+      if (slash < start) continue;
+      list.push_back({{"zone", entry.key.substr(start, slash - start)},
+                      {"session", entry.key.substr(slash + 1)},
+                      {"node", entry.value},
+                      {"ttl_s", entry.flags >> 32U},
+                      {"index", number(entry.modify_index)}});
+    }
+    Response response = json_response({{"sessions", list}, {"total", found.entries.size()}});
+    add_consul_headers(response, found.index, info);
+    return response;
+  };
+  api.read(call, std::move(read));
+}
+
 /// Targets for Prometheus' http_sd: every agent whose API others can reach.
 void get_prometheus_targets(Api& api, const Call& call) {
   Json list = Json::array();
@@ -180,6 +221,7 @@ void add_own_routes(Router& router) {
   }
   router.add("GET", "/outrigger/v1/upstreams", get_upstreams);
   router.add("GET", "/outrigger/v1/peers", get_peers);
+  router.add("GET", "/outrigger/v1/sticky", get_sticky);
   router.add("GET", "/outrigger/v1/health/live", get_live);
   router.add("GET", "/outrigger/v1/health/ready", get_ready);
   router.add("GET", "/outrigger/v1/sd/prometheus/agents", get_prometheus_targets);

@@ -54,6 +54,28 @@ int run_upstreams(Session& session) {
   return kExitOk;
 }
 
+struct StickyOptions {
+  std::string zone, value;
+};
+
+int run_sticky_get(Session& session, const StickyOptions& options) {
+  int code = kExitOk;
+  std::string target = "/outrigger/v1/sticky";
+  if (!options.zone.empty()) target += "?zone=" + url_encode(options.zone);
+  if (!options.value.empty()) target += "&value=" + url_encode(options.value);
+  const auto reply = session.call_json("GET", target, code);
+  if (!reply) return code;
+  const Json sessions = list_of(*reply, "sessions");
+  if (session.json()) return session.print(*reply), sessions.empty() && !options.value.empty() ? kExitFailed : kExitOk;
+  if (sessions.empty() && !options.value.empty())
+    return session.fail("no row says where that session is", "it is where its hash says until its second request; is the zone the name of its route?"), kExitFailed;
+  std::vector<Row> rows{{"ZONE", "SESSION", "NODE", "TTL", "INDEX"}};
+  for (const auto& one : sessions)
+    rows.push_back({cell(one, "zone"), cell(one, "session"), cell(one, "node"), cell(one, "ttl_s") + " s", cell(one, "index")});
+  session.print_table(rows);
+  return kExitOk;
+}
+
 CLI::App& client_verb(CLI::App& app, Session& session, const std::string& name, const std::string& help) {
   CLI::App& verb = *app.add_subcommand(name, help);
   session.add_client_options(verb);
@@ -69,6 +91,15 @@ void add_cluster_verbs(CLI::App& app, Session& session) {
   client_verb(app, session, "upstreams", "the instances as the proxy sees them").callback([&session] {
     session.chosen = [&session] { return run_upstreams(session); };
   });
+
+  CLI::App& sticky = *app.add_subcommand("sticky", "which node a session is kept at");
+  sticky.require_subcommand(1);
+  CLI::App& get = client_verb(sticky, session, "get", "the sessions that are written down for all agents, or one of them");
+  const auto asked = std::make_shared<StickyOptions>();
+  get.add_option("zone", asked->zone, "name of the route, or its sticky.zone; default: all");
+  get.add_option("value", asked->value, "of the session's cookie or header, or the client's address");
+  get.footer("Example: outrigger sticky get web 9f86d081884c7d659a2feaa0c55ad015");
+  get.callback([&session, asked] { session.chosen = [&session, asked] { return run_sticky_get(session, *asked); }; });
 
   CLI::App& join = client_verb(app, session, "join", "let the agent join a mesh through other agents");
   const auto addresses = std::make_shared<std::vector<std::string>>();

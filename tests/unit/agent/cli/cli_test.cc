@@ -47,7 +47,7 @@ TEST_F(Cli, EveryVerbHasHelp) {
   const std::vector<std::vector<std::string>> verbs{
       {"agent"},     {"members"},      {"join"},       {"leave"},  {"kv"},       {"kv", "get"},  {"kv", "put"},
       {"kv", "cas"}, {"kv", "delete"}, {"kv", "list"}, {"role"},   {"election"}, {"switchover"}, {"drain"},
-      {"upstreams"}, {"raft"},         {"validate"},   {"keygen"}, {"init"},     {"version"}};
+      {"upstreams"}, {"sticky", "get"}, {"raft"},         {"validate"},   {"keygen"}, {"init"},     {"version"}};
   for (auto verb : verbs) {
     const std::string name = verb.back();
     verb.push_back("--help");
