@@ -56,7 +56,12 @@ void Raft::switch_to(Configuration configuration) {
   tracker_.set(std::move(configuration.members), std::move(configuration.progress));
   conf_changed_ = true;
   reads_.forget_lease();
-  if (role_ != Role::kLeader) return;
+  if (role_ != Role::kLeader) {
+    // Votes may still come in for a candidate that is no voter any more; nothing it proposed in office would count.
+    const bool stands = role_ == Role::kCandidate || role_ == Role::kPreCandidate;
+    if (stands && (!voter() || learner())) become_follower(term_, kNobody);
+    return;
+  }
   if (!voter() || learner()) {
     if (!config_.step_down_on_removal) return;
     // The others would notice by silence only; the best of them can take over at once (3.10, 4.2.2).

@@ -59,7 +59,8 @@ TEST(FocussedSeeds, KeepEveryPromise) {
 TEST(SeedsThatFoundSomething, KeepEveryPromise) {
   for (const std::uint64_t seed : {1548ULL /* a read answered for an earlier process of the node */,
                                    4315ULL /* views that differed in tags had equal digests: never founded */,
-                                   24421ULL /* the same snapshot twice: installing for ever */}) {
+                                   24421ULL /* the same snapshot twice: installing for ever */,
+                                   90505ULL /* a candidate that was removed meanwhile came into office */}) {
     const Report report = run_seed(seed);
     EXPECT_FALSE(report.violation.has_value()) << describe(seed, report) << "\n  replay: sim --seed=" << seed << " --trace";
   }

@@ -204,6 +204,48 @@ TEST(RaftMembers, RemovalOfTheLeaderOfTwoIsLearnedFromARefusal) {
   EXPECT_EQ(members(net, 2), "voters=(2)");
 }
 
+// Seed 90505 of the simulator: a candidate learns from a refusal that it was removed, and the votes of those who stayed still
+// come in. In office it could commit nothing of its own, and nobody would have deposed it.
+TEST(RaftMembers, ACandidateThatWasRemovedStandsNoLonger) {
+  for (const bool pre_vote : {true, false}) {
+    Network net(3, [&](Config& config) { config.pre_vote = pre_vote; });
+    net.run(milliseconds(300));
+    ASSERT_EQ(net.leader(), NodeId{1});
+    const Index before = net.raft(1).commit();
+    net.filter = [&](const Message& message) { return message.to != NodeId{3} || message.commit <= before; };
+    ASSERT_TRUE(change(net, 1, {drop(3)}));
+    net.settle();
+    ASSERT_EQ(members(net, 1), "voters=(1 2)");
+    ASSERT_EQ(members(net, 3), "voters=(1 2 3)");
+    ASSERT_EQ(net.raft(3).log().last_index(), net.raft(1).commit());
+    net.isolate(3);
+    ASSERT_TRUE(net.raft(3).step(Campaign{}, net.now));
+    net.settle();
+    ASSERT_EQ(net.raft(3).role(), pre_vote ? Role::kPreCandidate : Role::kCandidate);
+    const auto answer = [&](std::uint64_t from, bool reject) {
+      Message message;
+      message.kind = pre_vote ? MessageKind::kPreVoteResponse : MessageKind::kVoteResponse;
+      message.from = NodeId{from};
+      message.to = NodeId{3};
+      message.term = pre_vote && !reject ? net.raft(3).term().next() : net.raft(3).term();
+      message.reject = reject;
+      if (reject) {
+        message.index = net.raft(1).commit();
+        message.log_term = *net.raft(1).log().term(message.index);
+      }
+      ASSERT_TRUE(net.raft(3).step(std::move(message), net.now));
+      net.collect(3);
+    };
+    answer(1, true);
+    ASSERT_FALSE(net.raft(3).voter());
+    EXPECT_EQ(net.raft(3).role(), Role::kFollower);
+    answer(1, false);
+    answer(2, false);
+    EXPECT_EQ(net.raft(3).role(), Role::kFollower);
+    EXPECT_EQ(net.count(MessageKind::kVote, 1), 0U);
+  }
+}
+
 // A change is taken up again after a restart, whether it was applied on disk or not.
 TEST(RaftMembers, SurvivesARestart) {
   Network net(3, plain);
