@@ -237,6 +237,7 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.proxy.head_timeout = config.proxy.head_timeout;
   settings.proxy.client_pace = {config.proxy.client_rate_min, config.proxy.client_rate_window};
   const H2Config& h2 = config.proxy.h2;
+  settings.proxy.upstream_idle_max = 512;  // a burst of HTTP/2 streams needs them again at once; idle ones end after 4 s
   settings.proxy.h2 = {h2.streams, static_cast<std::uint32_t>(h2.stream_window), static_cast<std::uint32_t>(h2.connection_window), h2.resets,
                        h2.control_frames};
   settings.proxy.outlier.consecutive = config.outlier.consecutive;
