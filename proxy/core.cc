@@ -8,6 +8,11 @@
 #include "proxy/exchange.h"
 
 namespace proxy {
+namespace {
+
+constexpr Milliseconds kTunnelDrain{30'000};  // in which tunnels at an endpoint that drains are told to end
+
+}  // namespace
 
 Core::Core(Settings given, Host& given_host, Connector& given_connector, Chance given_chance)
     : settings(std::move(given)), host(given_host), connector(given_connector), chance(std::move(given_chance)),
@@ -166,6 +171,7 @@ void Core::set_endpoints(const EndpointTable& given) {
   std::vector<EndpointState*> unfit;
   for (const auto& [id, state] : endpoints) {
     if (!state->wanted || state->endpoint.health == Health::kCritical) unfit.push_back(state.get());
+    if (state->endpoint.draining && state->draining_since == now && state->tunnels > 0) end_tunnels(*state);
   }
   for (EndpointState* state : unfit) {
     close_idle(*this, *state);
@@ -173,6 +179,16 @@ void Core::set_endpoints(const EndpointTable& given) {
   }
   sweep_endpoints();
   slot_freed_ = true;  // a queue may have got somewhere to go
+}
+
+// Their clients connect again elsewhere, not all in the same moment.
+void Core::end_tunnels(EndpointState& state) {
+  LinkList all;
+  all.take(state.attempts);
+  while (Exchange* exchange = all.pop_front()) {
+    state.attempts.push_back(exchange->endpoint_link);
+    exchange->end_tunnel_by(now + kTunnelDrain);
+  }
 }
 
 // Everything that can be helped elsewhere leaves this endpoint.
@@ -326,6 +342,9 @@ void Core::drain(TimePoint deadline) {
   std::vector<ClientConnection*> all;
   for (const auto& [down, owner] : downstreams) all.push_back(down);
   for (ClientConnection* down : all) down->drain();
+  for (const auto& exchange : exchanges_) {
+    if (!exchange->over()) exchange->end_tunnel_by(deadline);
+  }
   for (const auto& [id, state] : endpoints) close_idle(*this, *state);
 }
 

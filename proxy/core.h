@@ -175,6 +175,7 @@ class Core {
   PoolState& pool(std::string_view name);
   void sweep_endpoints();
   void move_attempts(EndpointState& state);
+  void end_tunnels(EndpointState& state);
   void change_holder(ServiceState& state, const PrimaryView& view);
   void end_lapsed_leases();
   void release_held(ServiceState& state);

@@ -60,6 +60,9 @@ void Exchange::recycle() {
   response_begun_ = response_complete_ = upstream_keep_alive_ = refused_ = switched_ = false;
   keep_client_ = true;
   client_eof_ = upstream_eof_ = false;
+  goodbye_ = Goodbye::kNone;
+  goodbye_at_ = TimePoint::max();
+  from_client_ = from_server_ = FrameTrack();
   reason_ = {};
   outcome_ = Outcome::kNotSent;
   early_ = LocalReply{};
@@ -482,7 +485,7 @@ void Exchange::arm_timer() {
       }
       [[fallthrough]];
     case Phase::kResponding:
-    case Phase::kTunnel: deadline = after(progress_, limits.idle); break;
+    case Phase::kTunnel: deadline = std::min(after(progress_, limits.idle), goodbye_at_); break;
     case Phase::kNew:
     case Phase::kConnecting:  // the connection has a timer of its own
     case Phase::kOver: break;
@@ -530,11 +533,7 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
     return;
   }
   if (phase_ == Phase::kTunnel) {
-    ++core_.counters.idle_timeouts;
-    reason_ = "idle_timeout";
-    outcome_ = Outcome::kTunnelled;
-    drop_attempt(false);
-    finish(Client::Next::kClose);
+    tunnel_late(now);
     return;
   }
   if (passed(started_, limits.total)) {

@@ -3,7 +3,7 @@
 ///
 /// Phases: kNew -> (kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
-/// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings) and exchange_response.cc (response, tunnel).
+/// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings) exchange_response.cc (response) and exchange_tunnel.cc.
 
 #include <array>
 #include <memory>
@@ -18,6 +18,7 @@
 #include "proxy/forwarding.h"
 #include "proxy/http1/codec.h"
 #include "proxy/outlet.h"
+#include "proxy/websocket.h"
 
 namespace proxy {
 
@@ -76,6 +77,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   [[nodiscard]] bool has_somewhere();   ///< somebody has room, though perhaps not for its session
   void on_deadline(Timer& timer, TimePoint now) override;
   void drain_deadline();            ///< it ends now
+  void end_tunnel_by(TimePoint deadline);  ///< if it is one: says good-bye at a random moment before
   /// Marks the endpoints that this exchange may still look at.
   template <class Set>
   void collect_endpoints(Set& set) const {
@@ -149,9 +151,17 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void write_response();
   void finish_response();
   void peer_refused();
-  void start_tunnel();
   void count_response(int status);
   void response_broken(const Error& error);
+  // Tunnel (exchange_tunnel.cc).
+  void start_tunnel();
+  void tunnel_from_server(Bytes bytes);
+  void tunnel_server_eof();
+  void tunnel_late(TimePoint now);
+  void say_goodbye();
+  void end_tunnel_if_answered();
+  void end_tunnel();
+  [[nodiscard]] Client::Next tell_client_of_loss();
 
   Core& core_;
   Client* down_ = nullptr;
@@ -225,6 +235,16 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   bool switched_rightly_ = false;     ///< with switched_: to what the client asked for
   AttemptEnd refused_end_ = AttemptEnd::kRefusedByPeer;  // meaningful with refused_: why the peer's answer is not passed on
   bool client_eof_ = false, upstream_eof_ = false;
+  // The tunnel.
+  enum class Goodbye : std::uint8_t {
+    kNone,
+    kPlanned,  ///< at goodbye_at_
+    kDue,      ///< as soon as no frame is on its way
+    kSaid,     ///< Close went to both sides; nothing follows it; goodbye_at_ is how long theirs are waited for
+  };
+  Goodbye goodbye_ = Goodbye::kNone;
+  TimePoint goodbye_at_ = TimePoint::max();
+  FrameTrack from_client_, from_server_;
   std::string_view reason_;           ///< literal: code of our own answer
   Outcome outcome_ = Outcome::kNotSent;
   LocalReply early_;                  ///< answer that waits for request_gathered(); status 0 = none

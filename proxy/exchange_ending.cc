@@ -127,7 +127,7 @@ void Exchange::end_under_lease(std::string_view code, std::string_view message) 
     outcome_ = Outcome::kTunnelled;
     reason_ = code;
     drop_attempt(true);
-    finish(Client::Next::kReset);
+    finish(tell_client_of_loss());
     return;
   }
   const AttemptEnd end = end_now();

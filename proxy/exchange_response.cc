@@ -1,4 +1,4 @@
-// The response on its way back, and the tunnel that an upgrade leaves behind.
+// The response on its way back.
 #include <array>
 
 #include "proxy/exchange.h"
@@ -11,10 +11,7 @@ using http1::Framing;
 void Exchange::upstream_data(http1::ResponseParser& parser, Bytes bytes) {
   progress_ = core_.now;
   if (phase_ == Phase::kTunnel) {
-    response_body_bytes_ += bytes.size();
-    if (in_session()) keep_session();
-    if (!down_->send({&bytes, 1}, {})) up_->pause_reading();
-    arm_timer();
+    tunnel_from_server(bytes);
     return;
   }
   while (!bytes.empty()) {
@@ -28,6 +25,7 @@ void Exchange::upstream_data(http1::ResponseParser& parser, Bytes bytes) {
     if (switched_) {
       response_body_.add(bytes);
       response_body_bytes_ += bytes.size();
+      from_server_.feed(bytes);
     } else if (!bytes.empty()) {
       upstream_keep_alive_ = false;  // more than one answer to one question
     }
@@ -224,14 +222,7 @@ void Exchange::client_writable() {
 
 void Exchange::upstream_eof(http1::ResponseParser& parser) {
   if (phase_ == Phase::kTunnel) {
-    upstream_eof_ = true;
-    if (client_eof_) {
-      outcome_ = Outcome::kTunnelled;
-      drop_attempt(false);
-      finish(Client::Next::kClose);
-    } else if (down_->drained()) {
-      down_->shutdown();
-    }
+    tunnel_server_eof();
     return;
   }
   if (phase_ == Phase::kResponding) {
@@ -268,48 +259,12 @@ void Exchange::upstream_closed(StreamEnd end) {
     case Phase::kTunnel:
       outcome_ = Outcome::kTunnelled;
       drop_attempt(true);
-      finish(Client::Next::kReset);
+      finish(tell_client_of_loss());
       return;
     case Phase::kNew:
     case Phase::kQueued:
     case Phase::kHeld:
     case Phase::kOver: return;
-  }
-}
-
-// ---- tunnel ----
-
-void Exchange::start_tunnel() {
-  phase_ = Phase::kTunnel;
-  ++core_.counters.tunnels;
-  ++core_.counters.tunnels_open;
-  if (in_flight_) {
-    tunnel_counted_ = true;
-    ++endpoint_->tunnels;
-  }
-  outcome_ = Outcome::kTunnelled;
-  arm_timer();
-  down_->start_tunnel();
-}
-
-void Exchange::tunnel_from_client(Bytes bytes) {
-  progress_ = core_.now;
-  request_body_bytes_ += bytes.size();
-  if (in_session()) keep_session();
-  if (up_->send({&bytes, 1}) == SendResult::kLeaseOver) {
-    lease_lost();
-    return;
-  }
-  arm_timer();
-}
-
-void Exchange::tunnel_client_eof() {
-  client_eof_ = true;
-  if (upstream_eof_) {
-    drop_attempt(false);
-    finish(Client::Next::kClose);
-  } else if (up_->drained()) {
-    up_->shutdown();
   }
 }
 

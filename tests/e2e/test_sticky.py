@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import signal
+import socket
+import time
 import unittest
 
 from harness import RealProcesses, get_json, patience, wait_until
@@ -12,6 +15,12 @@ methods = ["GET"]
 path = "/positions"
 pool = "all"
 sticky = { by = "cookie", ttl = "3600s" }
+[[route]]
+name = "ticks"
+methods = ["GET"]
+path = "/ws"
+pool = "all"
+sticky = { by = "cookie", ttl = "3600s", zone = "web" }
 [[route]]
 name = "keyed"
 methods = ["GET"]
@@ -111,6 +120,48 @@ class Sticky(RealProcesses):
             if node != lost.name:
                 self.assertEqual(second[name], node)
         self.assertNotIn(lost.name, second.values())
+
+    def open_ws(self, entry, value):
+        """@return (socket, what has come behind the head), or None: refused."""
+        host, port = entry.entry.split(":")
+        connection = socket.create_connection((host, int(port)), timeout=10)
+        self.addCleanup(connection.close)
+        connection.sendall(f"GET /ws/ticks HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                           f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: outrigger_sticky={value}\r\n\r\n".encode())
+        got = b""
+        while b"\r\n\r\n" not in got:
+            piece = connection.recv(65536)
+            if not piece:
+                return None
+            got += piece
+        head, rest = got.split(b"\r\n\r\n", 1)
+        return (connection, rest) if head.startswith(b"HTTP/1.1 101") else None
+
+    def test_guide_004_a_websocket_of_a_lost_node_is_told_1012_and_resumes_elsewhere(self):
+        node, value = self.session()
+        self.through_all(value, 6)
+        entry = next(n for n in self.made.nodes if n.name != node)
+        connection, got = self.open_ws(entry, value)
+        while not got:
+            got += connection.recv(65536)
+        began = time.monotonic()
+        self.made.node(node).trader.kill()
+        while piece := connection.recv(65536):
+            got += piece
+        self.assertEqual(got[-17:], b"\x88\x0f\x03\xf4connect again", "close 1012")
+        again = None
+        while again is None and time.monotonic() - began < 3 * patience():
+            again = self.open_ws(entry, value)
+        self.assertIsNotNone(again, "resumes within 3 s")
+        self.assertNotEqual(self.ask(entry, Cookie=f"outrigger_sticky={value}")[0], node)
+
+    def test_a_drain_spreads_its_good_byes_and_a_stop_says_them_all(self):
+        node, value = self.session()
+        connection, got = self.open_ws(self.made.node(node), value)
+        self.made.node(node).agent.send(signal.SIGTERM)
+        while piece := connection.recv(65536):
+            got += piece
+        self.assertEqual(got[-17:], b"\x88\x0f\x03\xf4connect again", "close 1012")
 
 
 class Refused(RealProcesses):

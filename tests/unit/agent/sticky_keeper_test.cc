@@ -30,7 +30,8 @@ struct Log {
       const auto row = rows.find(ops[i].key);
       const std::uint64_t present = row == rows.end() ? 0 : row->second.index;
       const bool removes = ops[i].verb == store::kv::TxnVerb::kDeleteCas;
-      if (present != store::kv::value(ops[i].index) && !(removes && present == 0)) failed.push_back(i);
+      const bool checks = ops[i].verb != store::kv::TxnVerb::kSet;
+      if (checks && present != store::kv::value(ops[i].index) && !(removes && present == 0)) failed.push_back(i);
     }
     if (!failed.empty()) return failed;
     ++index;

@@ -321,7 +321,8 @@ TEST_F(Bounds, ABrokenTunnelBreaksBothSides) {
   up(0).connect();
   up(0).send(kSwitch);
   up(0).fail(StreamEnd::kReset);
-  EXPECT_TRUE(c->reset);
+  EXPECT_TRUE(has(c->take(), "connect again"));
+  EXPECT_TRUE(c->shut);
   d->send(kUpgrade);
   up(1).connect();
   up(1).send(kSwitch);

@@ -151,7 +151,8 @@ TEST_F(PrimaryRoute, TunnelsOfAPrimaryRouteAreCheckedToo) {
   c->send("late");
   EXPECT_EQ(up(0).take(), "");
   EXPECT_TRUE(up(0).reset);
-  EXPECT_TRUE(c->reset);
+  EXPECT_TRUE(has(c->take(), "connect again"));
+  EXPECT_TRUE(c->shut);
 }
 
 // ---- holding ----
