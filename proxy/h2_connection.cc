@@ -235,6 +235,7 @@ void H2Connection::on_deadline(Timer& timer, TimePoint now) {
     last_said_ = true;
   } else {
     if (in_head_) ++core_.counters.h2_head_timeouts;
+    if (!outlet_.empty()) return abort("client_gone");  // it does not even take the answers to its last streams
     session_.terminate(in_head_ ? http2::Code::kEnhanceYourCalm : http2::Code::kNoError);
   }
   core_.note_unsent(*this);

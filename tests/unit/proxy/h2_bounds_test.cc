@@ -146,6 +146,18 @@ TEST_F(H2Test, AnIdleConnectionEndsAndPingsDoNotProlongIt) {
   EXPECT_TRUE(p->wire().closed);
 }
 
+TEST_F(H2Test, AnIdleConnectionThatTakesNothingIsBrokenOff) {
+  settings.client_pace.bytes_per_second = 0;
+  set_up();
+  auto p = peer();
+  p->send(headers(1, head_of("GET", "/a"), true));
+  up(0).connect();
+  p->wire().room = 0;
+  answer(*p, 0, ok("a"));
+  advance(Milliseconds(75100));
+  EXPECT_TRUE(p->wire().reset);
+}
+
 TEST_F(H2Test, DrainLetsStreamsFinishAndTakesThoseOnTheirWay) {
   auto p = peer();
   p->send(headers(1, head_of("GET", "/a"), true));
