@@ -224,6 +224,7 @@ io::Result<void> Agent::start_api() {
   operators.version = OUTRIGGER_VERSION;
   operators.spool_directory = identity_.data_dir.string();
   operators.write_timeout = config_.raft.write_timeout;
+  operators.routes = [this] { return route_table_; };
   operator_ = std::make_unique<AgentOperator>(std::move(operators));
   backend_ = std::make_unique<AgentBackend>(backend_parts());
   api::ServerOptions options;

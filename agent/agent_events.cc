@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "agent/log.h"
+#include "agent/route_content.h"
 #include "agent/parts.h"
 #include "agent/recover.h"
 #include "agent/running.h"
@@ -178,6 +179,7 @@ void Agent::publish_endpoints() {
     own.endpoint = own_endpoint();
   }
   proxy::EndpointTable table = endpoint_table(gossip_->core().members(), own, routed_service(config_));
+  for (proxy::PoolEndpoints& pool : static_pools(config_)) table.pools.push_back(std::move(pool));
   if (endpoints_ && same_endpoints(*endpoints_, table)) return;
   if (const auto& known = sticky_->keeper().table(); known != nullptr) {
     for (proxy::PoolEndpoints& pool : table.pools) {

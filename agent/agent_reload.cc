@@ -107,9 +107,12 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
   if (routes) {
     route_table_ = routes;
     sticky_->routes_changed();
+    // Folders of files come before the routes that lead there, and go behind those that did.
+    config_.routes.insert(config_.routes.end(), fresh.routes.begin(), fresh.routes.end());
     publish_endpoints();
     proxy_->publish_routes(routes);
     config_.routes = fresh.routes;
+    publish_endpoints();
     report.applied.emplace_back("route");
   }
   if (fresh.node.log_level != config_.node.log_level) {

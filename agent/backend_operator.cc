@@ -6,6 +6,7 @@
 
 #include "agent/backend.h"
 #include "agent/io/crypto.h"
+#include "agent/route_content.h"
 #include "store/kv/record.h"
 
 namespace agent {
@@ -294,6 +295,13 @@ void AgentOperator::raft_remove(std::string server, api::Completion<std::monosta
   const auto id = resolve(server);
   if (!id) return parts_.loop->post([done = std::move(done), error = id.error()] { done(tl::make_unexpected(error)); });
   parts_.store->remove_server(*id, plain(alive_, std::move(done)));
+}
+
+api::Result<std::size_t> AgentOperator::purge_cache(const std::string& route, const std::string& prefix) {
+  const auto table = parts_.routes ? parts_.routes() : nullptr;
+  const auto named = [&](const proxy::Route& one) { return one.cache != nullptr && (route.empty() || one.name == route); };
+  if (table == nullptr || std::none_of(table->routes().begin(), table->routes().end(), named)) return OperatorBackend::purge_cache(route, prefix);
+  return cache_of(table.get())->purge(route, prefix);
 }
 
 void AgentOperator::raft_figures(api::Completion<api::RaftInfo> done) {

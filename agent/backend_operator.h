@@ -12,6 +12,7 @@
 #include "agent/io/mailbox.h"
 #include "agent/io/thread.h"
 #include "agent/snapshot_files.h"
+#include "proxy/route.h"
 
 namespace agent {
 
@@ -23,6 +24,7 @@ struct OperatorParts {
   std::string name, version;         ///< of this agent, for meta.json
   std::string spool_directory;       ///< for files on their way
   std::chrono::milliseconds write_timeout{2000};
+  std::function<std::shared_ptr<const proxy::RouteTable>()> routes;  ///< in force; empty in tests without a proxy
 };
 
 /// Ownership: of the agent. Thread: the loop. Bound: kJobsMax snapshots under way, one restore.
@@ -39,6 +41,7 @@ class AgentOperator final : public api::OperatorBackend {
   void raft_transfer(std::string server, api::Completion<std::monostate> done) override;
   void raft_remove(std::string server, api::Completion<std::monostate> done) override;
   void raft_figures(api::Completion<api::RaftInfo> done) override;
+  api::Result<std::size_t> purge_cache(const std::string& route, const std::string& prefix) override;
 
  private:
   struct Save;

@@ -37,6 +37,7 @@ struct Reading {
   std::function<std::optional<std::string>(std::string_view, RegistrationKind)> check_registration;
   std::function<std::optional<std::string>(const ListenTlsConfig&)> check_listen_tls;
   std::function<std::optional<std::string>(const InstanceTlsConfig&)> check_instance_tls;
+  RouteChecks routes{};
 
   [[nodiscard]] TlsReading tls() const { return {all_keys, opens_files, check_listen_tls, check_instance_tls}; }
 };
@@ -315,6 +316,9 @@ void read_proxy(Reading& reading, ConfigReader reader) {
   reader.number("threads", proxy.threads, 0, 256);
   reader.size("header_bytes_max", proxy.header_bytes_max, 1024, 1 << 20);
   reader.size("body_bytes_max", proxy.body_bytes_max, 0, 1ULL << 40);
+  reader.number("compress_streams_max", proxy.compress_streams_max, 1, 100'000);
+  reader.size("cache_bytes_max", proxy.cache_bytes_max, 1ULL << 20, 1ULL << 40);
+  reader.number("cache_entries_max", proxy.cache_entries_max, 1, 10'000'000);
   reader.number("connections_max", proxy.connections_max, 1, 1000000);
   reader.duration("head_timeout", proxy.head_timeout, Milliseconds(100), minutes(5));
   reader.size("client_rate_min", proxy.client_rate_min, 0, 1ULL << 30);
@@ -350,7 +354,7 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   read_raft(reading, root.section("raft"));
   read_service(reading, root.section("service"));
   read_listeners(reading, root);
-  config_read_routes(root, reading.all_keys, reading.config);
+  config_read_routes(root, reading.all_keys, reading.routes, reading.config);
   read_proxy(reading, root.section("proxy"));
   read_outlier(reading, root.section("outlier"));
   root.finish(reading.all_keys);
@@ -486,7 +490,7 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
   Reading reading{findings, config, all_keys, true, source.check_assert, source.check_registration,
-                  source.check_listen_tls, source.check_instance_tls};
+                  source.check_listen_tls, source.check_instance_tls, {source.check_header, true}};
   read_all(reading, tree, source.host_name);
   return finish_reading(std::move(config), findings);
 }

@@ -236,6 +236,47 @@ struct StickyConfig {
 
 enum class BalanceKind { kLeastRequest, kRoundRobin, kPeakEwma, kRingHash };
 
+/// [route.request_headers] and [route.response_headers], each line as "Name: value" with {variables}, `del` names alone.
+struct HeadersConfig {
+  std::vector<std::string> set, add, del;  ///< <= 32 each
+  bool security = false;                   ///< preset = "security"; responses only
+  std::string csp;                         ///< Content-Security-Policy of the preset; empty = none
+  friend bool operator==(const HeadersConfig&, const HeadersConfig&) = default;
+};
+/// What one line of those does, for ConfigSource::check_header.
+enum class HeaderChange { kSetRequest, kAddRequest, kDelRequest, kSetResponse, kAddResponse, kDelResponse };
+
+/// [route.static]: files of a folder in the place of an instance.
+struct StaticConfig {
+  std::filesystem::path root;           ///< a folder; relative to the file that names it
+  std::string index = "index.html";     ///< answers for folders; empty = none
+  std::string spa;                      ///< answers for what is not found, beneath root; empty = 404
+  Milliseconds cache{0};                ///< max-age, whole seconds; 0 = not said
+  std::string cache_control;            ///< put in front of it; empty = "public" when there is a max-age
+  bool precompressed = true;            ///< FILE.gz goes in the place of FILE to clients that take gzip
+  friend bool operator==(const StaticConfig&, const StaticConfig&) = default;
+};
+
+/// [route.compress]: gzip of responses.
+struct CompressConfig {
+  std::uint32_t level = 6;    ///< 1..9
+  std::uint64_t min = 1000;   ///< bytes of an announced length; 0 .. 1 GiB
+  std::vector<std::string> types{"text/html", "text/css", "text/plain", "text/xml", "text/csv", "text/javascript",
+                                 "application/javascript", "application/json", "application/xml", "application/rss+xml",
+                                 "application/manifest+json", "application/wasm", "image/svg+xml"};  ///< <= 64
+  friend bool operator==(const CompressConfig&, const CompressConfig&) = default;
+};
+
+/// [route.cache]: answers to GET and HEAD kept for all clients of a route.
+struct CacheConfig {
+  Milliseconds ttl{300'000};                  ///< of answers that do not say how long they are fresh; 0 = those are not kept
+  Milliseconds stale_while_revalidate{0};     ///< <= 24 h; an answer that says its own wins
+  Milliseconds stale_if_error{0};             ///< the same
+  std::uint64_t object_max = 1 << 20;         ///< bytes of one answer; 1 KiB .. 64 MiB
+  Milliseconds wait{5000};                    ///< how long requests wait for one that asks on behalf of them; 0 = not at all
+  friend bool operator==(const CacheConfig&, const CacheConfig&) = default;
+};
+
 /// [[route]]: which requests go to which pool; the first match in file order wins.
 struct RouteConfig {
   std::string name;                  ///< for metrics; empty = made from methods, host and path
@@ -254,6 +295,11 @@ struct RouteConfig {
   AuthConfig auth;
   std::vector<std::string> allow, deny;  ///< IP or CIDR literals; deny wins, an empty allow lets all in; <= 64 each
   std::uint32_t concurrency = 0;         ///< requests of the route at a time; 0 = no limit
+  std::optional<std::uint64_t> body_max;  ///< bytes of a request's body, 0 .. 1 TiB; absent = proxy.body_bytes_max
+  HeadersConfig request_headers, response_headers;
+  std::optional<StaticConfig> files;     ///< key `static`; then `pool` says nothing
+  std::optional<CompressConfig> compress;
+  std::optional<CacheConfig> cache;      ///< never on routes to the primary
   // Only for routes to `all`.
   BalanceKind balance = BalanceKind::kLeastRequest;
   std::string hash = "ip";               ///< ring_hash: "ip", "path", "header:NAME", "cookie:NAME"
@@ -281,8 +327,11 @@ struct H2Config {
 struct ProxyConfig {
   std::uint32_t threads = 0;                   ///< 0 = one per core; <= 256
   std::uint64_t header_bytes_max = 32 * 1024;  ///< 1 KiB .. 1 MiB
-  std::uint64_t body_bytes_max = 64ULL << 20;  ///< 0 .. 1 TiB
+  std::uint64_t body_bytes_max = 50ULL << 20;  ///< of routes that do not say body_max; 0 .. 1 TiB
   std::uint32_t connections_max = 10000;       ///< downstream, over all workers; 1 .. 1,000,000
+  std::uint32_t compress_streams_max = 256;    ///< responses packed at a time, 270 KiB each, over all workers; 1 .. 100,000
+  std::uint64_t cache_bytes_max = 64ULL << 20; ///< of all routes that keep answers; 1 MiB .. 1 TiB
+  std::uint32_t cache_entries_max = 10000;     ///< 1 .. 10,000,000
   Milliseconds head_timeout{10000};            ///< first byte of a request to the end of its head; 100 ms .. 5 min
   std::uint64_t client_rate_min = 240;         ///< bytes/s of a body sent or an answer taken; 0 = off; <= 1 GiB
   Milliseconds client_rate_window{20000};      ///< over which it is measured; 100 ms .. 10 min
@@ -369,6 +418,8 @@ struct ConfigSource {
   /// Load what TLS needs and say what is wrong with it, the file included; nullopt = fine. Empty = taken as it is.
   std::function<std::optional<std::string>(const ListenTlsConfig&)> check_listen_tls{};
   std::function<std::optional<std::string>(const InstanceTlsConfig&)> check_instance_tls{};
+  /// Says what is wrong with one line of the headers of a route; nullopt = fine. Empty = taken as it is.
+  std::function<std::optional<std::string>(std::string_view, HeaderChange)> check_header{};
   std::string host_name = "localhost";  ///< default of node.name
 };
 

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/listen_tls.h"
+#include "agent/route_content.h"
 #include "agent/cli/cli.h"
 #include "agent/recover.h"
 #include "agent/snapshot_files.h"
@@ -57,6 +58,7 @@ int main(int argc, char** argv) {
                         .check_registration = agent::check_registration,
                         .check_listen_tls = agent::check_listen_tls,
                         .check_instance_tls = agent::check_instance_tls,
+                        .check_header = agent::check_header,
                         .recover = recover,
                         .describe_snapshot = describe_snapshot,
                         .run_agent = agent::run_agent};

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "agent/backend.h"
+#include "agent/route_content.h"
 
 namespace agent {
 namespace {
@@ -198,6 +199,37 @@ void add_breakers(Families& out, const ProxyStatus& status) {
   out.add("breaker_opened_total", "Times that a breaker opened", MetricFamily::Type::kCounter, std::move(opened));
 }
 
+void add_content(Families& out, const ProxyStatus& status) {
+  std::vector<MetricSample> packed, denied, in, gone;
+  for (const auto& one : status.routes) {
+    const proxy::RouteCounters& c = one.counters;
+    const Labels route{{"route", one.name}};
+    packed.push_back({route, static_cast<double>(c.packed), {}});
+    denied.push_back({route, static_cast<double>(c.packed_denied), {}});
+    in.push_back({route, static_cast<double>(c.packed_bytes_in), {}});
+    gone.push_back({route, static_cast<double>(c.packed_bytes_out), {}});
+  }
+  out.add("compressed_total", "Responses compressed on their way", MetricFamily::Type::kCounter, std::move(packed));
+  out.add("compress_denied_total", "Responses left as they were because proxy.compress_streams_max were under way", MetricFamily::Type::kCounter, std::move(denied));
+  out.add("compress_bytes_in_total", "Bytes before compression", MetricFamily::Type::kCounter, std::move(in));
+  out.add("compress_bytes_out_total", "Bytes after compression", MetricFamily::Type::kCounter, std::move(gone));
+}
+
+void add_cache(Families& out, const proxy::RouteTable& table) {
+  const auto cache = cache_of(&table);
+  if (cache == nullptr) return;
+  const auto& c = cache->counts();
+  std::vector<MetricSample> samples;
+  const std::pair<const char*, std::uint64_t> results[] = {{"hit", c.hits}, {"miss", c.misses}, {"stale", c.stale}, {"collapsed", c.collapsed}, {"bypass", c.bypassed}};
+  for (const auto& [result, count] : results) samples.push_back({{{"result", result}}, static_cast<double>(count), {}});
+  out.add("cache_requests_total", "Requests of routes that keep answers, by what the cache did", MetricFamily::Type::kCounter, std::move(samples));
+  out.counter("cache_stored_total", "Answers kept", c.stored);
+  out.counter("cache_evicted_total", "Answers that went for want of room", c.evicted);
+  out.counter("cache_purged_total", "Answers dropped at an operator's word", c.purged);
+  out.gauge("cache_bytes", "Bytes of the answers kept now", static_cast<double>(cache->bytes()));
+  out.gauge("cache_entries", "Answers kept now", static_cast<double>(cache->entries()));
+}
+
 void add_routes(Families& out, const ProxyStatus& status) {
   std::vector<MetricSample> requests, refused, delayed, queued;
   for (const auto& one : status.routes) {
@@ -218,8 +250,10 @@ void add_routes(Families& out, const ProxyStatus& status) {
   out.add("route_refused_total", "Requests that a rule of the route refused, by reason", MetricFamily::Type::kCounter, std::move(refused));
   out.add("route_delayed_total", "Requests of a burst that waited for their turn", MetricFamily::Type::kCounter, std::move(delayed));
   out.add("route_queued_total", "Requests that waited for an endpoint with room", MetricFamily::Type::kCounter, std::move(queued));
+  add_content(out, status);
   if (status.table == nullptr) return;
   add_breakers(out, status);
+  add_cache(out, *status.table);
   std::map<std::string, const proxy::RateTable*> zones;
   for (const proxy::Route& route : status.table->routes()) {
     if (route.admission.rate_table != nullptr) zones[route.admission.rate_zone] = route.admission.rate_table.get();

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "agent/io/crypto.h"
+#include "agent/route_content.h"
 
 namespace agent {
 namespace {
@@ -115,7 +116,7 @@ proxy::Digest sha256_of(std::string_view text) {
   return io::sha256(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
 
-proxy::Route route_of(const RouteConfig& config, const std::string& service, std::uint64_t body_bytes_max) {
+proxy::Route route_of(const RouteConfig& config, const std::string& service) {
   proxy::Route route;
   route.name = route_name(config);
   if (!config.methods.empty()) {
@@ -134,7 +135,6 @@ proxy::Route route_of(const RouteConfig& config, const std::string& service, std
   route.timeouts.read_try = std::min(route.timeouts.read_try, config.first_byte_timeout);
   route.timeouts.idle = config.idle_timeout;
   route.timeouts.total = config.total_timeout;
-  route.body_bytes_max = body_bytes_max;
   route.retry = config.retry;
   set_balance(config, route);
   return route;
@@ -234,6 +234,7 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.proxy.request_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.response_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.connections_max = config.proxy.connections_max;
+  settings.compress_streams_max = config.proxy.compress_streams_max;
   settings.proxy.head_timeout = config.proxy.head_timeout;
   settings.proxy.client_pace = {config.proxy.client_rate_min, config.proxy.client_rate_window};
   const H2Config& h2 = config.proxy.h2;
@@ -277,11 +278,13 @@ io::Result<drivers::DnsSettings> dns_settings(const Config& config) {
 io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& config, const proxy::RouteTable* previous,
                                                                  const std::function<std::shared_ptr<proxy::StickyTable>()>& sessions) {
   std::vector<proxy::Route> routes;
+  const auto cache = cache_for(config, previous);
   for (std::size_t i = 0; i < config.routes.size(); ++i) {
-    routes.push_back(route_of(config.routes[i], routed_service(config), config.proxy.body_bytes_max));
-    if (auto set = set_admission(config.routes[i], "route[" + std::to_string(i) + "]", routes.back().admission); !set) {
-      return tl::make_unexpected(set.error());
-    }
+    const std::string key = "route[" + std::to_string(i) + "]";
+    routes.push_back(route_of(config.routes[i], routed_service(config)));
+    auto set = set_admission(config.routes[i], key, routes.back().admission);
+    if (set) set = set_content(config.routes[i], key, config.proxy.body_bytes_max, cache, routes.back());
+    if (!set) return tl::make_unexpected(set.error());
     if (config.routes[i].sticky) routes.back().sticky = sticky_rule(*config.routes[i].sticky, routes.back().name, sessions());
   }
   auto table = proxy::RouteTable::make(std::move(routes), previous, {io::random_below(UINT64_MAX), io::random_below(UINT64_MAX)});

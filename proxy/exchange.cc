@@ -34,6 +34,8 @@ void Exchange::recycle() {
   session_ = SessionHash{};
   session_known_ = session_issue_ = session_stays_ = false;
   admission_text_.clear();
+  if (shaped_) forget_cache();
+  shaped_ = takes_gzip_ = short_read_ = pack_broken_ = false;
   upgrade_ = expect_continue_ = request_complete_ = false;
   for (std::string* text : {&head_, &hop_names_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
   common_bytes_ = kept_sent_ = 0;
@@ -84,8 +86,8 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
   expect_continue_ = head.expect_continue;
   const MadeId made(core_.chance);
   const Accepted& accepted = down.accepted();
-  id_ = append_request_head(head_, head, {accepted.kind, accepted.scheme, accepted.client, down.trusted(), accepted.client_certificate},
-                            {made.text.data(), made.text.size()});
+  const Origin origin{accepted.kind, accepted.scheme, accepted.client, down.trusted(), accepted.client_certificate};
+  id_ = append_request_head(head_, head, origin, {made.text.data(), made.text.size()});
   common_bytes_ = head_.size();
   method_bytes_ = head.method_text.size();
   target_bytes_ = head.path.size() + (head.target.find('?') == std::string_view::npos ? 0 : head.query.size() + 1);
@@ -124,6 +126,7 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
   ++state_->counters.requests;
   if (route_->balance.kind == Balance::kRingHash) note_hash(head, *path);
   if (route_->admission.any() && down.accepted().kind == ListenerKind::kDownstream) admit(head, *path);
+  if (route_->shapes() && down.accepted().kind == ListenerKind::kDownstream) note_content(head, origin);
   if (route_->sticky && down.accepted().kind == ListenerKind::kDownstream && early_.status == 0) note_session(head);
   down.set_body_limit(route_->body_bytes_max);
 }
@@ -242,6 +245,7 @@ void Exchange::dispatch() {
     arm_timer();
     return;
   }
+  if (cache_step_ == CacheStep::kLook && look_up()) return;
   if (down_->accepted().kind == ListenerKind::kPeer) {
     dispatch_from_peer();
   } else if (route_->kind == PoolKind::kPrimary) {
@@ -301,6 +305,7 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
     if (local_order_) ++service_->local_orders;
   }
   head_.resize(common_bytes_);
+  if (shaped_) append_request_fields();
   const bool is_primary = service_ != nullptr && service_->view.holder == PrimaryView::Holder::kLocal;
   append_attempt_head(head_, {endpoint.endpoint.kind, core_.settings.node, is_primary,
                               service_ == nullptr ? Epoch{} : service_->view.epoch});

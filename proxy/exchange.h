@@ -3,7 +3,9 @@
 ///
 /// Phases: kNew -> (kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
-/// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings) exchange_response.cc (response) and exchange_tunnel.cc.
+/// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings),
+/// exchange_response.cc (response), exchange_tunnel.cc, exchange_content.cc (what the route makes of heads and bodies) and
+/// exchange_cache.cc (answers kept for others).
 
 #include <array>
 #include <memory>
@@ -18,6 +20,7 @@
 #include "proxy/forwarding.h"
 #include "proxy/http1/codec.h"
 #include "proxy/outlet.h"
+#include "proxy/response_cache.h"
 #include "proxy/websocket.h"
 
 namespace proxy {
@@ -105,6 +108,33 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void issue_session(const EndpointState& endpoint);
   void learn_session(const http1::ResponseHead& head);
   void keep_session();
+  // What its route makes of heads.
+  void note_content(const http1::RequestHead& head, const Origin& origin);
+  void rewrite_head(const http1::RequestHead& head, const Origin& origin);
+  void append_request_fields();
+  /// Decides about packing, appends the route's own fields. @return the framing of what is sent
+  http1::Framing shape_response(const http1::ResponseHead& head, ResponseFacts& facts);
+  void pack_response();
+  void stop_packing();
+  // Answers kept for others.
+  /// Between request and cache. kLook: not asked yet; kFetch: asks the instance on behalf of others; kAlone: asks for itself.
+  enum class CacheStep : std::uint8_t { kNone, kLook, kFetch, kAlone, kServe };
+  void note_cache(const http1::RequestHead& head);
+  void drop_conditions();
+  [[nodiscard]] bool look_up();
+  [[nodiscard]] bool wait_for_other(bool first);
+  void serve(std::shared_ptr<const StoredAnswer> answer);
+  void send_stored();
+  void begin_recording(const http1::ResponseHead& head);
+  void record_body(Bytes bytes);
+  void end_recording(bool with_trailers);
+  void release_claim(bool keepable);
+  [[nodiscard]] bool has_stale() const { return (cache_step_ == CacheStep::kFetch || cache_step_ == CacheStep::kAlone) && stored_ != nullptr && core_.now < stored_->error_until; }
+  void serve_stale_instead();
+  void serve_stale();
+  void append_cache_fields();
+  void forget_cache();
+  [[nodiscard]] FieldFacts field_facts() const;
   // Where it goes.
   void answer_elsewhere(const http1::RequestHead& head, std::uint16_t port);
   void answer_unroutable(const RouteMatch& match);
@@ -148,7 +178,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   [[nodiscard]] bool is_order() const { return service_ != nullptr && route_->kind == PoolKind::kPrimary; }
   // Response.
   void response_gathered();
-  void write_response();
+  void begin_response(const http1::ResponseHead& head, EndpointKind from);
+  bool write_response();   ///< @return false: the client has no more room, client_writable() follows
   void finish_response();
   void peer_refused();
   void count_response(int status);
@@ -186,7 +217,23 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   bool breaker_asked_ = false;        ///< the attempt passed a breaker and owes it a result
   bool probe_ = false;                ///< it is the one probe of a half-open breaker
   TimePoint attempt_at_{};
-  std::string admission_text_;        ///< scratch, then header lines about limits for the client
+  std::string admission_text_;        ///< scratch, then header lines of our own for the client
+  bool shaped_ = false;               ///< its route has a say in the content, and this agent is where it came in
+  bool takes_gzip_ = false, pack_broken_ = false;
+  bool short_read_ = false;           ///< the last read did not fill its buffer: the instance pauses
+  std::unique_ptr<Packer> packer_;    ///< of the response, while it is packed
+  std::string packed_;                ///< what it has given in this turn
+  CacheStep cache_step_ = CacheStep::kNone;
+  CacheWish wish_;
+  std::string cache_key_, if_none_match_;
+  std::shared_ptr<const StoredAnswer> stored_;  ///< being sent; with kFetch a stale one, in case that fetching fails
+  std::size_t stored_sent_ = 0;                 ///< of its body
+  std::unique_ptr<StoredAnswer> recording_;     ///< the answer that comes, as far as it has come
+  std::uint64_t claim_ = 0, generation_ = 0;
+  bool claimed_ = false, collapsed_ = false, stale_instead_ = false;
+  TimePoint wait_until_{};
+  Milliseconds wait_pause_{0};
+  std::string client_text_;           ///< address of the client; only with rules that may name it
   http1::Method method_ = http1::Method::kGet;
   std::uint8_t client_minor_ = 1;
   http1::Framing request_framing_ = http1::Framing::kNone;

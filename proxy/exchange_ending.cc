@@ -247,8 +247,10 @@ void Exchange::reply(int status, std::string_view code, std::string_view message
 
 void Exchange::send_reply(const LocalReply& answer) {
   assert(up_ == nullptr && !response_begun_);
+  if (answer.status >= 500 && has_stale()) return serve_stale();
   LocalReply full = answer;
   full.request_id = request_id();
+  if (shaped_) route_->response_fields.append_to_own(admission_text_, field_facts());
   full.fields = admission_text_;
   if (full.outcome.empty()) full.outcome = name_of(Outcome::kNotSent);
   status_ = answer.status;
@@ -274,6 +276,10 @@ void Exchange::leave_everything() {
   if (phase_ == Phase::kHeld) leave_hold();
   if (phase_ == Phase::kQueued) leave_queue();
   if (phase_ == Phase::kTunnel) --core_.counters.tunnels_open;
+  stop_packing();
+  if (claimed_) release_claim(true);
+  stored_.reset();     // what is kept may go; this object is kept for the next request
+  recording_.reset();
   record();
   core_.wheel.disarm(timer_);
   phase_ = Phase::kOver;

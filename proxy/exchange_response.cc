@@ -14,6 +14,7 @@ void Exchange::upstream_data(http1::ResponseParser& parser, Bytes bytes) {
     tunnel_from_server(bytes);
     return;
   }
+  short_read_ = bytes.size() < kReadBytesMax / 4;
   while (!bytes.empty()) {
     const auto consumed = parser.feed(bytes, *this);
     if (!consumed) {
@@ -56,6 +57,12 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
     upstream_keep_alive_ = head.keep_alive;
     return http1::Flow::kContinue;
   }
+  if (head.status >= 500 && has_stale()) {
+    refused_ = stale_instead_ = true;
+    if (gateway_error) core_.report(*endpoint_, AttemptResult::kFailed);
+    report_breaker(!route_->breaker.counts(Failure::kStatus5xx));
+    return http1::Flow::kContinue;
+  }
   // Begun before the endpoint is judged: an ejection moves what still waits there, and this request does not any more.
   phase_ = Phase::kResponding;
   response_begun_ = true;
@@ -67,13 +74,19 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   switched_ = head.status == 101;
   switched_rightly_ = upgrade_ && http1::any_lists(head.headers, http1::HeaderId::kUpgrade, "websocket");
   upstream_keep_alive_ = head.keep_alive;
+  if (cache_step_ == CacheStep::kFetch || cache_step_ == CacheStep::kAlone) begin_recording(head);
+  begin_response(head, endpoint_->endpoint.kind);
+  return http1::Flow::kContinue;
+}
+
+void Exchange::begin_response(const http1::ResponseHead& head, EndpointKind from) {
   if (!request_complete_) keep_client_ = false;
-  client_framing_ = client_framing(head, client_minor_);
+  ResponseFacts facts;
+  client_framing_ = shape_response(head, facts);
   if (down_->is_stream() && client_framing_ == Framing::kChunked) client_framing_ = Framing::kStream;
   if (route_->sticky) learn_session(head);
   if (client_framing_ == Framing::kToEof) keep_client_ = false;
-  ResponseFacts facts;
-  facts.from = endpoint_->endpoint.kind;
+  facts.from = from;
   facts.client_minor = client_minor_;
   facts.hsts = down_->hsts();
   facts.framing = client_framing_;
@@ -81,18 +94,19 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   facts.fields = admission_text_;
   if (!facts.keep_alive) keep_client_ = false;
   append_response_head(response_, head, facts);
-  return http1::Flow::kContinue;
 }
 
 void Exchange::on_body(Bytes bytes) {
   if (refused_) return;
-  response_body_bytes_ += bytes.size();
+  if (packer_ == nullptr) response_body_bytes_ += bytes.size();
   response_body_.add(bytes);
+  if (recording_ != nullptr) record_body(bytes);
 }
 
 void Exchange::on_end(std::span<const http1::Header> trailers) {
   response_complete_ = true;
   if (refused_) return;
+  if (recording_ != nullptr) end_recording(!trailers.empty());
   if (client_framing_ == Framing::kChunked) http1::append_last_chunk(response_tail_, trailers);
   if (client_framing_ != Framing::kStream) return;
   for (const http1::Header& header : trailers) http1::append_header(response_tail_, header.name, header.value);
@@ -117,6 +131,7 @@ void Exchange::response_broken(const Error& error) {
 }
 
 void Exchange::response_gathered() {
+  if (stale_instead_) return serve_stale_instead();
   if (refused_) {
     if (response_complete_) peer_refused();
     return;
@@ -125,6 +140,11 @@ void Exchange::response_gathered() {
     response_.clear();
     response_begun_ = false;
     response_broken({Errc::kBadResponse, "101 to a protocol that the client did not ask for"});
+    return;
+  }
+  if (packer_ != nullptr) pack_response();
+  if (pack_broken_) {
+    response_broken({Errc::kBadResponse, "the body could not be packed"});
     return;
   }
   write_response();
@@ -137,7 +157,7 @@ void Exchange::response_gathered() {
   }
 }
 
-void Exchange::write_response() {
+bool Exchange::write_response() {
   std::array<Bytes, Gather::kPiecesMax + 4> out;
   std::size_t count = 0;
   const auto add = [&](std::string_view text) {
@@ -152,12 +172,13 @@ void Exchange::write_response() {
   if (chunked) add("\r\n");
   add(response_tail_);
   const AnswerPart part{!response_.empty(), !response_tail_.empty(), response_complete_ && !switched_};
-  if (count == 0 && !(part.last && down_->is_stream())) return;
+  if (count == 0 && !(part.last && down_->is_stream())) return true;
   const bool all_taken = down_->send({out.data(), count}, part);
   response_.clear();
   response_body_.clear();
   response_tail_.clear();
-  if (!all_taken && !response_complete_) up_->pause_reading();
+  if (!all_taken && !response_complete_ && up_ != nullptr) up_->pause_reading();
+  return all_taken;
 }
 
 void Exchange::finish_response() {
@@ -215,6 +236,7 @@ void Exchange::peer_refused() {
 
 void Exchange::client_writable() {
   progress_ = core_.now;
+  if (cache_step_ == CacheStep::kServe) return send_stored();
   if (phase_ == Phase::kTunnel && upstream_eof_) down_->shutdown();
   if (up_ != nullptr) up_->resume_reading();
   arm_timer();

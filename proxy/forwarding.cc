@@ -133,6 +133,18 @@ void append_framing(std::string& out, const http1::RequestHead& head) {
   }
 }
 
+// Fields that tell of the bytes of a body that goes out packed. @return true: nothing else is to be done about this one
+bool append_packed(std::string& out, const Header& header) {
+  static constexpr std::string_view kOfBytes[] = {"Accept-Ranges", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"};
+  if (http1::same_text(header.name, "ETag") && header.value.starts_with('"')) {
+    out += "ETag: W/";
+    out += header.value;
+    out += "\r\n";
+    return true;
+  }
+  return std::any_of(std::begin(kOfBytes), std::end(kOfBytes), [&](std::string_view name) { return http1::same_text(name, header.name); });
+}
+
 }  // namespace
 
 void append_hop_names(std::string& out, std::span<const Header> headers) {
@@ -145,7 +157,7 @@ void append_hop_names(std::string& out, std::span<const Header> headers) {
 }
 
 RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin,
-                                   std::string_view made_id) {
+                                   std::string_view made_id, const FieldRules* rules) {
   out += head.method_text;
   out += ' ';
   out += head.path;
@@ -159,6 +171,7 @@ RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& h
   for (const Header& header : head.headers) {
     const bool plain = header.id == HeaderId::kOther && !http1::is_lookalike(header.name);
     const bool trailer = header.id == HeaderId::kTrailer && head.framing == Framing::kChunked;
+    if (rules != nullptr && rules->drops(header.name)) continue;
     if ((plain && !hop.has(header.name)) || trailer) append_header(out, header.name, header.value);
   }
   append_framing(out, head);
@@ -201,7 +214,7 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
       case HeaderId::kTe: continue;
       case HeaderId::kContentLength:
         // 1xx and 204 must not carry one; elsewhere it is the length, or what it would have been (HEAD, 304).
-        if (head.status < 200 || head.status == 204) continue;
+        if (head.status < 200 || head.status == 204 || facts.packed) continue;
         break;
       case HeaderId::kUpgrade:
         if (head.status != 101 && head.status != 426) continue;
@@ -219,6 +232,8 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
       default: break;
     }
     if (header.id == HeaderId::kOther && hop.has(header.name)) continue;
+    if (facts.packed && header.id == HeaderId::kOther && append_packed(out, header)) continue;
+    if (facts.rules != nullptr && !head.interim() && facts.rules->drops(header.name)) continue;
     append_header(out, header.name, header.value);
   }
   if (head.status == 101) {

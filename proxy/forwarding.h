@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "proxy/field_rules.h"
 #include "proxy/http1/message.h"
 #include "proxy/proxy.h"
 
@@ -39,8 +40,9 @@ struct RequestIdPlace {
 };
 /// Writes the part of the upstream head that is the same for every attempt: request line and fields, no blank line.
 /// @param made_id  used when the client sent no id, or one that is no id (1..128 of letters, digits and -_.:/+=@)
+/// @param rules    whose deleted and replaced fields are left out; null = none
 RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin,
-                                   std::string_view made_id);
+                                   std::string_view made_id, const FieldRules* rules = nullptr);
 
 /// What the endpoint of one attempt is told.
 struct AttemptFacts {
@@ -59,6 +61,8 @@ struct ResponseFacts {
   bool keep_alive = true;          ///< the client's connection stays open
   http1::Framing framing = http1::Framing::kNone;  ///< of the body as the client gets it
   std::string_view fields;         ///< whole header lines of our own, of valid text; not for interim heads
+  bool packed = false;             ///< the body goes out packed: its length and strong validators are no longer true
+  const FieldRules* rules = nullptr;  ///< whose deleted and replaced fields are left out; null = none
   std::string_view hsts;           ///< ListenerRules::hsts; takes the place of the instance's own
 };
 /// Framing for a client of HTTP/1.`client_minor`: what has no length is chunked for 1.1 and ends with the connection for 1.0.

@@ -18,7 +18,8 @@ void RouteCounters::add(const RouteCounters& other) {
   constexpr std::uint64_t RouteCounters::* kFields[] = {
       &RouteCounters::requests, &RouteCounters::address_denied, &RouteCounters::unauthorized, &RouteCounters::rate_limited,
       &RouteCounters::rate_delayed, &RouteCounters::busy, &RouteCounters::queued, &RouteCounters::queue_full,
-      &RouteCounters::queue_timeouts, &RouteCounters::breaker_denied};
+      &RouteCounters::queue_timeouts, &RouteCounters::breaker_denied, &RouteCounters::packed, &RouteCounters::packed_denied,
+      &RouteCounters::packed_bytes_in, &RouteCounters::packed_bytes_out};
   static_assert(std::size(kFields) * sizeof(std::uint64_t) == sizeof(RouteCounters), "a counter is missing above");
   for (auto field : kFields) this->*field += other.*field;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "proxy/compress.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
 
@@ -52,6 +53,8 @@ struct RouteCounters {
   std::uint64_t busy = 0;                               ///< 503: too many of the route at a time
   std::uint64_t queued = 0, queue_full = 0, queue_timeouts = 0;  ///< waited for max_conns; 503: no room, too long
   std::uint64_t breaker_denied = 0;                     ///< 503: every endpoint's breaker is open
+  std::uint64_t packed = 0, packed_denied = 0;          ///< responses; went as they were because all packers were lent
+  std::uint64_t packed_bytes_in = 0, packed_bytes_out = 0;
 
   void add(const RouteCounters& other);
 };
@@ -102,6 +105,10 @@ class Host {
   /// After a view whose `accepts_new` is false: no exchange of that service is at the local
   /// instance under `epoch` any more.
   virtual void on_orders_drained(std::string_view service, Epoch epoch) = 0;
+  /// A gzip stream of that level for one response; null = none to be had now, and the response goes as it is.
+  virtual std::unique_ptr<Packer> lend_packer(int level) { return static_cast<void>(level), nullptr; }
+  /// One that was lent, whatever has become of its response.
+  virtual void take_packer(std::unique_ptr<Packer> packer) { packer.reset(); }
 };
 
 }  // namespace proxy

@@ -24,6 +24,7 @@ std::string_view fault_of(const Route& route) {
   if (!canonical || *canonical != route.path) return "path is not in canonical form";
   if (route.kind == PoolKind::kAll && route.pool.empty()) return "no pool named";
   if (route.kind == PoolKind::kPrimary && route.service.empty()) return "no service named";
+  if (route.cache != nullptr && route.kind == PoolKind::kPrimary) return "answers of the primary are not kept";
   const RouteTimeouts& t = route.timeouts;
   if (t.connect <= Milliseconds::zero()) return "connect time-out must be above 0";
   const Milliseconds least = std::min({route.hold, t.first_byte, t.read_try, t.idle, t.total});

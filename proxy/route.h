@@ -13,7 +13,9 @@
 #include "proxy/admission.h"
 #include "proxy/balancer.h"
 #include "proxy/breaker.h"
+#include "proxy/compress.h"
 #include "proxy/error.h"
+#include "proxy/field_rules.h"
 #include "proxy/http1/message.h"
 #include "proxy/sticky.h"
 #include "proxy/stream.h"
@@ -62,6 +64,17 @@ struct RouteTimeouts {
   Milliseconds total{60000};        ///< request head -> end of the response; tunnels are exempt
 };
 
+class ResponseCache;
+
+/// Which answers of a route are kept for other clients (response_cache.h).
+struct CacheRule {
+  Milliseconds ttl{300'000};                ///< of those that do not say how long they are fresh; 0 = those are not kept
+  Milliseconds stale_while_revalidate{0};   ///< where the answer says nothing of its own
+  Milliseconds stale_if_error{0};           ///< the same
+  std::uint64_t object_bytes_max = 1 << 20; ///< of one answer
+  Milliseconds wait{5000};                  ///< how long a request waits for another one that asks for the same
+};
+
 struct Route {
   std::string name;                 ///< for logs and counters
   MethodSet methods = MethodSet::every();
@@ -73,7 +86,11 @@ struct Route {
   std::string service;              ///< whose primary it is (kPrimary), and whose role and epoch are shown to it
   Milliseconds hold{5000};          ///< kPrimary: how long a request waits for a primary; 0 = not at all
   RouteTimeouts timeouts;
-  std::uint64_t body_bytes_max = 64ULL << 20;
+  std::uint64_t body_bytes_max = 50ULL << 20;   ///< of a request; beyond it 413
+  FieldRules request_fields, response_fields;   ///< applied where the client comes in, not again at a peer
+  CompressRule compress;            ///< the same
+  CacheRule cache_rule;             ///< with `cache`
+  std::shared_ptr<ResponseCache> cache;  ///< null = nothing is kept; may be that of other routes, too. kAll
   bool retry = true;                ///< lets safe requests of a kAll route be tried on another endpoint
   Admission admission;              ///< who may use it, and how often
   BalanceRule balance;              ///< kAll
@@ -84,6 +101,9 @@ struct Route {
   BreakerRule breaker{0, {}, {}, 0};       ///< fail = 0: none
   std::shared_ptr<BreakerTable> breakers;  ///< filled by RouteTable::make; goes on in a new table
   std::optional<StickyRule> sticky;        ///< kAll
+
+  /// True if it has a say in what requests or responses look like.
+  [[nodiscard]] bool shapes() const { return !request_fields.empty() || !response_fields.empty() || compress.level > 0 || cache != nullptr; }
 };
 
 /// What the table says about a request.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/health.h"
+#include "proxy/static_site.h"
 #include "proxy/stream.h"
 
 namespace proxy {
@@ -47,6 +48,7 @@ struct Endpoint {
   std::string zone;          ///< free label of its agent; empty = none
   std::shared_ptr<EndpointShare> share;  ///< null = nobody shares it
   NodeNumber number{};       ///< of `node` in the table of sessions; kNone = sessions are not kept there
+  std::shared_ptr<const StaticSite> site;  ///< a folder of files in the place of an instance; null = an instance or agent
 };
 
 /// The endpoints behind the routes that name `pool`. At most kPoolEndpointsMax; the rest is ignored.

@@ -41,6 +41,12 @@ class OperatorBackend {
   virtual void raft_remove(std::string server, Completion<std::monostate> done) = 0;
   /// Backend::raft() with what only the leader knows of the servers; without a leader what is known here.
   virtual void raft_figures(Completion<RaftInfo> done) = 0;
+  /// Drops kept answers of this agent's proxy. @param route  empty = of every route  @param prefix  of their targets
+  /// @return how many. Errors: kNotFound (no route keeps any, or not that one).
+  [[nodiscard]] virtual Result<std::size_t> purge_cache(const std::string& route, const std::string& prefix) {
+    static_cast<void>(prefix);
+    return tl::make_unexpected(Error{Errc::kNotFound, "no route keeps answers" + (route.empty() ? "" : ": " + route), {}});
+  }
 };
 
 }  // namespace agent::api

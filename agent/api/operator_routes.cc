@@ -195,6 +195,14 @@ void delete_server(Api& api, const Call& call) {
   if (backend != nullptr) backend->raft_remove(call.parameters.at(0), api.answer<std::monostate>(call.id, done_answer));
 }
 
+void delete_cache(Api& api, const Call& call) {
+  OperatorBackend* backend = operators(api, call);
+  if (backend == nullptr) return;
+  const auto purged = backend->purge_cache(call.query.get("route"), call.query.get("prefix"));
+  if (!purged) return api.fail(call.id, purged.error());
+  api.reply_json(call.id, {{"ok", true}, {"purged", *purged}});
+}
+
 }  // namespace
 
 void add_operator_routes(Router& router) {
@@ -206,6 +214,7 @@ void add_operator_routes(Router& router) {
   router.add("GET", "/outrigger/v1/raft", get_raft);
   router.add("PUT", "/outrigger/v1/raft/transfer", put_transfer);
   router.add("DELETE", "/outrigger/v1/raft/servers/:server", delete_server);
+  router.add("DELETE", "/outrigger/v1/cache", delete_cache);
 }
 
 }  // namespace agent::api

@@ -36,6 +36,7 @@ struct Host {
   std::function<std::optional<std::string>(std::string_view, RegistrationKind)> check_registration;  ///< the same
   std::function<std::optional<std::string>(const ListenTlsConfig&)> check_listen_tls{};      ///< the same
   std::function<std::optional<std::string>(const InstanceTlsConfig&)> check_instance_tls{};  ///< the same
+  std::function<std::optional<std::string>(std::string_view, HeaderChange)> check_header{};  ///< the same
   /// @return a report as JSON, or one sentence that says why not.
   std::function<tl::expected<std::string, std::string>(const RecoverRequest&)> recover{};
   /// Reads and verifies a saved snapshot. @return what it is as JSON, or one sentence that says what is wrong with it.

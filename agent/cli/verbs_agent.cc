@@ -83,6 +83,7 @@ bool source_of(Session& session, const AgentOptions& options, ConfigSource& sour
   source.check_registration = session.host.check_registration;
   source.check_listen_tls = session.host.check_listen_tls;
   source.check_instance_tls = session.host.check_instance_tls;
+  source.check_header = session.host.check_header;
   const auto from_environment = session.host.environment.find("OUTRIGGER_CONFIG");
   if (!options.file.empty())
     source.file = options.file;

@@ -82,6 +82,20 @@ CLI::App& client_verb(CLI::App& app, Session& session, const std::string& name, 
   return verb;
 }
 
+void add_cache_verbs(CLI::App& app, Session& session) {
+  CLI::App& cache = *app.add_subcommand("cache", "answers that this agent's proxy keeps");
+  cache.require_subcommand(1);
+  CLI::App& purge = client_verb(cache, session, "purge", "drop kept answers of this agent, all or some");
+  const auto route = std::make_shared<std::string>(), prefix = std::make_shared<std::string>();
+  purge.add_option("--route", *route, "name of a route; default: every route");
+  purge.add_option("--prefix", *prefix, "only targets that begin so: /quotes");
+  purge.callback([&session, route, prefix] {
+    session.chosen = [&session, route, prefix] {
+      return session.act("DELETE", "/outrigger/v1/cache?route=" + url_encode(*route) + "&prefix=" + url_encode(*prefix), "purged");
+    };
+  });
+}
+
 }  // namespace
 
 void add_cluster_verbs(CLI::App& app, Session& session) {
@@ -123,6 +137,7 @@ void add_cluster_verbs(CLI::App& app, Session& session) {
                   : session.act("PUT", "/outrigger/v1/drain?enable=true", "drained");
     };
   });
+  add_cache_verbs(app, session);
 }
 
 }  // namespace agent::cli

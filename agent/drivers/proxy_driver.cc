@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "agent/drivers/file_stream.h"
+#include "agent/drivers/packers.h"
 #include "agent/drivers/proxy_stream.h"
 #include "agent/io/crypto.h"
 #include "agent/io/tcp_listener.h"
@@ -21,7 +23,7 @@ using News = io::Mailbox<std::function<void()>>::Sender;
 }  // namespace
 
 /// One worker, built, run and destroyed on its own thread.
-class ProxyWorker final : public proxy::Host, public proxy::Connector, public StreamHost {
+class ProxyWorker final : public proxy::Host, public proxy::Connector, public StreamHost, public FileHost {
  public:
   struct Reports {
     News news;
@@ -40,6 +42,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
         }),
         after_turn_(loop, [this] { end_turn(); }),
         handshakes_([this](std::unique_ptr<io::ByteStream> stream, proxy::Accepted accepted) { accept(std::move(stream), std::move(accepted)); }),
+        packers_(std::max<std::size_t>(1, settings.compress_streams_max / settings.threads)),
         core_(settings.proxy, *this, *this, [](std::uint64_t bound) { return io::random_below(bound); }) {
     for (const ProxyListen& listen : settings.listeners) policies_.push_back(listen.policy);
   }
@@ -95,6 +98,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
   proxy::TimePoint now() override { return io::boottime_now(); }
   void on_access(const proxy::AccessRecord&) override {}
   void on_trouble(const proxy::Endpoint& endpoint, proxy::Trouble trouble) override {
+    if (endpoint.site) return;  // no instance that could be checked
     const io::TimePoint time = io::boottime_now();
     io::TimePoint& last = troubled_[endpoint.id];
     if (time - last < kTroubleEvery) return;
@@ -105,9 +109,13 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
     reports_.news.send([tell = reports_.on_orders_drained, service = std::string(service), epoch] { tell(service, epoch); });
   }
 
+  std::unique_ptr<proxy::Packer> lend_packer(int level) override { return packers_.lend(level); }
+  void take_packer(std::unique_ptr<proxy::Packer> packer) override { packers_.take(std::move(packer)); }
+
   // proxy::Connector
   std::unique_ptr<proxy::Stream> connect(const proxy::Endpoint& endpoint, proxy::Queueing queueing,
                                          proxy::StreamSink& sink) override {
+    if (endpoint.site) return std::make_unique<FileStream>(*this, endpoint.site, sink);
     auto stream = std::make_unique<ProxyStream>(*this, queueing);
     stream->set_sink(&sink);
     // An address that cannot be read makes an empty one, whose connect fails in the usual way.
@@ -134,6 +142,19 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
   void touched() override { after_turn_.schedule(); }
   ClosingStreams& closing() override { return closing_; }
 
+  // FileHost
+  io::Loop& loop() override { return loop_; }
+  void file_event() override { touched(); }
+  std::span<std::byte> file_slab() override {
+    if (file_slab_.empty()) file_slab_.resize(proxy::kReadBytesMax);
+    return file_slab_;
+  }
+  std::shared_ptr<const io::FileTree> tree_of(const proxy::StaticSite& site) override {
+    auto& tree = trees_[site.root];
+    if (tree == nullptr) tree = io::FileTree::open(site.root).value_or(nullptr);  // asked again while it cannot be
+    return tree;
+  }
+
  private:
   void end_turn() {
     core_.send_gathered();
@@ -152,6 +173,9 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
   std::map<proxy::EndpointId, io::TimePoint> troubled_;  // bounded by the endpoints that ever were
   std::vector<ListenPolicy> policies_;  // same places as settings_.listeners
   TlsAcceptor handshakes_;
+  Packers packers_;
+  std::vector<std::byte> file_slab_;  // 64 KiB as soon as any file is shown
+  std::map<std::string, std::shared_ptr<const io::FileTree>> trees_;  // bounded by the folders that settings ever named
   std::vector<std::unique_ptr<io::TcpListener>> listeners_;
   std::function<void()> idle_;
   proxy::Proxy core_;

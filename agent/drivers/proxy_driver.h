@@ -46,6 +46,7 @@ struct ProxyDriverSettings {
   /// For connections to peers' mesh listeners, with the ALPN of the HTTP hop. Null = a plain mesh, see `peer_preface`.
   std::shared_ptr<const io::TlsContext> peer_tls;
   std::optional<InstanceTls> instance_tls{};
+  std::uint32_t compress_streams_max = 256;  ///< responses packed at a time, over all workers
   std::string peer_preface;   ///< plain mesh only: bytes that begin an HTTP hop
   io::Milliseconds peer_connect_timeout{1000};  ///< TCP and TLS handshake
 };

@@ -350,7 +350,7 @@ INSTANTIATE_TEST_SUITE_P(
               "that"},
         Fault{"[[route]]\npath = \"/orders\"\n",
               "f:1:1: route[0].pool: [[route]] does not say where its requests go; add pool = \"primary\" or pool = "
-              "\"all\""}));
+              "\"all\", or static = { root = \"...\" }"}));
 
 TEST(Config, SyntaxErrorHasItsPlace) {
   const auto problems = problems_of("[node]\nname = \n");

@@ -93,8 +93,28 @@ struct SeenAccess {
   std::chrono::nanoseconds held{}, total{};
 };
 
+/// Packs nothing, but shows where it was made to give everything ('|') and where it ended ('$').
+class ShowingPacker final : public Packer {
+ public:
+  bool pack(Bytes bytes, PackFlush flush, std::string& out) override {
+    kept_ += http1::text_of(bytes);
+    if (flush == PackFlush::kNone) return true;
+    out += std::exchange(kept_, {}) + (flush == PackFlush::kAll ? "|" : "$");
+    return true;
+  }
+
+ private:
+  std::string kept_;
+};
+
 class TestHost final : public Host, public Connector {
  public:
+  std::unique_ptr<Packer> lend_packer(int) override {
+    if (packers_lent == packers_max) return nullptr;
+    ++packers_lent;
+    return std::make_unique<ShowingPacker>();
+  }
+  void take_packer(std::unique_ptr<Packer>) override { --packers_lent; }
   TimePoint now() override { return clock + (clock_step += step_per_read); }
   void on_access(const AccessRecord& r) override {
     if (quiet) return;
@@ -116,6 +136,7 @@ class TestHost final : public Host, public Connector {
   TimePoint clock{std::chrono::hours(1)};
   std::chrono::nanoseconds clock_step{0}, step_per_read{0};
   bool quiet = false;   ///< keep no records
+  std::size_t packers_lent = 0, packers_max = 2;
   std::vector<SeenAccess> accesses;
   std::vector<std::pair<EndpointId, Trouble>> troubles;
   std::vector<std::pair<std::string, Epoch>> drained;
