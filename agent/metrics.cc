@@ -158,6 +158,7 @@ void add_proxy(Families& out, const ProxyStatus& status) {
   out.counter("lease_writes_denied_total", "Writes that the lease check stopped", c.writes_denied);
   out.counter("lease_late_writes_total", "Writes after which the clock stood past the end of the lease", c.late_lease_writes);
   out.counter("proxy_tunnels_total", "Upgraded connections", c.tunnels);
+  out.counter("proxy_tunnels_told_total", "Upgraded connections whose client got Close 1012: a drain, or their instance was lost", c.tunnels_told);
   out.counter("proxy_h2_connections_total", "Downstream connections that spoke HTTP/2", c.h2_connections);
   out.counter("proxy_h2_streams_total", "HTTP/2 streams that clients have opened", c.h2_streams);
   out.counter("proxy_h2_resets_total", "HTTP/2 streams that clients have reset", c.h2_resets);

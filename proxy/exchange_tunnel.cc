@@ -112,6 +112,7 @@ void Exchange::say_goodbye() {
   goodbye_ = Goodbye::kSaid;
   goodbye_at_ = core_.now + kGoodbyeWait;
   reason_ = "draining";
+  ++core_.counters.tunnels_told;
   up_->resume_reading();
   arm_timer();
 }
@@ -134,6 +135,7 @@ Client::Next Exchange::tell_client_of_loss() {
   const CloseFrame frame(CloseCode::kServiceRestart, "connect again", nullptr);
   const Bytes bytes = frame.bytes();
   (void)down_->send({&bytes, 1}, {});
+  ++core_.counters.tunnels_told;
   return Client::Next::kClose;
 }
 

@@ -35,7 +35,7 @@ void Counters::add(const Counters& other) {
       &Counters::total_timeouts, &Counters::held, &Counters::held_expired, &Counters::held_refused,
       &Counters::orders_sent, &Counters::orders_unknown, &Counters::peer_refusals_sent,
       &Counters::peer_refusals_received, &Counters::lease_stops, &Counters::writes_denied, &Counters::late_lease_writes,
-      &Counters::tunnels, &Counters::h2_connections, &Counters::h2_streams, &Counters::h2_resets, &Counters::h2_streams_refused,
+      &Counters::tunnels, &Counters::tunnels_told, &Counters::h2_connections, &Counters::h2_streams, &Counters::h2_resets, &Counters::h2_streams_refused,
       &Counters::h2_malformed, &Counters::h2_head_timeouts, &Counters::h2_streams_open, &Counters::open_connections, &Counters::open_exchanges, &Counters::held_now,
       &Counters::held_bytes_now, &Counters::upstream_open, &Counters::upstream_idle, &Counters::tunnels_open};
   static_assert(std::size(kFields) * sizeof(std::uint64_t) + sizeof(h2_floods) == sizeof(Counters), "a counter is missing above");

@@ -80,6 +80,7 @@ struct Counters {
   std::uint64_t writes_denied = 0;          ///< writes that the lease check stopped before the first byte
   std::uint64_t late_lease_writes = 0;      ///< writes after which the clock already stood past the lease's end
   std::uint64_t tunnels = 0;
+  std::uint64_t tunnels_told = 0;           ///< tunnels whose client got a Close of ours (1012)
   std::uint64_t h2_connections = 0, h2_streams = 0;
   std::uint64_t h2_resets = 0;              ///< streams that clients have reset
   std::uint64_t h2_streams_refused = 0;     ///< over the bound of a connection or of all; the client may try again

@@ -517,6 +517,19 @@ TEST(Config, BootstrapFollowsFromSeedsAndExpect) {
   EXPECT_EQ(good("[raft]\nbootstrap_expect = 7\n").raft.voters, 7U);
 }
 
+TEST(Config, StickySaysWhatTellsSessionsApart) {
+  const auto route = [](const std::string& line) { return parse_config("[[route]]\npath = \"/\"\n" + line + "\n", "test.toml"); };
+  const auto full = route("pool = \"all\"\nbalance = \"round_robin\"\nsticky = { by = \"cookie:sid\", ttl = \"1h\", drain = \"0s\", zone = \"web\" }");
+  ASSERT_TRUE(full);
+  EXPECT_EQ(full->routes.at(0).sticky, (StickyConfig{"cookie:sid", Milliseconds(3'600'000), Milliseconds(0), "web"}));
+  EXPECT_EQ(route("pool = \"all\"\nsticky = { by = \"ip\" }")->routes.at(0).sticky, (StickyConfig{"ip", Milliseconds(3'600'000), Milliseconds(30'000), ""}));
+  EXPECT_FALSE(route("pool = \"all\"")->routes.at(0).sticky);
+  for (const char* bad : {"pool = \"primary\"\nsticky = { by = \"ip\" }", "pool = \"all\"\nsticky = {}", "pool = \"all\"\nsticky = { by = \"route\" }",
+                          "pool = \"all\"\nsticky = { by = \"cookie:\" }", "pool = \"all\"\nsticky = { by = \"ip\", ttl = \"999ms\" }",
+                          "pool = \"all\"\nslow_start = \"5s\"\nsticky = { by = \"ip\" }", "pool = \"all\"\nsticky = { by = \"ip\", zone = \"a/b\" }"})
+    EXPECT_FALSE(route(bad)) << bad;
+}
+
 TEST(Config, DefaultRoutesSendWritesToThePrimary) {
   const Config config = good("[service]\naddress = \"127.0.0.1:1\"\n");
   ASSERT_EQ(config.routes.size(), 2U);

@@ -100,6 +100,7 @@ TEST_F(TunnelEnd, ADrainTellsBothSidesAndEndsWhenBothHaveAnswered) {
   EXPECT_EQ(told.substr(2, 2), "\x03\xf4") << "1012 to the client";
   EXPECT_EQ(asked.substr(0, 1), "\x88");
   EXPECT_NE(static_cast<unsigned char>(asked[1]) & 0x80, 0) << "a client's frames are masked";
+  EXPECT_EQ(counters().tunnels_told, 1U);
   down->send(frame(1, 10, true));  // crossed our Close on its way
   EXPECT_EQ(up(0).take(), "") << "nothing may follow a Close";
   down->send(frame(8, 2, true));
