@@ -253,7 +253,9 @@ TEST_F(Cached, Guide004AHundredClientsCostTheInstanceOneRequest) {
   for (std::size_t i = 0; i < clients.size(); ++i) {
     const std::string text = clients[i]->take();
     EXPECT_TRUE(text.ends_with("\r\n\r\nquote")) << i << text;
-    if (i > 0) EXPECT_TRUE(has(text, "fwd=uri-miss; collapsed"));
+    if (i > 0) {
+      EXPECT_TRUE(has(text, "fwd=uri-miss; collapsed"));
+    }
   }
   EXPECT_EQ(host.upstreams.size(), 1U);
   EXPECT_EQ(cache->counts().collapsed, 99U);

@@ -36,7 +36,9 @@ TEST(Gzip, WhatIsFlushedCanBeReadAndTheWholeComesBack) {
     const std::string piece = "line " + std::to_string(i * 7919) + "\n";
     all += piece;
     ASSERT_TRUE((*stream)->write(bytes_of(piece), i % 10 == 9 ? GzipStream::Flush::kSync : GzipStream::Flush::kNone, out));
-    if (i % 10 == 9) ASSERT_EQ(unpacked(out), all);
+    if (i % 10 == 9) {
+      ASSERT_EQ(unpacked(out), all);
+    }
   }
   ASSERT_TRUE((*stream)->write({}, GzipStream::Flush::kFinish, out));
   EXPECT_EQ(unpacked(out), all);
