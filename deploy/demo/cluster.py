@@ -4,8 +4,10 @@ Every process is ended by its own id. Children die with this process, unless the
 """
 
 import http.client
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -38,20 +40,23 @@ def wait_until(check, seconds, what, pause=0.02):
         time.sleep(pause)
 
 
+PORTS = range(16384, 32768)  # below those that the kernel gives to whoever asks for any port
+_next_port = itertools.count(random.randrange(len(PORTS)))
+
+
 def free_ports(count):
-    """Ports of 127.0.0.1 that are free for TCP and UDP right now, none of them twice."""
-    held, ports = [], []
+    """Ports of 127.0.0.1 that are free for TCP and UDP right now, none of them given out twice soon. A program that starts later
+    finds them free still: nobody gets one of these without asking for it."""
+    ports = []
     while len(ports) < count:
-        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        held += [tcp, udp]
-        tcp.bind(("127.0.0.1", 0))
-        try:
-            udp.bind(("127.0.0.1", tcp.getsockname()[1]))
-        except OSError:
-            continue
-        ports.append(tcp.getsockname()[1])
-    for each in held:
-        each.close()
+        port = PORTS[next(_next_port) % len(PORTS)]
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
     return ports
 
 
