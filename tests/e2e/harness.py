@@ -140,6 +140,15 @@ port = {ports['mesh']}
             self.fail(f"{process.name} still runs:\n{process.tail()}")
         return code, process.log.read_text(errors="replace")
 
+    def assert_refused(self, settings, *words):
+        """`outrigger validate` must refuse this text and say each of the words. @return what it said."""
+        path = self.folder / "bad.toml"
+        path.write_text(settings)
+        code, out, err = self.run_cli("validate", path)
+        self.assertEqual(code, 1, out + err)
+        self.assert_says(out + err, *words)
+        return out + err
+
     def run_cli(self, *arguments, api=None, stdin=None, environment=None):
         """@return (exit code, stdout, stderr) of one command line."""
         surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("OUTRIGGER_", "CONSUL_"))}
