@@ -12,6 +12,7 @@
 
 #include "proxy/balancer.h"
 #include "proxy/client.h"
+#include "proxy/histogram.h"
 #include "proxy/list.h"
 #include "proxy/outlier.h"
 #include "proxy/proxy.h"
@@ -38,6 +39,7 @@ struct EndpointState {
   std::vector<Connection*> idle;    ///< newest last; at most Settings::upstream_idle_max
   LinkList attempts;                ///< of `in_flight`, for those that a change of health must reach
   std::uint64_t request_count = 0, failure_count = 0;
+  Histogram times;                  ///< attempt begun -> its response complete
   std::uint32_t generation = 0;     ///< raised when the address changes: older connections are not reused
   bool wanted = true;               ///< some pool or view names it; else it goes when it is empty
 };
@@ -64,6 +66,7 @@ struct ServiceState {
 struct RouteState {
   std::string name;
   RouteCounters counters;
+  Histogram times;            ///< of answered requests
   LinkList queue;             ///< exchanges that wait for an endpoint with fewer than max_conns, in order of arrival
   std::uint32_t queued = 0;   ///< their number, at most Route::queue_max
 };
@@ -114,6 +117,8 @@ class Core {
   };
   /// @param tried  those not to be picked  @param hash  of the client's key
   Picked pick(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried, std::uint64_t hash);
+  /// Why an endpoint was or would be passed over now; empty = it could be picked. For people.
+  [[nodiscard]] std::string_view unfit_reason(const EndpointState& state, const Route& route, const std::vector<EndpointState*>& tried) const;
   /// Whether pick would find one; takes no turn.
   bool can_pick(const PoolState& pool, const Route& route, const std::vector<EndpointState*>& tried);
   /// What becomes of a session whose node has no room.

@@ -51,6 +51,20 @@ bool Core::can_pick(const PoolState& from, const Route& route, const std::vector
   return any_endpoint(candidates_);
 }
 
+// In the order in which gather() and the balancer look.
+std::string_view Core::unfit_reason(const EndpointState& state, const Route& route, const std::vector<EndpointState*>& tried) const {
+  const Endpoint& endpoint = state.endpoint;
+  if (std::find(tried.begin(), tried.end(), &state) != tried.end()) return "tried already";
+  if (endpoint.draining) return "drains";
+  if (endpoint.health == Health::kCritical) return "critical";
+  if (endpoint.weight == 0) return "weight 0";
+  if (!has_room(state)) return "no connection to be had";
+  if (route.breakers != nullptr && !route.breakers->lets(endpoint.id, now)) return "breaker open";
+  if (route.max_conns > 0 && state.share->in_flight.load(std::memory_order_relaxed) >= route.max_conns) return "max_conns reached";
+  if (state.outlier.ejected_at(now)) return "ejected";
+  return {};
+}
+
 // ---- sessions ----
 
 Core::Fit Core::fit_of(const EndpointState& state, const Route& route, const std::vector<EndpointState*>& tried) const {

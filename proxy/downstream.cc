@@ -177,14 +177,26 @@ void Downstream::refuse(const Error& error) {
   reply.message = error.detail;
   reply.hint = hint_of(error.code);
   reply.outcome = name_of(Outcome::kNotSent);
+  ++core_.counters.requests;
+  answer_without_exchange(reply);
+}
+
+// To bytes that never became a request. It leaves a record all the same: who sent them, and what was wrong.
+void Downstream::answer_without_exchange(const LocalReply& reply) {
   ResponseFacts facts;
   facts.keep_alive = false;
   facts.hsts = hsts();
   std::string text;
   append_reply(text, reply, facts, http1::Method::kGet);
   const Bytes piece = http1::bytes_of(text);
-  ++core_.counters.requests;
   ++(reply.status < 500 ? core_.counters.responses_4xx : core_.counters.responses_5xx);
+  AccessRecord record;
+  record.client = record.peer = accepted().client;
+  record.from_peer = accepted().kind == ListenerKind::kPeer;
+  record.reason = reply.code;
+  record.status = reply.status;
+  record.started = core_.now;
+  core_.host.on_access(record);
   send(std::span<const Bytes>(&piece, 1), kWholeAnswer);
   linger();
 }
@@ -346,15 +358,7 @@ void Downstream::on_deadline(Timer& timer, TimePoint now) {
   reply.message = "the request head did not arrive in time";
   reply.hint = "send the whole head at once";
   reply.outcome = name_of(Outcome::kNotSent);
-  ResponseFacts facts;
-  facts.keep_alive = false;
-  facts.hsts = hsts();
-  std::string text;
-  append_reply(text, reply, facts, http1::Method::kGet);
-  const Bytes piece = http1::bytes_of(text);
-  ++core_.counters.responses_4xx;
-  send(std::span<const Bytes>(&piece, 1), kWholeAnswer);
-  linger();
+  answer_without_exchange(reply);
 }
 
 }  // namespace proxy

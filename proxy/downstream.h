@@ -15,6 +15,8 @@
 
 namespace proxy {
 
+struct LocalReply;
+
 /// Invariant: at most one exchange at a time; pipelined requests wait as bytes, at most one read slab of them, because
 /// reading stops while any wait.
 /// Ownership: by Core::downstreams; owns its stream.
@@ -52,6 +54,7 @@ class Downstream final : private AcceptedFacts, public ClientConnection, public 
   void consume(Bytes bytes);
   void consume_pending();
   void refuse(const Error& error);
+  void answer_without_exchange(const LocalReply& reply);
   void linger();
   void close(void (Stream::*how)() = &Stream::close);
   void arm_timer();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <utility>
 
 #include "proxy/http1/writer.h"
 
@@ -57,6 +58,11 @@ void Exchange::recycle() {
   last_code_ = last_message_ = {};
   held_since_ = hold_deadline_ = sent_at_ = TimePoint{};
   held_time_ = first_byte_ = std::chrono::nanoseconds{0};
+  connected_time_ = head_time_ = attempt_time_ = kNotMeasured;
+  client_.clear();
+  traced_ = false;
+  trail_.clear();
+  held_noted_ = false;
   client_framing_ = http1::Framing::kNone;
   status_ = 0;
   response_begun_ = response_complete_ = upstream_keep_alive_ = refused_ = switched_ = false;
@@ -84,10 +90,9 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
   client_keep_alive_ = head.keep_alive;
   upgrade_ = head.upgrade;
   expect_continue_ = head.expect_continue;
-  const MadeId made(core_.chance);
   const Accepted& accepted = down.accepted();
   const Origin origin{accepted.kind, accepted.scheme, accepted.client, down.trusted(), accepted.client_certificate};
-  id_ = append_request_head(head_, head, origin, {made.text.data(), made.text.size()});
+  begin_naming(head);
   common_bytes_ = head_.size();
   method_bytes_ = head.method_text.size();
   target_bytes_ = head.path.size() + (head.target.find('?') == std::string_view::npos ? 0 : head.query.size() + 1);
@@ -124,6 +129,7 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
   pool_ = use_->pools[index];
   state_ = use_->states[index].get();
   ++state_->counters.requests;
+  note(Step::kRoute, route_->name, route_->kind == PoolKind::kPrimary ? "primary" : "all");
   if (route_->balance.kind == Balance::kRingHash) note_hash(head, *path);
   if (route_->admission.any() && down.accepted().kind == ListenerKind::kDownstream) admit(head, *path);
   if (route_->shapes() && down.accepted().kind == ListenerKind::kDownstream) note_content(head, origin);
@@ -297,6 +303,9 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
   ++endpoint.request_count;
   in_flight_ = true;
   attempt_at_ = core_.now;
+  connected_time_ = head_time_ = attempt_time_ = kNotMeasured;
+  if (std::exchange(held_noted_, false)) note(Step::kReleased, {}, {}, static_cast<std::uint64_t>(held_time_.count()));
+  if (lease != nullptr) note(Step::kLease, {}, {}, static_cast<std::uint64_t>(lease->epoch), static_cast<std::uint64_t>((lease->valid_until() - core_.now).count()));
   endpoint.attempts.push_back(endpoint_link);
   if (is_order()) {
     epoch_ = service_->view.epoch;
@@ -315,6 +324,7 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
   order_counted_ = alone_ = false;
   const bool careful = is_order() || !http1::is_safe(method_);
   up_ = take_idle(core_, endpoint, careful ? core_.settings.reuse_unsafe_max : core_.settings.upstream_idle_timeout);
+  note(Step::kAttempt, endpoint.endpoint.address, endpoint.endpoint.node, attempt_count_, up_ != nullptr ? 1 : 0);
   if (up_ == nullptr) {
     up_ = std::make_unique<Connection>(core_, endpoint);
     up_->guard(lease);
@@ -323,6 +333,7 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
     arm_timer();
     return;
   }
+  connected_time_ = std::chrono::nanoseconds{0};
   up_->reuse(*this);
   up_->guard(lease);
   up_->expect(method_);
@@ -338,6 +349,7 @@ void Exchange::hold() {
     hold_deadline_ = core_.now + hold_time;
   }
   held_since_ = core_.now;
+  note_held();
   held_bytes_ = head_.size() + kept_.size();
   ServiceState& service = *service_;
   const bool room = service.held_count < core_.settings.hold_count_max &&
@@ -442,13 +454,18 @@ void Exchange::write_request() {
     order_counted_ = true;
     ++core_.counters.orders_sent;
   }
-  if (request_complete_ && sent_at_ == TimePoint{}) sent_at_ = core_.now;
+  if (request_complete_ && sent_at_ == TimePoint{}) {
+    sent_at_ = core_.now;
+    note(Step::kSent, {}, {}, up_->sent_bytes());
+  }
   arm_timer();
 }
 
 void Exchange::upstream_connected() {
   if (phase_ != Phase::kConnecting) return;
   phase_ = Phase::kWaiting;
+  connected_time_ = core_.now - attempt_at_;
+  note(Step::kConnected);
   up_->expect(method_);
   note_progress();
   write_request();

@@ -4,8 +4,8 @@
 /// Phases: kNew -> (kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
 /// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings),
-/// exchange_response.cc (response), exchange_tunnel.cc, exchange_content.cc (what the route makes of heads and bodies) and
-/// exchange_cache.cc (answers kept for others).
+/// exchange_response.cc (response), exchange_tunnel.cc, exchange_content.cc (what the route makes of heads and bodies),
+/// exchange_cache.cc (answers kept for others) and exchange_record.cc (what is written down).
 
 #include <array>
 #include <memory>
@@ -21,6 +21,7 @@
 #include "proxy/http1/codec.h"
 #include "proxy/outlet.h"
 #include "proxy/response_cache.h"
+#include "proxy/trail.h"
 #include "proxy/websocket.h"
 
 namespace proxy {
@@ -135,6 +136,20 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void append_cache_fields();
   void forget_cache();
   [[nodiscard]] FieldFacts field_facts() const;
+  // What is written down of it (exchange_record.cc).
+  [[nodiscard]] Naming naming(std::string_view made_id) const;
+  void begin_naming(const http1::RequestHead& head);
+  void begin_trace(const http1::RequestHead& head, std::string_view made_id);
+  void record();
+  void count_ending();
+  void count_response(int status);
+  void name_response(ResponseFacts& facts) const;
+  /// Writes a step down, if anybody wants to know.
+  void note(Step step, std::string_view text = {}, std::string_view more = {}, std::uint64_t a = 0, std::uint64_t b = 0) {
+    if (core_.settings.trails) trail_.add(core_.now - started_, step, text, more, a, b);
+  }
+  void note_candidates(const EndpointState* picked);
+  void note_held();
   // Where it goes.
   void answer_elsewhere(const http1::RequestHead& head, std::uint16_t port);
   void answer_unroutable(const RouteMatch& match);
@@ -172,7 +187,6 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void finish_without_client();
   void leave_everything();
   void end_under_lease(std::string_view code, std::string_view message);
-  void record();
   [[nodiscard]] bool keeps_client() const;
   [[nodiscard]] std::string_view request_id() const;
   [[nodiscard]] bool is_order() const { return service_ != nullptr && route_->kind == PoolKind::kPrimary; }
@@ -182,7 +196,6 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   bool write_response();   ///< @return false: the client has no more room, client_writable() follows
   void finish_response();
   void peer_refused();
-  void count_response(int status);
   void response_broken(const Error& error);
   // Tunnel (exchange_tunnel.cc).
   void start_tunnel();
@@ -241,6 +254,13 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   std::size_t method_bytes_ = 0;      ///< where the target begins in head_ is one behind
   std::size_t target_bytes_ = 0;
   RequestIdPlace id_;
+  std::size_t host_bytes_ = 0;        ///< of the host in head_, right behind the request line
+  std::string client_;                ///< address behind a trusted proxy or a peer; empty = that of the connection
+  TraceContext trace_;                ///< meaningful with traced_
+  SpanId parent_{};
+  bool traced_ = false;
+  Trail trail_;
+  bool held_noted_ = false;           ///< trail_ says that it is held, and not yet that it is no more
   std::string head_;                  ///< upstream head: the common part, then that of the attempt
   std::size_t common_bytes_ = 0;
   std::string kept_;                  ///< framed body so far, as long as it may be needed again
@@ -269,6 +289,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   Milliseconds dispatch_pause_{0};
   TimePoint started_{}, held_since_{}, hold_deadline_{}, retry_at_ = TimePoint::max(), progress_{}, sent_at_{};
   std::chrono::nanoseconds held_time_{0}, first_byte_{0};
+  std::chrono::nanoseconds connected_time_ = kNotMeasured, head_time_ = kNotMeasured, attempt_time_ = kNotMeasured;
   std::uint64_t held_bytes_ = 0;
   // The response.
   std::string response_;              ///< heads to be sent

@@ -54,6 +54,7 @@ bool Exchange::admit_rate(const http1::RequestHead& head, std::string_view addre
   admission_text_.clear();
   append_rate_fields(admission_text_, rules, verdict);
   if (verdict.admitted) {
+    note(Step::kRate, {}, {}, verdict.remaining, static_cast<std::uint64_t>(verdict.delay.count()));
     if (verdict.delay > std::chrono::nanoseconds::zero()) {
       ++state_->counters.rate_delayed;
       dispatch_at_ = core_.now + verdict.delay;
@@ -81,6 +82,7 @@ void Exchange::dispatch_all() {
   // Another worker may take the last place, or the probe, between the look and the claim.
   for (int round = 0; round < 4; ++round) {
     picked = pick();
+    if (core_.settings.trails) note_candidates(picked.endpoint);
     if (picked.endpoint == nullptr) break;
     if (!claim(*picked.endpoint)) {
       picked.full = true;
@@ -121,6 +123,7 @@ bool Exchange::claim(EndpointState& endpoint) {
   }
   breaker_asked_ = true;
   probe_ = pass == BreakerPass::kProbe;
+  if (probe_) note(Step::kProbe, endpoint.endpoint.address);
   return true;
 }
 
@@ -136,6 +139,7 @@ void Exchange::wait_in_queue() {
     return;
   }
   if (first) ++state_->counters.queued;
+  if (first) note(Step::kQueued, {}, {}, state_->queued);
   phase_ = Phase::kQueued;
   state_->queue.push_back(service_link);
   ++state_->queued;

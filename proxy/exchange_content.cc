@@ -20,8 +20,10 @@ void Exchange::note_content(const http1::RequestHead& head, const Origin& origin
 
 void Exchange::rewrite_head(const http1::RequestHead& head, const Origin& origin) {
   const std::string id(request_id());
+  const std::string trace = head_.substr(id_.at + id_.size + 2);  // behind the line of the id
   head_.clear();
-  id_ = append_request_head(head_, head, origin, id, &route_->request_fields);
+  id_ = append_request_head(head_, head, origin, naming(id), &route_->request_fields);
+  head_ += trace;
   common_bytes_ = head_.size();
 }
 

@@ -33,6 +33,8 @@ AttemptEnd Exchange::end_now() const {
 std::unique_ptr<Connection> Exchange::detach_attempt() {
   if (in_flight_) {
     in_flight_ = false;
+    attempt_time_ = core_.now - attempt_at_;
+    if (response_complete_ && phase_ == Phase::kResponding) endpoint_->times.add(attempt_time_);
     --endpoint_->in_flight;
     if (std::exchange(slot_, false)) endpoint_->share->in_flight.fetch_sub(1, std::memory_order_relaxed);
     core_.note_slot_freed();
@@ -75,8 +77,10 @@ void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string
                                 core_.settings.attempts_max}, end);
   if (verdict == RetryVerdict::kTryElsewhere && !from_peer && !core_.budget.spend(core_.now)) {
     ++core_.counters.retries_denied;
+    note(Step::kNoBudget);
     verdict = RetryVerdict::kGiveUp;
   }
+  note(Step::kFailed, code, name_of(verdict));
   if (verdict == RetryVerdict::kGiveUp) {
     give_up(end, code, message);
     return;
@@ -130,6 +134,7 @@ void Exchange::end_under_lease(std::string_view code, std::string_view message) 
     finish(tell_client_of_loss());
     return;
   }
+  note(Step::kLeaseLost, code);
   const AttemptEnd end = end_now();
   if (may_have_arrived(end) || !replayable_) {
     drop_attempt(true);
@@ -249,18 +254,20 @@ void Exchange::send_reply(const LocalReply& answer) {
   assert(up_ == nullptr && !response_begun_);
   if (answer.status >= 500 && has_stale()) return serve_stale();
   LocalReply full = answer;
-  full.request_id = request_id();
   if (shaped_) route_->response_fields.append_to_own(admission_text_, field_facts());
   full.fields = admission_text_;
   if (full.outcome.empty()) full.outcome = name_of(Outcome::kNotSent);
   status_ = answer.status;
   reason_ = answer.code;
+  note(Step::kAnswer, answer.code, {}, static_cast<std::uint64_t>(answer.status));
   count_response(status_);
   const bool keep = keeps_client();
   ResponseFacts facts;
   facts.keep_alive = keep;
   facts.client_minor = client_minor_;
   facts.hsts = down_->hsts();
+  facts.id_field = core_.settings.request_id.field;
+  facts.request_id = request_id();
   // Interim heads that are still here go first.
   append_reply(response_, full, facts, method_);
   const Bytes piece = http1::bytes_of(response_);
@@ -280,6 +287,7 @@ void Exchange::leave_everything() {
   if (claimed_) release_claim(true);
   stored_.reset();     // what is kept may go; this object is kept for the next request
   recording_.reset();
+  count_ending();
   record();
   core_.wheel.disarm(timer_);
   phase_ = Phase::kOver;
@@ -300,46 +308,6 @@ void Exchange::finish(Client::Next next) {
 void Exchange::finish_without_client() {
   leave_everything();
   down_ = nullptr;
-}
-
-void Exchange::record() {
-  AccessRecord record;
-  const std::string_view head(head_);
-  record.method = head.substr(0, method_bytes_);
-  record.target = head.substr(method_bytes_ + 1, target_bytes_);
-  if (route_ != nullptr) record.route = route_->name;
-  record.request_id = request_id();
-  record.client = down_->accepted().client;
-  if (endpoint_ != nullptr) {
-    record.endpoint = endpoint_->endpoint.address;
-    record.endpoint_node = endpoint_->endpoint.node;
-  }
-  record.reason = reason_;
-  record.status = status_;
-  record.attempt_count = attempt_count_;
-  record.epoch = epoch_;
-  record.outcome = outcome_;
-  record.request_body_bytes = request_body_bytes_;
-  record.response_body_bytes = response_body_bytes_;
-  record.held = held_time_;
-  record.first_byte = first_byte_;
-  record.total = core_.now - started_;
-  core_.host.on_access(record);
-}
-
-void Exchange::count_response(int status) {
-  Counters& c = core_.counters;
-  if (status < 200) {
-    ++c.responses_1xx;
-  } else if (status < 300) {
-    ++c.responses_2xx;
-  } else if (status < 400) {
-    ++c.responses_3xx;
-  } else if (status < 500) {
-    ++c.responses_4xx;
-  } else {
-    ++c.responses_5xx;
-  }
 }
 
 }  // namespace proxy

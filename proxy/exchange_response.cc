@@ -47,6 +47,8 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
     return http1::Flow::kContinue;
   }
   first_byte_ = core_.now - started_;
+  head_time_ = core_.now - attempt_at_;
+  note(Step::kHead, {}, {}, static_cast<std::uint64_t>(head.status));
   const bool gateway_error = head.status >= 502 && head.status <= 504;
   const bool refused = from_peer && head.status == 421 && head.find(kRefusedField);
   // The peer's own word that its instance failed (instances cannot send that field): another place may do better.
@@ -92,6 +94,7 @@ void Exchange::begin_response(const http1::ResponseHead& head, EndpointKind from
   facts.framing = client_framing_;
   facts.keep_alive = keeps_client();
   facts.fields = admission_text_;
+  name_response(facts);
   if (!facts.keep_alive) keep_client_ = false;
   append_response_head(response_, head, facts);
 }
@@ -197,6 +200,7 @@ void Exchange::finish_response() {
 // The peer's instance has got nothing. Its connection can be used again; this request goes elsewhere or waits.
 void Exchange::peer_refused() {
   ++core_.counters.peer_refusals_received;
+  note(Step::kRefusedThere, refused_end_ == AttemptEnd::kRefusedByPeer ? "its instance got nothing" : "its instance failed");
   refused_ = false;
   response_complete_ = false;
   const bool reuse = upstream_keep_alive_ && request_complete_;

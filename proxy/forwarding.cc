@@ -4,6 +4,7 @@
 
 #include "proxy/http1/fields.h"
 #include "proxy/http1/writer.h"
+#include "proxy/trace.h"
 
 namespace proxy {
 
@@ -156,8 +157,33 @@ void append_hop_names(std::string& out, std::span<const Header> headers) {
   }
 }
 
-RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin,
-                                   std::string_view made_id, const FieldRules* rules) {
+bool reads_as(std::string_view name, std::string_view field) {
+  if (name.size() != field.size()) return false;
+  const auto plain = [](char c) { return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (plain(name[i]) != plain(field[i])) return false;
+  }
+  return true;
+}
+
+namespace {
+
+constexpr std::string_view kUsualIdField = "X-Request-Id";
+
+// The id that somebody who is believed has sent; empty = none, or none that is one.
+std::string_view sent_id(const http1::RequestHead& head, const Origin& origin, const Naming& naming, bool usual) {
+  if (!origin.trusted && origin.kind != ListenerKind::kPeer && !naming.id_from_anyone) return {};
+  const auto sent = usual ? head.find(HeaderId::kRequestId) : head.find(naming.id_field);
+  return sent && is_request_id(*sent) ? *sent : std::string_view();
+}
+
+bool is_trace_field(std::string_view name) { return http1::same_text(name, kTraceparent) || http1::same_text(name, kTracestate); }
+
+}  // namespace
+
+RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin, const Naming& naming,
+                                   const FieldRules* rules) {
+  const bool usual = http1::same_text(naming.id_field, kUsualIdField);
   out += head.method_text;
   out += ' ';
   out += head.path;
@@ -169,7 +195,10 @@ RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& h
   append_header(out, "Host", head.host.empty() ? std::string_view("localhost") : head.host);
   const HopNames hop(head.headers);
   for (const Header& header : head.headers) {
-    const bool plain = header.id == HeaderId::kOther && !http1::is_lookalike(header.name);
+    bool plain = header.id == HeaderId::kOther && !http1::is_lookalike(header.name);
+    // Under another name of ours, the usual one is a field like any other.
+    if (!usual) plain = (plain && !reads_as(header.name, naming.id_field)) || header.id == HeaderId::kRequestId;
+    if (naming.own_trace && plain && is_trace_field(header.name)) continue;
     const bool trailer = header.id == HeaderId::kTrailer && head.framing == Framing::kChunked;
     if (rules != nullptr && rules->drops(header.name)) continue;
     if ((plain && !hop.has(header.name)) || trailer) append_header(out, header.name, header.value);
@@ -177,9 +206,10 @@ RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& h
   append_framing(out, head);
   append_header(out, "Via", head.major == 2 ? "2 outrigger" : "1.1 outrigger");
   append_forwarded(out, head, origin);
-  const auto sent_id = head.find(HeaderId::kRequestId);
-  const std::string_view id = sent_id && is_request_id(*sent_id) ? *sent_id : made_id;
-  out += "X-Request-Id: ";
+  const std::string_view sent = sent_id(head, origin, naming, usual);
+  const std::string_view id = sent.empty() ? naming.made_id : sent;
+  out += naming.id_field;
+  out += ": ";
   const RequestIdPlace place{out.size(), id.size()};
   out += id;
   out += "\r\n";
@@ -228,6 +258,10 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
         break;
       case HeaderId::kOther:
         if (!facts.hsts.empty() && http1::same_text(header.name, kHstsField)) continue;
+        if (!facts.request_id.empty() && http1::same_text(header.name, facts.id_field)) continue;
+        break;
+      case HeaderId::kRequestId:
+        if (!facts.request_id.empty() && http1::same_text(header.name, facts.id_field)) continue;
         break;
       default: break;
     }
@@ -236,6 +270,7 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
     if (facts.rules != nullptr && !head.interim() && facts.rules->drops(header.name)) continue;
     append_header(out, header.name, header.value);
   }
+  if (!head.interim() && !facts.request_id.empty()) append_header(out, facts.id_field, facts.request_id);
   if (head.status == 101) {
     append_header(out, "Connection", "Upgrade");
   } else if (!head.interim()) {
@@ -270,7 +305,7 @@ void append_reply(std::string& out, const LocalReply& reply, const ResponseFacts
   if (!reply.allow.empty()) append_header(out, "Allow", reply.allow);
   if (!reply.location.empty()) append_header(out, "Location", reply.location);
   if (!facts.hsts.empty()) append_header(out, kHstsField, facts.hsts);
-  if (!reply.request_id.empty()) append_header(out, "X-Request-Id", reply.request_id);
+  if (!facts.request_id.empty()) append_header(out, facts.id_field, facts.request_id);
   out += reply.fields;
   if (reply.retry_after > Milliseconds::zero()) {
     append_header(out, "Retry-After", static_cast<std::uint64_t>((reply.retry_after.count() + 999) / 1000));

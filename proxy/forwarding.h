@@ -38,11 +38,20 @@ void append_hop_names(std::string& out, std::span<const http1::Header> headers);
 struct RequestIdPlace {
   std::size_t at = 0, size = 0;
 };
+/// What becomes of fields that tell where a request stands in the world of logs and traces.
+struct Naming {
+  std::string_view made_id;                 ///< used when nobody who is believed sent an id
+  std::string_view id_field = "X-Request-Id";
+  bool id_from_anyone = false;              ///< RequestIdSettings::from_anyone
+  bool own_trace = false;                   ///< traceparent and tracestate are left out: the caller appends its own
+};
 /// Writes the part of the upstream head that is the same for every attempt: request line and fields, no blank line.
-/// @param made_id  used when the client sent no id, or one that is no id (1..128 of letters, digits and -_.:/+=@)
+/// An id is 1..128 of letters, digits and -_.:/+=@; what is none is replaced.
 /// @param rules    whose deleted and replaced fields are left out; null = none
-RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin,
-                                   std::string_view made_id, const FieldRules* rules = nullptr);
+RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin, const Naming& naming,
+                                   const FieldRules* rules = nullptr);
+/// `name` is `field`, perhaps with '_' for '-' (which some applications cannot tell apart). Any case.
+[[nodiscard]] bool reads_as(std::string_view name, std::string_view field);
 
 /// What the endpoint of one attempt is told.
 struct AttemptFacts {
@@ -63,6 +72,8 @@ struct ResponseFacts {
   std::string_view fields;         ///< whole header lines of our own, of valid text; not for interim heads
   bool packed = false;             ///< the body goes out packed: its length and strong validators are no longer true
   const FieldRules* rules = nullptr;  ///< whose deleted and replaced fields are left out; null = none
+  std::string_view id_field;       ///< name of the next; the instance's own such field gives way. Not for interim heads
+  std::string_view request_id;     ///< empty = the field is not ours to set
   std::string_view hsts;           ///< ListenerRules::hsts; takes the place of the instance's own
 };
 /// Framing for a client of HTTP/1.`client_minor`: what has no length is chunked for 1.1 and ends with the connection for 1.0.
@@ -81,7 +92,6 @@ struct LocalReply {
   std::string_view refused;     ///< to peers: reason for kRefusedField; empty otherwise
   std::string_view allow;       ///< value of Allow; empty = none
   std::string_view location;    ///< value of Location; empty = none
-  std::string_view request_id;  ///< empty = none
   std::string_view fields;      ///< further header lines, whole, of valid text
 };
 /// Writes head and JSON body {code, message, hint, retry_after_ms}; all values are our own text, free of quotes.

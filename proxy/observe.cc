@@ -19,7 +19,10 @@ void RouteCounters::add(const RouteCounters& other) {
       &RouteCounters::requests, &RouteCounters::address_denied, &RouteCounters::unauthorized, &RouteCounters::rate_limited,
       &RouteCounters::rate_delayed, &RouteCounters::busy, &RouteCounters::queued, &RouteCounters::queue_full,
       &RouteCounters::queue_timeouts, &RouteCounters::breaker_denied, &RouteCounters::packed, &RouteCounters::packed_denied,
-      &RouteCounters::packed_bytes_in, &RouteCounters::packed_bytes_out};
+      &RouteCounters::packed_bytes_in, &RouteCounters::packed_bytes_out,
+      &RouteCounters::responses_2xx, &RouteCounters::responses_3xx,
+      &RouteCounters::responses_4xx, &RouteCounters::responses_5xx, &RouteCounters::unanswered, &RouteCounters::request_bytes,
+      &RouteCounters::response_bytes};
   static_assert(std::size(kFields) * sizeof(std::uint64_t) == sizeof(RouteCounters), "a counter is missing above");
   for (auto field : kFields) this->*field += other.*field;
 }

@@ -5,9 +5,11 @@
 #include <chrono>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "proxy/compress.h"
 #include "proxy/stream.h"
+#include "proxy/trace.h"
 #include "proxy/upstream.h"
 
 namespace proxy {
@@ -21,13 +23,18 @@ enum class Outcome : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(Outcome outcome);  ///< "answered", "not-sent", "unknown", "tunnelled"
 
-/// One request and its one ending. Views are void after the call.
+/// A duration that was not measured, because what it measures did not happen.
+inline constexpr std::chrono::nanoseconds kNotMeasured{-1};
+
+/// One request and its one ending. Views are void after the call. Trivially copyable: hosts keep it as bytes.
 struct AccessRecord {
   std::string_view method;
   std::string_view target;       ///< as received
+  std::string_view host;         ///< as asked for; may be empty
   std::string_view route;        ///< name; empty when no route was found
-  std::string_view request_id;
-  std::string_view client;       ///< address of the connected peer
+  std::string_view request_id;   ///< empty when no head was understood
+  std::string_view client;       ///< address of the client, as far as it can be believed
+  std::string_view peer;         ///< address of the connection: a trusted proxy's, another agent's, or `client` again
   std::string_view endpoint;     ///< address of the last attempt; empty without one
   std::string_view endpoint_node;
   std::string_view reason;       ///< our own answer's code ("no_primary", "first_byte_timeout"); empty otherwise
@@ -40,7 +47,21 @@ struct AccessRecord {
   std::chrono::nanoseconds held{0};       ///< waiting for a primary
   std::chrono::nanoseconds first_byte{0}; ///< head received -> first byte of the response; 0 = none came
   std::chrono::nanoseconds total{0};
+  // Of the last attempt, each from its beginning.
+  std::chrono::nanoseconds connected = kNotMeasured;        ///< connection open; 0 on a kept one
+  std::chrono::nanoseconds upstream_head = kNotMeasured;    ///< final head there
+  std::chrono::nanoseconds upstream_total = kNotMeasured;   ///< response complete, or the attempt given up
+  TimePoint started{};                    ///< head received
+  TraceContext trace;                     ///< meaningful with `traced`: our span
+  SpanId parent{};                        ///< of our span; all NUL = we began the trace
+  bool traced = false;
+  std::string_view trail;                 ///< Trail::bytes; empty unless Settings::trails
+  std::uint32_t trail_left_out = 0;       ///< steps that it had no room for
+  bool from_peer = false;                 ///< another agent has passed it on
+  bool at_peer = false;                   ///< `endpoint` is another agent, which knows the rest
+  bool logged = true;                     ///< its route wants a line in the access log
 };
+static_assert(std::is_trivially_copyable_v<AccessRecord>);
 
 /// Trouble with an endpoint, seen by live traffic: a reason to check that instance now.
 enum class Trouble : std::uint8_t { kRefused, kUnreachable, kReset, kTimedOut };
@@ -55,6 +76,9 @@ struct RouteCounters {
   std::uint64_t breaker_denied = 0;                     ///< 503: every endpoint's breaker is open
   std::uint64_t packed = 0, packed_denied = 0;          ///< responses; went as they were because all packers were lent
   std::uint64_t packed_bytes_in = 0, packed_bytes_out = 0;
+  std::uint64_t responses_2xx = 0, responses_3xx = 0, responses_4xx = 0, responses_5xx = 0;  ///< sent to clients; 101 is none
+  std::uint64_t unanswered = 0;                         ///< the client left before an answer
+  std::uint64_t request_bytes = 0, response_bytes = 0;  ///< bodies
 
   void add(const RouteCounters& other);
 };

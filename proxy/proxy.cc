@@ -56,6 +56,8 @@ std::vector<Proxy::EndpointStatus> Proxy::endpoints() const {
     status.requests = state.request_count;
     status.failures = state.failure_count;
     status.ejected = state.outlier.ejected_at(core_->host.now());
+    status.times = state.times;
+    status.latency_ns = state.latency.at(core_->host.now());
     out.push_back(std::move(status));
   });
   return out;
@@ -64,7 +66,7 @@ std::vector<Proxy::EndpointStatus> Proxy::endpoints() const {
 std::vector<Proxy::RouteStatus> Proxy::routes() const {
   std::vector<RouteStatus> out;
   if (core_->table == nullptr) return out;
-  for (const auto& state : core_->table->states) out.push_back({state->name, state->counters});
+  for (const auto& state : core_->table->states) out.push_back({state->name, state->counters, state->times});
   return out;
 }
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "proxy/error.h"
+#include "proxy/histogram.h"
 #include "proxy/http1/codec.h"
 #include "proxy/observe.h"
 #include "proxy/outlier.h"
@@ -52,6 +53,20 @@ struct H2Settings {
   std::uint32_t control_frames_max = 1000;      ///< SETTINGS, PING, PRIORITY, RST_STREAM, GOAWAY, in 10 s
 };
 
+/// The name of each request, in logs and at the instance.
+struct RequestIdSettings {
+  std::string field = "X-Request-Id";  ///< a token; the instance's own in a response gives way to ours
+  bool from_anyone = false;            ///< clients' ids are taken too, not only those of trusted proxies; else one is drawn
+  bool to_client = true;               ///< responses of instances carry it, too; answers of our own always do
+};
+
+/// W3C Trace Context. Off: the fields pass through like any other.
+struct TraceSettings {
+  bool on = false;
+  bool from_anyone = true;         ///< false: only trusted proxies may begin a trace for us
+  std::uint32_t sample_every = 1;  ///< of traces that begin here one in so many is sampled, by chance; 0 = none
+};
+
 /// Settings that do not change while the proxy lives. Every *_max is a bound; what lies beyond it is refused.
 struct Settings {
   std::string node;                          ///< this agent's name, for X-Outrigger-Node
@@ -59,6 +74,9 @@ struct Settings {
   http1::Limits request_limits;              ///< body_bytes_max is replaced by the route's
   http1::Limits response_limits;
   OutlierSettings outlier;
+  RequestIdSettings request_id;
+  TraceSettings trace;
+  bool trails = false;                       ///< AccessRecord::trail is filled
   DigestFunction digest = nullptr;           ///< SHA-256; null = routes with credentials let nobody in
   std::uint32_t connections_max = 10000;     ///< downstream; HTTP/2 streams likewise, all connections together
   H2Settings h2;
@@ -158,6 +176,8 @@ class Proxy {
     std::uint32_t in_flight = 0, idle_connections = 0;
     std::uint64_t requests = 0, failures = 0;
     bool ejected = false;
+    Histogram times{};            ///< attempt begun -> its response complete
+    double latency_ns = 0;        ///< LatencyTrack::at, of routes that balance by it; 0 = not known
   };
   [[nodiscard]] std::vector<EndpointStatus> endpoints() const;
 
@@ -165,6 +185,7 @@ class Proxy {
   struct RouteStatus {
     std::string name;
     RouteCounters counters;
+    Histogram times{};            ///< AccessRecord::total of answered requests; tunnels are not among them
   };
   [[nodiscard]] std::vector<RouteStatus> routes() const;
 

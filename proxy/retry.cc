@@ -15,6 +15,16 @@ bool may_have_arrived(AttemptEnd end) {
   return true;
 }
 
+std::string_view name_of(RetryVerdict verdict) {
+  switch (verdict) {
+    case RetryVerdict::kGiveUp: return "it is not tried again";
+    case RetryVerdict::kTryElsewhere:
+    case RetryVerdict::kTryElsewhereFree: return "it is tried elsewhere";
+    case RetryVerdict::kHold: return "it waits for the primary";
+  }
+  return "unknown";
+}
+
 RetryVerdict judge(const RetryCase& attempt, AttemptEnd end) {
   if (end == AttemptEnd::kResponseBroken || !attempt.replayable) return RetryVerdict::kGiveUp;
   const bool arrived = may_have_arrived(end);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "proxy/http1/message.h"
 #include "proxy/route.h"
@@ -42,6 +43,7 @@ enum class RetryVerdict : std::uint8_t {
   kTryElsewhereFree, ///< nothing was sent, so the load is not doubled: costs nothing
   kHold,             ///< `primary` route, nothing was sent: wait for the primary and send then
 };
+[[nodiscard]] std::string_view name_of(RetryVerdict verdict);  ///< for people: "it is tried elsewhere"
 /// Rule R3: whatever may have arrived is not sent again if its method is unsafe or its route is `primary`.
 [[nodiscard]] RetryVerdict judge(const RetryCase& attempt, AttemptEnd end);
 

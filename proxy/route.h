@@ -91,6 +91,7 @@ struct Route {
   CompressRule compress;            ///< the same
   CacheRule cache_rule;             ///< with `cache`
   std::shared_ptr<ResponseCache> cache;  ///< null = nothing is kept; may be that of other routes, too. kAll
+  bool access_log = true;           ///< AccessRecord::logged of its requests
   bool retry = true;                ///< lets safe requests of a kAll route be tried on another endpoint
   Admission admission;              ///< who may use it, and how often
   BalanceRule balance;              ///< kAll

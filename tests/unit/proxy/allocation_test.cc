@@ -21,15 +21,26 @@ std::size_t allocation_count = 0;
 namespace proxy::testing {
 namespace {
 
-class Allocation : public ProxyTest {};
+class Allocation : public ProxyTest {
+ protected:
+  void expect_none();
+};
 
-TEST_F(Allocation, NoneInTheSteadyState) {
+TEST_F(Allocation, NoneInTheSteadyState) { expect_none(); }
+
+TEST_F(Allocation, NoneForTracesTrailsAndNamesEither) {
+  settings.trails = settings.trace.on = settings.request_id.from_anyone = settings.request_id.to_client = true;
+  expect_none();
+}
+
+void Allocation::expect_none() {
   start();
   set_pool({endpoint(1)});
   become_primary(7);
   host.quiet = true;
   auto c = client();
-  const std::string read = get("/book?depth=5");
+  const std::string read = "GET /book?depth=5 HTTP/1.1\r\nHost: h\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+                           "tracestate: a=1,b=2\r\nX-Request-Id: one\r\n\r\n";
   const std::string order = post("/orders", R"({"symbol":"X","quantity":1,"side":"buy"})");
   const std::string answer = ok(R"({"id":12345,"state":"accepted"})");
   const std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";

@@ -62,6 +62,9 @@ TEST_F(Bounds, SpoofedFieldsAreReplaced) {
 }
 
 TEST_F(Bounds, RequestIdsAreKeptIfTheyAreOne) {
+  settings.request_id.from_anyone = true;
+  start();
+  set_pool({endpoint(1)});
   auto c = client();
   c->send("GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: abc-1.2:3\r\n\r\n");
   up(0).connect();
