@@ -165,6 +165,9 @@ io::Result<void> Agent::start_proxy() {
     if (!tls) return tl::make_unexpected(tls.error());
     settings->instance_tls = std::move(*tls);
   }
+  auto access_log = access_log_settings(config_);
+  if (!access_log) return tl::make_unexpected(access_log.error());
+  settings->access_log = std::move(*access_log);
   auto policies = listen_tls_.load(config_.listeners, io::wall_ms());
   if (!policies) return tl::make_unexpected(policies.error());
   for (std::size_t i = 0; i < policies->size(); ++i) settings->listeners[i].policy = std::move((*policies)[i]);
@@ -177,6 +180,10 @@ io::Result<void> Agent::start_proxy() {
   };
   callbacks.on_orders_drained = [this](const std::string&, proxy::Epoch epoch) {
     if (primary_) primary_->on_orders_drained(Epoch{static_cast<std::uint64_t>(epoch)});
+  };
+  callbacks.on_access_log = [](const std::string& why) {
+    if (why.empty()) return log_line(LogLevel::kInfo, "access_log_written", "the access log takes lines again");
+    log_line(LogLevel::kError, "access_log_lost", why + "; lines are lost and counted until it can be written again");
   };
   auto proxy = drivers::ProxyDriver::start(*loop_, std::move(*settings), std::move(callbacks));
   if (!proxy) return tl::make_unexpected(proxy.error());
@@ -226,6 +233,7 @@ io::Result<void> Agent::start_api() {
   operators.write_timeout = config_.raft.write_timeout;
   operators.routes = [this] { return route_table_; };
   operator_ = std::make_unique<AgentOperator>(std::move(operators));
+  requests_ = std::make_unique<AgentRequests>(*loop_, *proxy_, config_.node.name, config_.proxy.trail_bytes > 0);
   backend_ = std::make_unique<AgentBackend>(backend_parts());
   api::ServerOptions options;
   options.listen = *listen;
@@ -268,6 +276,7 @@ void Agent::await_catalog() {
 BackendParts Agent::backend_parts() {
   BackendParts parts;
   parts.operators = [this] { return operator_.get(); };
+  parts.requests = [this] { return requests_.get(); };
   parts.config = &config_;
   parts.loop = loop_.get();
   parts.store = store_.get();
@@ -287,7 +296,7 @@ BackendParts Agent::backend_parts() {
   };
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
     proxy_->totals([done = std::move(done), table = route_table_](drivers::ProxyTotals totals) {
-      done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls});
+      done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls, totals.access_log});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };

@@ -45,6 +45,8 @@ std::vector<std::string> waiting_sections(const Config& running, const Config& f
   note("listen", same_places(fresh.listeners, running.listeners));
   note("proxy", fresh.proxy == running.proxy);
   note("outlier", fresh.outlier == running.outlier);
+  note("access_log", fresh.access_log == running.access_log);
+  note("tracing", fresh.tracing == running.tracing);
   note("catalog.server_service", fresh.catalog.server_service == running.catalog.server_service);
   return out;
 }
@@ -54,6 +56,7 @@ std::vector<std::string> waiting_sections(const Config& running, const Config& f
 /// Reads files, environment and flags as at the start. A fault anywhere leaves everything as it is.
 void Agent::reload(const api::Completion<api::ReloadReport>& done) {
   api::ReloadReport report;
+  if (proxy_) proxy_->reopen_access_log();  // whoever rotates files says so by this signal
   const auto fresh = load_config(source_);
   if (fresh) {
     report = apply_settings(*fresh);

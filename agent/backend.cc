@@ -10,6 +10,7 @@
 namespace agent {
 namespace {
 
+constexpr std::uint64_t kFeedWatchBit = std::uint64_t{1} << 61U;   ///< waits for a feed of requests
 constexpr std::uint64_t kJointWatchBit = std::uint64_t{1} << 62U;  ///< waits for several topics at once
 constexpr std::uint64_t kRoleWatchBit = std::uint64_t{1} << 63U;  ///< tells waits for the role from the store's
 
@@ -63,6 +64,7 @@ store::kv::Topic store_topic(const api::Topic& topic) {
       return {Kind::kSessions, {}};
     case api::Topic::Kind::kSessions:
     case api::Topic::Kind::kNodeSessions: return {Kind::kSessions, {}};
+    case api::Topic::Kind::kFeed:
     case api::Topic::Kind::kRole: break;  // not the store's
   }
   return {Kind::kLease, topic.name};
@@ -205,6 +207,11 @@ std::optional<api::WatchId> AgentBackend::watch(const api::Topic& topic, api::In
     wake_roles_.schedule();
     return api::WatchId{id};
   }
+  if (topic.kind == api::Topic::Kind::kFeed) {
+    AgentRequests* requests = parts_.requests ? parts_.requests() : nullptr;
+    const auto number = requests != nullptr ? requests->watch(topic.name, std::move(woken)) : std::nullopt;
+    return number ? std::optional(api::WatchId{*number | kFeedWatchBit}) : std::nullopt;
+  }
   const auto joint = parts_.catalog != nullptr ? parts_.catalog->topics_of(topic) : std::vector<store::kv::Topic>();
   if (!joint.empty()) {
     const auto number = joint_watches_.add(joint, store::kv::Index{static_cast<std::uint64_t>(after)}, std::move(woken));
@@ -220,6 +227,7 @@ api::SessionBackend* AgentBackend::sessions() { return sessions_.get(); }
 void AgentBackend::unwatch(api::WatchId id) {
   const auto number = static_cast<std::uint64_t>(id);
   if ((number & kRoleWatchBit) != 0) role_watches_.erase(number);
+  else if ((number & kFeedWatchBit) != 0) parts_.requests()->unwatch(number & ~kFeedWatchBit);
   else if ((number & kJointWatchBit) != 0) joint_watches_.cancel(number & ~kJointWatchBit);
   else parts_.store->unwatch(store::kv::WatchId{number});
 }
@@ -494,39 +502,6 @@ std::string AgentBackend::lost_text(const std::string& name, const store::Writte
 }
 
 // --- proxy, health, commands ---------------------------------------------------------------------------------------
-
-void AgentBackend::upstreams(api::Completion<std::vector<api::UpstreamInfo>> done) {
-  parts_.proxy_status([this, alive = alive_, done = std::move(done)](ProxyStatus status) {
-    if (!*alive) return;
-    std::vector<api::UpstreamInfo> infos;
-    for (const proxy::PoolEndpoints& pool : parts_.endpoints().pools) {
-      api::UpstreamInfo upstream;
-      upstream.service = pool.pool;
-      upstream.held = status.counters.held_now;
-      for (const proxy::Endpoint& endpoint : pool.endpoints) {
-        api::EndpointInfo info;
-        info.name = endpoint.node;
-        info.address = endpoint.address;
-        info.is_local = endpoint.kind == proxy::EndpointKind::kLocal;
-        info.is_backup = endpoint.tier == proxy::Tier::kBackup;
-        info.draining = endpoint.draining;
-        info.health = std::string(proxy::name_of(endpoint.health));
-        if (info.is_local && parts_.checks != nullptr) info.reason = parts_.checks->reason();
-        info.weight = endpoint.weight;
-        for (const auto& seen : status.endpoints) {
-          if (seen.id != endpoint.id) continue;
-          info.in_flight += seen.in_flight;
-          info.requests += seen.requests;
-          info.failures += seen.failures;
-          if (seen.ejected) info.ejected_for = parts_.config->outlier.eject;
-        }
-        upstream.endpoints.push_back(std::move(info));
-      }
-      infos.push_back(std::move(upstream));
-    }
-    done(std::move(infos));
-  });
-}
 
 void AgentBackend::metrics(api::Completion<std::vector<api::MetricFamily>> done) {
   parts_.proxy_status([this, alive = alive_, done = std::move(done)](const ProxyStatus& status) {

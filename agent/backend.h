@@ -12,6 +12,7 @@
 
 #include "agent/api/backend.h"
 #include "agent/backend_catalog.h"
+#include "agent/backend_requests.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/drivers/check_driver.h"
@@ -45,6 +46,7 @@ struct ProxyStatus {
   std::vector<proxy::Proxy::RouteStatus> routes;
   std::shared_ptr<const proxy::RouteTable> table;  ///< in force; null in tests without a proxy
   drivers::TlsCounters tls{};
+  std::optional<drivers::AccessLogCounters> access_log{};  ///< none = there is no log
 };
 
 /// What the store's error means to a client of the API.
@@ -73,6 +75,7 @@ struct BackendParts {
   const ListenTls* listen_tls = nullptr;
   std::function<std::pair<std::uint64_t, std::uint64_t>()> reloads;  ///< applied, refused
   std::function<api::OperatorBackend*()> operators;
+  std::function<AgentRequests*()> requests;
   std::string id;                                    ///< 128-bit id as hex
   store::NodeId raft_id;
   std::string api_address, mesh_address, gossip_address;
@@ -111,6 +114,7 @@ class AgentBackend final : public api::Backend {
   void join(std::vector<std::string> addresses, api::Completion<std::size_t> done) override;
   void leave(api::Completion<std::monostate> done) override;
   void drain(bool enable, api::Completion<std::monostate> done) override;
+  [[nodiscard]] api::RequestBackend* requests() override { return parts_.requests ? parts_.requests() : nullptr; }
   [[nodiscard]] api::OperatorBackend* operators() override { return parts_.operators ? parts_.operators() : nullptr; }
 
  private:

@@ -4,6 +4,7 @@
 #include "agent/config_catalog.h"
 #include "agent/config_consul.h"
 #include "agent/config_dns.h"
+#include "agent/config_observe.h"
 #include "agent/config_route.h"
 #include "agent/config_tls.h"
 #include "agent/config_values.h"
@@ -332,6 +333,9 @@ void read_proxy(Reading& reading, ConfigReader reader) {
   if (proxy.h2.connection_window < proxy.h2.stream_window)
     h2.problem("connection_window", "smaller than stream_window: no body could use its own", "raise it, or lower stream_window");
   h2.finish(reading.all_keys);
+  config_read_request_id(reader.section("request_id"), reading.all_keys, proxy.request_id);
+  if (reader.size("trails", proxy.trail_bytes, 0, 64 << 20) && proxy.trail_bytes != 0 && proxy.trail_bytes < (16 << 10))
+    reader.problem("trails", "less than 16KiB holds the trails of a few requests only", "256KiB is usual; \"0B\" = none");
   reader.finish(reading.all_keys);
 }
 
@@ -357,6 +361,8 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   config_read_routes(root, reading.all_keys, reading.routes, reading.config);
   read_proxy(reading, root.section("proxy"));
   read_outlier(reading, root.section("outlier"));
+  config_read_access_log(root.section("access_log"), reading.all_keys, reading.config.node.data_dir, reading.config.access_log);
+  config_read_tracing(root.section("tracing"), reading.all_keys, reading.config.tracing);
   root.finish(reading.all_keys);
 }
 

@@ -290,6 +290,7 @@ struct RouteConfig {
   Milliseconds first_byte_timeout{5000};
   Milliseconds idle_timeout{60000};
   Milliseconds total_timeout{60000};
+  bool access_log = true;  ///< its requests are in the access log
   bool retry = true;  ///< lets idempotent reads of an `all` route be tried on another endpoint
   std::optional<RateConfig> rate;
   AuthConfig auth;
@@ -323,6 +324,36 @@ struct H2Config {
   friend bool operator==(const H2Config&, const H2Config&) = default;
 };
 
+/// [proxy.request_id]: what a request is called in logs, at the instance and by the client.
+struct RequestIdConfig {
+  std::string field = "X-Request-Id";  ///< 1..64 letters, digits and '-'; no field with a meaning of its own
+  bool from_anyone = false;            ///< key `accept`: "proxies" (those of listen.trusted_proxies) or "anyone"
+  bool to_client = true;               ///< responses of instances carry it; answers of our own always do
+  friend bool operator==(const RequestIdConfig&, const RequestIdConfig&) = default;
+};
+
+enum class LogTarget { kOff, kFile, kStdout, kSyslog };
+
+/// [access_log]: one JSON line per request.
+struct AccessLogConfig {
+  LogTarget to = LogTarget::kOff;
+  std::filesystem::path file;                     ///< default: access.log in node.data_dir
+  std::uint64_t file_bytes_max = 10 * 1024 * 1024;  ///< 64 KiB .. 1 TiB
+  std::uint32_t files_max = 10;                   ///< the one in use among them; 1..1000
+  HostPort syslog{"127.0.0.1", 514, {}};          ///< UDP, or a unix datagram socket
+  bool query = false;                             ///< query strings are written; they may hold secrets
+  std::uint64_t buffer_bytes = 1 << 20;           ///< key `buffer`, per worker; 64 KiB .. 256 MiB
+  friend bool operator==(const AccessLogConfig&, const AccessLogConfig&) = default;
+};
+
+/// [tracing]: W3C Trace Context.
+struct TracingConfig {
+  bool enabled = false;            ///< false: traceparent and tracestate pass through like any field
+  bool from_anyone = true;         ///< key `accept`: whose traceparent is gone on with, "anyone" or "proxies"
+  std::uint32_t sample_every = 1;  ///< of traces that begin here one in so many is sampled; 0 = none; <= 1,000,000
+  friend bool operator==(const TracingConfig&, const TracingConfig&) = default;
+};
+
 /// [proxy]
 struct ProxyConfig {
   std::uint32_t threads = 0;                   ///< 0 = one per core; <= 256
@@ -336,6 +367,8 @@ struct ProxyConfig {
   std::uint64_t client_rate_min = 240;         ///< bytes/s of a body sent or an answer taken; 0 = off; <= 1 GiB
   Milliseconds client_rate_window{20000};      ///< over which it is measured; 100 ms .. 10 min
   H2Config h2;
+  RequestIdConfig request_id;
+  std::uint64_t trail_bytes = 0;               ///< key `trails`, per worker: what `why` knows; 0 = nothing, else 16 KiB .. 64 MiB
   friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
 };
 
@@ -383,6 +416,8 @@ struct Config {
   std::vector<RouteConfig> routes;      ///< <= 1024; never empty when `service` or `listeners` is set (default routes)
   ProxyConfig proxy;
   OutlierConfig outlier;
+  AccessLogConfig access_log;
+  TracingConfig tracing;
   CatalogConfig catalog;
   std::vector<RegistrationText> services, node_checks;  ///< [[services]], [[checks]]; <= 1024 each
   std::vector<std::filesystem::path> files;  ///< what was read, in order, for the log line at start

@@ -220,6 +220,7 @@ void read_route(const std::set<std::string>& all_keys, const RouteChecks& checks
   timeouts.duration("total", route.total_timeout, Milliseconds(10), hours(24));
   timeouts.finish(all_keys);
   reader.boolean("retry", route.retry);
+  reader.boolean("access_log", route.access_log);
   read_route_admission(all_keys, reader, route);
   read_route_balance(all_keys, reader, route);
   config_read_content(all_keys, checks, reader, route);

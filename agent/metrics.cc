@@ -1,4 +1,5 @@
 // The agent's numbers as metric families: names, types and labels stand here and nowhere else.
+#include <limits>
 #include <utility>
 
 #include "agent/backend.h"
@@ -27,6 +28,17 @@ class Families {
  private:
   std::vector<MetricFamily> families_;
 };
+
+/// Buckets of a size that programs ask for; the figures behind them are exact to 1 %.
+MetricSample histogram_sample(Labels labels, const proxy::Histogram& times) {
+  static constexpr int kMicroseconds[] = {100, 250, 500, 1000, 2500, 5000, 10'000, 25'000, 50'000, 100'000, 250'000, 500'000,
+                                          1'000'000, 2'500'000, 5'000'000, 10'000'000, 30'000'000};
+  MetricSample sample{std::move(labels), static_cast<double>(times.sum().count()) / 1e9, {}};
+  for (const int us : kMicroseconds)
+    sample.buckets.emplace_back(static_cast<double>(us) / 1e6, times.count_up_to(std::chrono::microseconds(us)));
+  sample.buckets.emplace_back(std::numeric_limits<double>::infinity(), times.count());
+  return sample;
+}
 
 void add_primary(Families& out, const BackendParts& parts) {
   if (parts.primary == nullptr) return;
@@ -184,6 +196,17 @@ void add_proxy(Families& out, const ProxyStatus& status) {
   }
   out.add("upstream_requests_total", "Requests per endpoint", MetricFamily::Type::kCounter, std::move(requests));
   out.add("upstream_failures_total", "Failures per endpoint", MetricFamily::Type::kCounter, std::move(failures));
+  std::vector<MetricSample> times;
+  for (const auto& one : status.endpoints) times.push_back(histogram_sample({{"pool", one.pool}, {"endpoint", one.address}}, one.times));
+  out.add("upstream_response_seconds", "Attempt begun to the end of its response, per endpoint", MetricFamily::Type::kHistogram, std::move(times));
+}
+
+void add_access_log(Families& out, const std::optional<drivers::AccessLogCounters>& log) {
+  if (!log) return;
+  out.counter("access_log_lines_total", "Lines written to the access log", log->lines);
+  out.counter("access_log_dropped_total", "Requests without a line because its writer was behind", log->dropped);
+  out.counter("access_log_lost_total", "Lines that file, output or syslog did not take", log->lost);
+  out.counter("access_log_rotations_total", "Times that the access log began a new file", log->rotations);
 }
 
 void add_breakers(Families& out, const ProxyStatus& status) {
@@ -232,13 +255,19 @@ void add_cache(Families& out, const proxy::RouteTable& table) {
 }
 
 void add_routes(Families& out, const ProxyStatus& status) {
-  std::vector<MetricSample> requests, refused, delayed, queued;
+  std::vector<MetricSample> requests, refused, delayed, queued, responses, bytes, times;
   for (const auto& one : status.routes) {
     const proxy::RouteCounters& c = one.counters;
     const Labels route{{"route", one.name}};
     requests.push_back({route, static_cast<double>(c.requests), {}});
     delayed.push_back({route, static_cast<double>(c.rate_delayed), {}});
     queued.push_back({route, static_cast<double>(c.queued), {}});
+    const std::pair<const char*, std::uint64_t> classes[] = {{"2xx", c.responses_2xx}, {"3xx", c.responses_3xx}, {"4xx", c.responses_4xx},
+                                                             {"5xx", c.responses_5xx}, {"none", c.unanswered}};
+    for (const auto& [name, count] : classes) responses.push_back({{{"route", one.name}, {"status", name}}, static_cast<double>(count), {}});
+    bytes.push_back({{{"route", one.name}, {"direction", "in"}}, static_cast<double>(c.request_bytes), {}});
+    bytes.push_back({{{"route", one.name}, {"direction", "out"}}, static_cast<double>(c.response_bytes), {}});
+    times.push_back(histogram_sample(route, one.times));
     const std::pair<const char*, std::uint64_t> reasons[] = {{"address", c.address_denied}, {"credentials", c.unauthorized},
                                                              {"rate", c.rate_limited}, {"concurrency", c.busy},
                                                              {"queue_full", c.queue_full}, {"queue_timeout", c.queue_timeouts},
@@ -248,6 +277,9 @@ void add_routes(Families& out, const ProxyStatus& status) {
     }
   }
   out.add("route_requests_total", "Requests per route", MetricFamily::Type::kCounter, std::move(requests));
+  out.add("route_responses_total", "Answers per route, by class of status", MetricFamily::Type::kCounter, std::move(responses));
+  out.add("route_body_bytes_total", "Bytes of bodies per route", MetricFamily::Type::kCounter, std::move(bytes));
+  out.add("route_request_seconds", "Head received to the end of the response, per route", MetricFamily::Type::kHistogram, std::move(times));
   out.add("route_refused_total", "Requests that a rule of the route refused, by reason", MetricFamily::Type::kCounter, std::move(refused));
   out.add("route_delayed_total", "Requests of a burst that waited for their turn", MetricFamily::Type::kCounter, std::move(delayed));
   out.add("route_queued_total", "Requests that waited for an endpoint with room", MetricFamily::Type::kCounter, std::move(queued));
@@ -344,6 +376,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_proxy(out, proxy);
   add_routes(out, proxy);
   add_sticky(out, parts.sticky);
+  add_access_log(out, proxy.access_log);
   add_tls(out, parts, proxy.tls);
   add_dns(out, parts.dns ? parts.dns() : nullptr);
   return out.take();

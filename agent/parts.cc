@@ -136,6 +136,7 @@ proxy::Route route_of(const RouteConfig& config, const std::string& service) {
   route.timeouts.idle = config.idle_timeout;
   route.timeouts.total = config.total_timeout;
   route.retry = config.retry;
+  route.access_log = config.access_log;
   set_balance(config, route);
   return route;
 }
@@ -236,6 +237,11 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.proxy.connections_max = config.proxy.connections_max;
   settings.compress_streams_max = config.proxy.compress_streams_max;
   settings.proxy.head_timeout = config.proxy.head_timeout;
+  settings.proxy.request_id = {config.proxy.request_id.field, config.proxy.request_id.from_anyone, config.proxy.request_id.to_client};
+  settings.proxy.trace = {config.tracing.enabled, config.tracing.from_anyone, config.tracing.sample_every};
+  settings.proxy.trails = config.proxy.trail_bytes > 0;
+  settings.trail_bytes = config.proxy.trail_bytes;
+  settings.rules.query = config.access_log.query;
   settings.proxy.client_pace = {config.proxy.client_rate_min, config.proxy.client_rate_window};
   const H2Config& h2 = config.proxy.h2;
   settings.proxy.upstream_idle_max = 512;  // a burst of HTTP/2 streams needs them again at once; idle ones end after 4 s
@@ -254,6 +260,31 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
     settings.listeners.push_back({*address, std::move(*trusted)});
   }
   return settings;
+}
+
+io::Result<std::optional<drivers::AccessLogSettings>> access_log_settings(const Config& config) {
+  const AccessLogConfig& log = config.access_log;
+  drivers::AccessLogSettings settings;
+  settings.node = config.node.name;
+  settings.ring_bytes = log.buffer_bytes;
+  settings.rules.query = log.query;
+  switch (log.to) {
+    case LogTarget::kOff: return std::optional<drivers::AccessLogSettings>();
+    case LogTarget::kFile: {
+      auto file = io::open_log_file({log.file.string(), log.file_bytes_max, log.files_max});
+      if (!file) return bad("access_log.file", file.error().detail);
+      settings.sink = std::move(*file);
+      break;
+    }
+    case LogTarget::kStdout: settings.sink = io::standard_output_sink(); break;
+    case LogTarget::kSyslog: {
+      auto address = address_of(log.syslog, "access_log.syslog");
+      if (!address) return tl::make_unexpected(address.error());
+      settings.sink = io::syslog_sink(*address, config.node.name, "outrigger");
+      break;
+    }
+  }
+  return std::optional(std::move(settings));
 }
 
 io::Result<drivers::DnsSettings> dns_settings(const Config& config) {

@@ -1,5 +1,5 @@
 #pragma once
-/// Settings into what each part wants: pure translations of the checked Config. Paths and sockets stay untouched.
+/// Settings into what each part wants: translations of the checked Config. Paths and sockets stay untouched but where said.
 
 #include <functional>
 #include <memory>
@@ -29,6 +29,8 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 [[nodiscard]] io::Result<drivers::CheckSettings> check_settings(const ServiceConfig& service);
 [[nodiscard]] io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::NodeId id);
 [[nodiscard]] io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config);
+/// Opens the file or socket of the log; none = there is no log. Errors: also those of open_log_file.
+[[nodiscard]] io::Result<std::optional<drivers::AccessLogSettings>> access_log_settings(const Config& config);
 /// Only for a config with DNS on.
 [[nodiscard]] io::Result<drivers::DnsSettings> dns_settings(const Config& config);
 /// @param previous  whose counts of limits go on; null = begin at nothing

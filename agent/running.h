@@ -14,6 +14,7 @@
 #include "agent/backend.h"
 #include "agent/catalog_keeper.h"
 #include "agent/backend_operator.h"
+#include "agent/backend_requests.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/dns_catalog.h"
@@ -119,6 +120,7 @@ class Agent {
   std::unique_ptr<CatalogKeeper> keeper_;
   std::unique_ptr<io::Timer> keeper_timer_;
   std::unique_ptr<AgentOperator> operator_;
+  std::unique_ptr<AgentRequests> requests_;
   std::unique_ptr<AgentBackend> backend_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<DnsCatalog> dns_catalog_;

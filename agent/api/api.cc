@@ -42,6 +42,7 @@ Api::Api(Backend& backend, std::function<std::uint64_t(std::uint64_t)> chance, s
   add_event_routes(router_);
   add_operator_routes(router_);
   add_own_routes(router_);
+  add_request_routes(router_);
 }
 
 Api::~Api() {
@@ -270,6 +271,8 @@ Index Api::index_of(const Topic& topic) const {
     case Topic::Kind::kSessions:
     case Topic::Kind::kNodeSessions:
       return backend_.sessions() != nullptr ? backend_.sessions()->session_index(topic) : Index{1};
+    case Topic::Kind::kFeed:
+      return Index{0};  // a feed counts nothing: its topic wakes when there is something to take
   }
   return Index{1};
 }

@@ -199,5 +199,6 @@ void add_feed_routes(Router& router);      ///< /outrigger/v1/watch
 void add_election_routes(Router& router);  ///< /outrigger/v1/election, switchover
 void add_operator_routes(Router& router);  ///< /v1/snapshot, /v1/operator, /outrigger/v1/raft
 void add_own_routes(Router& router);       ///< /outrigger/v1, /metrics
+void add_request_routes(Router& router);   ///< /outrigger/v1/routes, why, tap
 
 }  // namespace agent::api

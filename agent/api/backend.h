@@ -186,6 +186,11 @@ struct EndpointInfo {
   std::uint32_t weight = 1;
   Milliseconds ejected_for{0};  ///< rest of a passive ejection; 0 = in rotation
   std::uint64_t in_flight = 0, requests = 0, failures = 0;
+  std::uint64_t idle_connections = 0;
+  std::string breaker;            ///< the worst of any route: "closed", "open", "half_open"; empty = no route has one
+  double ewma_ms = 0;             ///< latency as peak_ewma sees it; 0 = no route balances by it, or nothing came
+  double p50_ms = 0, p95_ms = 0, p99_ms = 0;  ///< of its responses, to 1 %
+  std::string checks;             ///< of the own instance: "3 of 120 failed"; empty for others, whose word gossip brings
 };
 struct UpstreamInfo {
   std::string service;
@@ -233,6 +238,7 @@ struct Topic {
     kSession,       ///< one session by id
     kSessions,      ///< all of them; `name` unused
     kNodeSessions,  ///< those of one node
+    kFeed,          ///< requests as they end; `name` is RequestFeed::name (request_backend.h)
   };
   Kind kind = Kind::kRole;
   std::string name;
@@ -241,6 +247,7 @@ struct Topic {
 class CatalogBackend;  // catalog_backend.h
 class SessionBackend;  // session_backend.h
 class OperatorBackend;  // operator_backend.h
+class RequestBackend;  // request_backend.h
 
 class Backend {
  public:
@@ -287,6 +294,8 @@ class Backend {
   [[nodiscard]] virtual SessionBackend* sessions() { return nullptr; }
   /// Snapshots and the hand on the voters; nullptr = not offered.
   [[nodiscard]] virtual OperatorBackend* operators() { return nullptr; }
+  /// Single requests and what routes count; nullptr = not offered.
+  [[nodiscard]] virtual RequestBackend* requests() { return nullptr; }
 
   /// Contacts seeds, "ip:port" or "name:port" (port may be missing). Completes with how many answered; kUnavailable if
   /// 0.

@@ -100,7 +100,14 @@ Json endpoint_json(const EndpointInfo& endpoint) {
           {"ejected_for_ms", endpoint.ejected_for.count()},
           {"in_flight", endpoint.in_flight},
           {"requests", endpoint.requests},
-          {"failures", endpoint.failures}};
+          {"failures", endpoint.failures},
+          {"idle_connections", endpoint.idle_connections},
+          {"breaker", name_json(endpoint.breaker)},
+          {"ewma_ms", endpoint.ewma_ms},
+          {"p50_ms", endpoint.p50_ms},
+          {"p95_ms", endpoint.p95_ms},
+          {"p99_ms", endpoint.p99_ms},
+          {"checks", name_json(endpoint.checks)}};
 }
 
 void get_upstreams(Api& api, const Call& call) {

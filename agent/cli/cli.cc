@@ -117,6 +117,7 @@ int run(const std::vector<std::string>& arguments, Host& host) {
   add_session_verbs(app, session);
   add_lock_verbs(app, session);
   add_watch_verbs(app, session);
+  add_request_verbs(app, session);
   add_import_verbs(app, session);
   add_init_verbs(app, session);
 

@@ -68,6 +68,7 @@ void add_session_verbs(CLI::App& app, Session& session);   ///< session list, cr
 void add_lock_verbs(CLI::App& app, Session& session);      ///< lock run
 void add_watch_verbs(CLI::App& app, Session& session);     ///< watch
 void add_import_verbs(CLI::App& app, Session& session);    ///< import consul
+void add_request_verbs(CLI::App& app, Session& session);   ///< why tap routes
 void add_election_verbs(CLI::App& app, Session& session);  ///< role election switchover
 void add_service_verbs(CLI::App& app, Session& session);   ///< catalog services maint event force-leave reload
 void add_agent_verbs(CLI::App& app, Session& session);     ///< agent validate

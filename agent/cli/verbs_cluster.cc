@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <memory>
 #include <ostream>
 
@@ -31,13 +33,13 @@ int run_members(Session& session) {
   return kExitOk;
 }
 
-int run_upstreams(Session& session) {
+int show_upstreams(Session& session) {
   int code = kExitOk;
   const auto reply = session.call_json("GET", "/outrigger/v1/upstreams", code);
   if (!reply) return code;
   if (session.json()) return session.print(*reply), kExitOk;
   std::vector<Row> rows{
-      {"SERVICE", "ENDPOINT", "ADDRESS", "HEALTH", "WEIGHT", "IN FLIGHT", "REQUESTS", "FAILURES", "NOTE"}};
+      {"SERVICE", "ENDPOINT", "ADDRESS", "HEALTH", "WEIGHT", "IN FLIGHT", "REQUESTS", "FAILURES", "P50 MS", "P99 MS", "EWMA MS", "BREAKER", "NOTE"}};
   for (const auto& upstream : list_of(*reply, "upstreams"))
     for (const auto& endpoint : list_of(upstream, "endpoints")) {
       std::string note = cell(endpoint, "reason") == "-" ? "" : cell(endpoint, "reason");
@@ -45,10 +47,13 @@ int run_upstreams(Session& session) {
         note = "ejected for " + rest + " ms; " + note;
       if (cell(endpoint, "is_draining") == "true") note = "draining; " + note;
       if (cell(endpoint, "is_backup") == "true") note = "backup; " + note;
+      if (const auto checks = cell(endpoint, "checks"); checks != "-") note += (note.empty() ? "checks: " : "; checks: ") + checks;
       while (note.ends_with("; ")) note.resize(note.size() - 2);
       rows.push_back({cell(upstream, "service"), cell(endpoint, "name"), cell(endpoint, "address"),
                       cell(endpoint, "health"), cell(endpoint, "weight"), cell(endpoint, "in_flight"),
-                      cell(endpoint, "requests"), cell(endpoint, "failures"), note});
+                      cell(endpoint, "requests"), cell(endpoint, "failures"), cell(endpoint, "p50_ms"),
+                      cell(endpoint, "p99_ms"), cell(endpoint, "ewma_ms") == "0.0" ? "-" : cell(endpoint, "ewma_ms"),
+                      cell(endpoint, "breaker"), note});
     }
   session.print_table(rows);
   return kExitOk;
@@ -74,6 +79,17 @@ int run_sticky_get(Session& session, const StickyOptions& options) {
     rows.push_back({cell(one, "zone"), cell(one, "session"), cell(one, "node"), cell(one, "ttl_s") + " s", cell(one, "index")});
   session.print_table(rows);
   return kExitOk;
+}
+
+/// Once, or every `seconds` on a cleared screen (a terminal) or below each other, until the agent is gone.
+int run_upstreams(Session& session, std::uint32_t seconds, std::uint64_t rounds) {
+  const bool clears = isatty(STDOUT_FILENO) == 1 && !session.json();
+  for (std::uint64_t round = 1;; ++round) {
+    if (seconds > 0 && clears) session.host.out << "\033[H\033[2J";
+    if (const int code = show_upstreams(session); code != kExitOk || seconds == 0 || round == rounds) return code;
+    session.host.out.flush();
+    sleep(seconds);
+  }
 }
 
 CLI::App& client_verb(CLI::App& app, Session& session, const std::string& name, const std::string& help) {
@@ -102,8 +118,15 @@ void add_cluster_verbs(CLI::App& app, Session& session) {
   client_verb(app, session, "members", "who is in the mesh and how they are").callback([&session] {
     session.chosen = [&session] { return run_members(session); };
   });
-  client_verb(app, session, "upstreams", "the instances as the proxy sees them").callback([&session] {
-    session.chosen = [&session] { return run_upstreams(session); };
+  CLI::App& upstreams = client_verb(app, session, "upstreams", "the instances as the proxy sees them");
+  const auto watch = std::make_shared<bool>(false);
+  const auto every = std::make_shared<std::uint32_t>(1);
+  const auto rounds = std::make_shared<std::uint64_t>(0);
+  upstreams.add_flag("--watch", *watch, "again and again");
+  upstreams.add_option("--every", *every, "with --watch: seconds between two looks")->check(CLI::Range(1, 3600));
+  upstreams.add_option("--count", *rounds, "with --watch: end after so many looks; default: never");
+  upstreams.callback([&session, watch, every, rounds] {
+    session.chosen = [&session, watch, every, rounds] { return run_upstreams(session, *watch ? *every : 0, *rounds); };
   });
 
   CLI::App& sticky = *app.add_subcommand("sticky", "which node a session is kept at");

@@ -8,6 +8,7 @@
 #include "agent/drivers/file_stream.h"
 #include "agent/drivers/packers.h"
 #include "agent/drivers/proxy_stream.h"
+#include "agent/drivers/recent_requests.h"
 #include "agent/io/crypto.h"
 #include "agent/io/tcp_listener.h"
 #include "agent/io/tls_stream.h"
@@ -29,6 +30,8 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
     News news;
     std::function<void(const proxy::Endpoint&, proxy::Trouble)> on_trouble;               ///< runs on the control loop
     std::function<void(const std::string& service, proxy::Epoch epoch)> on_orders_drained;  ///< the same
+    AccessLog* access_log = nullptr;  ///< null = none; outlives the worker
+    std::size_t number = 0;           ///< of the worker
   };
 
   ProxyWorker(io::Loop& loop, const ProxyDriverSettings& settings, Reports reports)
@@ -43,6 +46,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
         after_turn_(loop, [this] { end_turn(); }),
         handshakes_([this](std::unique_ptr<io::ByteStream> stream, proxy::Accepted accepted) { accept(std::move(stream), std::move(accepted)); }),
         packers_(std::max<std::size_t>(1, settings.compress_streams_max / settings.threads)),
+        recent_(settings.trail_bytes, settings.rules),
         core_(settings.proxy, *this, *this, [](std::uint64_t bound) { return io::random_below(bound); }) {
     for (const ProxyListen& listen : settings.listeners) policies_.push_back(listen.policy);
   }
@@ -91,12 +95,21 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
     core_.drain(deadline);
     touched();
   }
+  void set_tap(std::shared_ptr<RecordRing> ring) { tap_ = std::move(ring); }
+  [[nodiscard]] std::optional<std::string> find_recent(std::string_view request_id) const { return recent_.find(request_id); }
   [[nodiscard]] proxy::Proxy& core() { return core_; }
   [[nodiscard]] const TlsCounters& tls_counters() const { return handshakes_.counters(); }
 
   // proxy::Host
   proxy::TimePoint now() override { return io::boottime_now(); }
-  void on_access(const proxy::AccessRecord&) override {}
+  void on_access(const proxy::AccessRecord& record) override {
+    if (reports_.access_log != nullptr && record.logged) reports_.access_log->take(reports_.number, record);
+    if (settings_.trail_bytes > 0) recent_.add(record);
+    if (tap_ == nullptr) return;
+    scratch_.clear();
+    append_record(scratch_, record, settings_.rules);
+    (void)tap_->push(scratch_);  // counted there
+  }
   void on_trouble(const proxy::Endpoint& endpoint, proxy::Trouble trouble) override {
     if (endpoint.site) return;  // no instance that could be checked
     const io::TimePoint time = io::boottime_now();
@@ -178,13 +191,21 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
   std::map<std::string, std::shared_ptr<const io::FileTree>> trees_;  // bounded by the folders that settings ever named
   std::vector<std::unique_ptr<io::TcpListener>> listeners_;
   std::function<void()> idle_;
+  RecentRequests recent_;
+  std::shared_ptr<RecordRing> tap_;  // null: nobody looks on
+  std::string scratch_;
   proxy::Proxy core_;
 };
 
 ProxyDriver::ProxyDriver(io::Loop& loop, ProxyDriverSettings settings, ProxyDriverCallbacks callbacks)
     : settings_(std::move(settings)),
       callbacks_(std::move(callbacks)),
-      news_(loop, kNewsMax, [](std::function<void()>&& news) { news(); }) {
+      news_(loop, kNewsMax, [](std::function<void()>&& news) { news(); }),
+      tap_(loop, std::max<std::uint32_t>(settings_.threads, 1), settings_.proxy.node, [this](const Tap::Rings& rings) {
+        for (std::size_t i = 0; i < workers_.size(); ++i) {
+          post(i, [ring = i < rings.size() ? rings[i] : nullptr](ProxyWorker& worker) { worker.set_tap(ring); });
+        }
+      }) {
   settings_.threads = std::max<std::uint32_t>(settings_.threads, 1);
   settings_.proxy.connections_max = std::max<std::uint32_t>(1, settings_.proxy.connections_max / settings_.threads);
 }
@@ -198,6 +219,14 @@ io::Result<std::unique_ptr<ProxyDriver>> ProxyDriver::start(io::Loop& loop, Prox
                                                             ProxyDriverCallbacks callbacks) {
   std::unique_ptr<ProxyDriver> driver(new ProxyDriver(loop, std::move(settings), std::move(callbacks)));
   if (auto bound = driver->bind_listeners(); !bound) return tl::make_unexpected(bound.error());
+  if (driver->settings_.access_log) {
+    driver->settings_.access_log->workers = driver->settings_.threads;
+    auto log = AccessLog::start(loop, std::move(*driver->settings_.access_log), [self = driver.get()](const std::string& why) {
+      if (self->callbacks_.on_access_log) self->callbacks_.on_access_log(why);
+    });
+    if (!log) return tl::make_unexpected(log.error());
+    driver->access_log_ = std::move(*log);
+  }
   for (std::size_t i = 0; i < driver->settings_.threads; ++i) {
     if (auto started = driver->start_worker(i); !started) return tl::make_unexpected(started.error());
   }
@@ -222,7 +251,8 @@ io::Result<void> ProxyDriver::start_worker(std::size_t number) {
   worker.core = std::make_shared<ProxyWorker*>(nullptr);
   ProxyWorker::Reports reports{
       news_.sender(), [this](const proxy::Endpoint& endpoint, proxy::Trouble trouble) { callbacks_.on_trouble(endpoint, trouble); },
-      [this, number](const std::string& service, proxy::Epoch epoch) { on_worker_drained(number, service, epoch); }};
+      [this, number](const std::string& service, proxy::Epoch epoch) { on_worker_drained(number, service, epoch); },
+      access_log_.get(), number};
   // Unix sockets cannot be shared between listeners: the first worker has them all.
   std::vector<io::Address> addresses = addresses_;
   if (number > 0) std::erase_if(addresses, [](const io::Address& address) { return address.is_unix(); });
@@ -318,14 +348,16 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   };
   const auto gathering = std::make_shared<Gathering>();
   gathering->waiting = workers_.size();
+  if (access_log_) gathering->totals.access_log = access_log_->counters();
   gathering->done = std::move(done);
   const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints,
                                    const std::vector<proxy::Proxy::RouteStatus>& routes, const TlsCounters& tls) {
     gathering->totals.counters.add(counters);
     for (const auto& one : routes) {
       const auto [place, fresh] = gathering->routes.emplace(one.name, gathering->totals.routes.size());
-      if (fresh) gathering->totals.routes.push_back({one.name, {}});
+      if (fresh) gathering->totals.routes.push_back({one.name, {}, {}});
       gathering->totals.routes[place->second].counters.add(one.counters);
+      gathering->totals.routes[place->second].times.add(one.times);
     }
     gathering->totals.tls.add(tls);
     for (const auto& one : endpoints) {
@@ -340,6 +372,8 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
       sum.requests += one.requests;
       sum.failures += one.failures;
       sum.ejected = sum.ejected || one.ejected;
+      sum.times.add(one.times);
+      sum.latency_ns = std::max(sum.latency_ns, one.latency_ns);
     }
     if (--gathering->waiting == 0) gathering->done(std::move(gathering->totals));
   };
@@ -353,6 +387,31 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
     // A worker that cannot be asked counts as empty, but never inside this call.
     if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}); });
   }
+}
+
+void ProxyDriver::recent(const std::string& request_id, std::function<void(std::optional<std::string>)> done) {
+  struct Gathering {
+    std::optional<std::string> found;
+    std::size_t waiting = 0;
+    std::function<void(std::optional<std::string>)> done;
+  };
+  const auto gathering = std::make_shared<Gathering>();
+  gathering->waiting = workers_.size();
+  gathering->done = std::move(done);
+  const auto arrived = [gathering](const std::optional<std::string>& found) {
+    if (found) gathering->found = found;
+    if (--gathering->waiting == 0) gathering->done(std::move(gathering->found));
+  };
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const bool posted = post(i, [news = news_.sender(), arrived, request_id](ProxyWorker& worker) {
+      news.send([arrived, found = worker.find_recent(request_id)] { arrived(found); });
+    });
+    if (!posted) news_.sender().send([arrived] { arrived(std::nullopt); });
+  }
+}
+
+void ProxyDriver::reopen_access_log() {
+  if (access_log_) access_log_->reopen();
 }
 
 void ProxyDriver::drain(io::TimePoint deadline, std::function<void()> done) {

@@ -13,8 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "agent/io/address.h"
+#include "agent/drivers/access_log.h"
+#include "agent/drivers/tap.h"
 #include "agent/drivers/tls_acceptor.h"
+#include "agent/io/address.h"
 #include "agent/io/byte_stream.h"
 #include "agent/io/clock.h"
 #include "agent/io/loop.h"
@@ -49,6 +51,9 @@ struct ProxyDriverSettings {
   std::uint32_t compress_streams_max = 256;  ///< responses packed at a time, over all workers
   std::string peer_preface;   ///< plain mesh only: bytes that begin an HTTP hop
   io::Milliseconds peer_connect_timeout{1000};  ///< TCP and TLS handshake
+  std::size_t trail_bytes = 0;  ///< per worker, of recent requests with their trails; needs proxy.trails
+  RecordRules rules;            ///< of what is kept for `why` and tap
+  std::optional<AccessLogSettings> access_log{};  ///< its `workers` is filled here; none = no log
 };
 
 /// All are called on the control loop; none may destroy the driver.
@@ -56,6 +61,8 @@ struct ProxyDriverCallbacks {
   std::function<void(const proxy::Endpoint&, proxy::Trouble)> on_trouble;
   /// After a PrimaryView with accepts_new = false: no worker has an exchange of that epoch at the instance any more.
   std::function<void(const std::string& service, proxy::Epoch)> on_orders_drained;
+  /// The access log cannot be written, and why; empty = it can again.
+  std::function<void(const std::string& why)> on_access_log{};
 };
 
 /// Counters of all workers together; endpoints of one id and routes of one name are summed.
@@ -64,6 +71,7 @@ struct ProxyTotals {
   std::vector<proxy::Proxy::EndpointStatus> endpoints;
   std::vector<proxy::Proxy::RouteStatus> routes;  ///< by name
   TlsCounters tls;
+  std::optional<AccessLogCounters> access_log{};  ///< none = there is no log
 };
 
 /// Ownership: of the agent; destruction stops and joins every worker. Thread: the control loop.
@@ -87,6 +95,11 @@ class ProxyDriver {
   void hand_over(io::DetachedStream stream, std::string client);
   /// `done` runs once, on the loop, when every worker has answered.
   void totals(std::function<void(ProxyTotals)> done);
+  /// After a rotation by somebody else, or because the operator says so.
+  void reopen_access_log();
+  /// The newest recent request of that id, as append_record wrote it; `done` runs once, never inside this call.
+  void recent(const std::string& request_id, std::function<void(std::optional<std::string>)> done);
+  [[nodiscard]] Tap& tap() { return tap_; }
   /// Closes the listeners, finishes what runs until `deadline`; `done` when no connection is left or it has passed.
   void drain(io::TimePoint deadline, std::function<void()> done);
 
@@ -119,6 +132,8 @@ class ProxyDriver {
   Drained drained_;
   std::size_t next_worker_ = 0;
   std::uint64_t messages_lost_ = 0;
+  std::unique_ptr<AccessLog> access_log_;  // null: none
+  Tap tap_;
   std::vector<Worker> workers_;  // last: joined before anything above goes
 };
 
