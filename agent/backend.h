@@ -1,6 +1,11 @@
 #pragma once
 /// The agent behind its HTTP API: puts what store, gossip, primary and proxy know into the API's words, and takes its
 /// commands. One object per agent, on the control loop.
+///
+/// Answers come in two ways. What the agent knows by itself is answered at once (the const functions). What has to ask the
+/// store, a worker or another agent ends in an api::Completion: called exactly once, on the loop, never inside the call that
+/// was given it, and not at all when the backend is destroyed first.
+/// Errors are api::Error: api_error_of for the store's, own ones with a code of api/error.h and what the caller can do.
 
 #include <cstdint>
 #include <functional>
@@ -31,56 +36,61 @@ namespace agent {
 
 /// Key under which an agent leaves a request for the holder of `service`; the holder watches it and removes it.
 [[nodiscard]] std::string switchover_key(const std::string& service);
-/// Content of that key.
+/// Content of that key: JSON, {"epoch": 7, "target": "b"}.
+/// Invariant: parse(text()) is the same order; whatever else stands in the key is no order and does nothing.
 struct SwitchoverOrder {
   std::uint64_t epoch = 0;  ///< only the holder under this epoch obeys
   std::string target;       ///< member name; empty = anyone else
   [[nodiscard]] std::string text() const;
+  /// @param text  of a key that anybody may have written; nullopt = no order
   static std::optional<SwitchoverOrder> parse(std::string_view text);
 };
 
-/// The state of the proxy workers, summed.
+/// The state of the proxy workers, summed: a copy, taken a moment ago, of what each of them counts for itself.
 struct ProxyStatus {
   proxy::Counters counters;
-  std::vector<proxy::Proxy::EndpointStatus> endpoints;
-  std::vector<proxy::Proxy::RouteStatus> routes;
+  std::vector<proxy::Proxy::EndpointStatus> endpoints;  ///< one per id, in no order
+  std::vector<proxy::Proxy::RouteStatus> routes;        ///< one per name
   std::shared_ptr<const proxy::RouteTable> table;  ///< in force; null in tests without a proxy
   drivers::TlsCounters tls{};
   std::optional<drivers::AccessLogCounters> access_log{};  ///< none = there is no log
 };
 
-/// What the store's error means to a client of the API.
+/// What the store's error means to a client of the API: not leader and time-outs may be tried again, a full disk may not.
 [[nodiscard]] api::Error api_error_of(const store::Error& error);
 
 /// What the backend needs of the agent. Pointers may be null where a part is not configured; all outlive it.
+/// Functions are asked anew at each request, because what they hand out may be replaced by a reload or come late.
 struct BackendParts {
-  const Config* config = nullptr;
-  io::Loop* loop = nullptr;
-  drivers::StoreDriver* store = nullptr;
+  const Config* config = nullptr;          ///< never null; in force, also after a reload
+  io::Loop* loop = nullptr;                ///< never null; the control loop
+  drivers::StoreDriver* store = nullptr;   ///< never null
   PrimaryDriver* primary = nullptr;        ///< null without [service]
   drivers::CheckDriver* checks = nullptr;  ///< null without [service]
   AgentCatalog* catalog = nullptr;         ///< null in tests that need none
   const StickyKeeper* sticky = nullptr;    ///< the same
   std::function<bool(const std::string&)> is_pushed_out;  ///< members on their way out at an operator's word
-  std::function<std::span<const gossip::Member>()> members;
+  std::function<std::span<const gossip::Member>()> members;  ///< this agent among them; void with the next event of gossip
   std::function<gossip::Counters()> gossip_counters;
   std::function<proxy::EndpointTable()> endpoints;  ///< as last given to the proxy
-  std::function<bool(store::NodeId)> mesh_connected;
-  std::function<void(std::function<void(ProxyStatus)>)> proxy_status;
-  std::function<void(std::vector<std::string>, api::Completion<std::size_t>)> join;
-  std::function<void(api::Completion<std::monostate>)> leave;
-  std::function<void(bool, api::Completion<std::monostate>)> drain;
+  std::function<bool(store::NodeId)> mesh_connected;  ///< a mesh connection to that voter is open
+  std::function<void(std::function<void(ProxyStatus)>)> proxy_status;  ///< asks the workers; answers in a later turn
+  std::function<void(std::vector<std::string>, api::Completion<std::size_t>)> join;  ///< gossip addresses -> how many answered
+  std::function<void(api::Completion<std::monostate>)> leave;        ///< parts with the cluster, then ends the process
+  std::function<void(bool, api::Completion<std::monostate>)> drain;  ///< true = take this agent out of traffic
   std::function<const drivers::DnsDriver*()> dns;  ///< null while DNS is off
   std::function<bool()> draining;
-  const ListenTls* listen_tls = nullptr;
+  const ListenTls* listen_tls = nullptr;   ///< null: no listener has TLS
   std::function<std::pair<std::uint64_t, std::uint64_t>()> reloads;  ///< applied, refused
-  std::function<api::OperatorBackend*()> operators;
-  std::function<AgentRequests*()> requests;
+  std::function<api::OperatorBackend*()> operators;  ///< null while the agent begins or ends
+  std::function<AgentRequests*()> requests;          ///< the same
   std::string id;                                    ///< 128-bit id as hex
   store::NodeId raft_id;
-  std::string api_address, mesh_address, gossip_address;
+  std::string api_address, mesh_address, gossip_address;  ///< as others reach them, with the ports really taken
 };
 
+/// Bounds: kRoleWatchesMax waits for the role; waits for an epoch and for keys are bounded by the API's own connections.
+/// Ownership: of the agent, destroyed before everything that BackendParts points to. Thread: the control loop.
 class AgentBackend final : public api::Backend {
  public:
   static constexpr std::size_t kRoleWatchesMax = 10'000;  ///< waits for the own role
@@ -118,22 +128,25 @@ class AgentBackend final : public api::Backend {
   [[nodiscard]] api::OperatorBackend* operators() override { return parts_.operators ? parts_.operators() : nullptr; }
 
  private:
+  /// Somebody who waits until role_index() is above `after`.
   struct RoleWatch {
     std::uint64_t after;
-    std::function<void()> woken;
+    std::function<void()> woken;  ///< once, from wake_roles_
   };
-  [[nodiscard]] io::TimePoint write_deadline() const;
-  [[nodiscard]] const gossip::Member* member_named(const std::string& name) const;
+  [[nodiscard]] io::TimePoint write_deadline() const;  ///< raft.write_timeout from now
+  [[nodiscard]] const gossip::Member* member_named(const std::string& name) const;  ///< null: nobody of that name
+  /// Leaves the order for the holder and waits until somebody holds a later epoch.
   void order_switchover(const api::ElectionCommand& command, const store::kv::Lease& lease,
                         api::Completion<api::ElectionInfo> done);
   void await_epoch_above(const std::string& service, store::kv::Epoch epoch, io::TimePoint deadline,
                          api::Completion<api::ElectionInfo> done);
+  /// Elections of services that belong to no agent: the caller is the candidate.
   void client_election(const api::ElectionCommand& command, api::Completion<api::ElectionInfo> done);
-  [[nodiscard]] bool is_of_agents(const std::string& name) const;
+  [[nodiscard]] bool is_of_agents(const std::string& name) const;  ///< some agent runs an instance of that service
   [[nodiscard]] api::ElectionInfo granted(const api::ElectionCommand& command, api::Epoch epoch, api::Index index) const;
   [[nodiscard]] std::string lost_text(const std::string& name, const store::Written& written) const;
   void finish_election(const std::string& name, const api::Completion<api::ElectionInfo>& done) const;
-  [[nodiscard]] std::uint64_t role_index() const;
+  [[nodiscard]] std::uint64_t role_index() const;  ///< grows with every change that on_role_changed tells of
 
   BackendParts parts_;
   JointWatches joint_watches_;
@@ -147,7 +160,7 @@ class AgentBackend final : public api::Backend {
   std::unique_ptr<api::SessionBackend> sessions_;
 };
 
-/// Metric families of one agent, built from plain numbers (metrics.cc).
+/// Metric families of one agent, built from plain numbers (metrics.cc): names with the prefix "outrigger_", each once.
 [[nodiscard]] std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const ProxyStatus& proxy);
 
 }  // namespace agent

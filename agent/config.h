@@ -12,9 +12,16 @@
 #include <utility>
 #include <vector>
 
-/// Settings of one agent: one TOML file (or a JSON file with Consul's keys, see config_consul.h), then `conf.d/*.toml` beside it, then `OUTRIGGER_*` environment, then flags;
-/// later wins. All of it is read and checked here, so that the rest of the agent meets only values that make sense.
+/// Settings of one agent: one TOML file (or a JSON file with Consul's keys, see config_consul.h), then `conf.d/*.toml` beside
+/// it, then `OUTRIGGER_*` environment, then flags; later wins. All of it is read and checked here, so that the rest of the
+/// agent meets only values that make sense.
 /// With nothing set at all the result is a working single node (docs: deploy/outrigger.toml).
+///
+/// How the structs speak. Each stands for one table of the file and has its defaults; a field has the name of its key unless
+/// `key` says otherwise. Durations are milliseconds and written as "1500ms", "5s"; their ranges hold both ends.
+/// Sizes are bytes and written as "64KiB" or as a plain number. "<= N" of a list bounds its elements. Values outside of their
+/// range, unknown keys and settings that contradict each other are problems with file and line (ConfigProblem), never clamped.
+/// Everything here is plain data: no value refers to another, and equality means that nothing has to be applied.
 namespace agent {
 
 using Milliseconds = std::chrono::milliseconds;
@@ -36,9 +43,10 @@ struct HostPort {
 /// Parses "ip:port", "[v6]:port", ":port" (= 127.0.0.1), "unix:/path"; nullopt when it is none of these.
 [[nodiscard]] std::optional<HostPort> parse_host_port(std::string_view text);
 
+/// Of the agent's own log; lines below it are not written.
 enum class LogLevel { kTrace, kDebug, kInfo, kWarn, kError };
 
-/// [node]
+/// [node]: who this agent is. A restart is needed to change any of it but log_level.
 struct NodeConfig {
   std::string name;                                   ///< default: the machine's host name; 1..64 of [A-Za-z0-9._-]
   std::filesystem::path data_dir = "outrigger-data";  ///< relative paths count from the working directory
@@ -48,15 +56,15 @@ struct NodeConfig {
   friend bool operator==(const NodeConfig&, const NodeConfig&) = default;
 };
 
-/// [api]
+/// [api]: the HTTP API of the agent.
 struct ApiConfig {
-  HostPort listen{"127.0.0.1", 8500, {}};
+  HostPort listen{"127.0.0.1", 8500, {}};  ///< TCP or a unix socket
   bool insecure = false;  ///< allows a listener that other machines can reach (the API has no authentication yet)
-  Milliseconds session_ttl_min{10'000};  ///< least TTL of a session; Consul's clients expect 10 s
+  Milliseconds session_ttl_min{10'000};  ///< least TTL of a session, 100 ms .. 24 h; Consul's clients expect 10 s
   friend bool operator==(const ApiConfig&, const ApiConfig&) = default;
 };
 
-/// [dns]
+/// [dns]: the catalog for clients that ask by name (agent/dns/README.md).
 struct DnsConfig {
   bool enabled = true;                   ///< false: listen = "off"
   HostPort listen{"127.0.0.1", 8600, {}};  ///< UDP and TCP; never a unix path
@@ -73,7 +81,8 @@ struct DnsConfig {
   friend bool operator==(const DnsConfig&, const DnsConfig&) = default;
 };
 
-/// [mesh]
+/// [mesh]: how agents find and reach each other. Invariant: a mesh that other machines can reach has TLS and a gossip key, or
+/// `insecure`.
 struct MeshConfig {
   std::string bind = "127.0.0.1";       ///< IP literal
   std::string advertise;                ///< IP literal told to others; filled with `bind` when not set
@@ -85,29 +94,29 @@ struct MeshConfig {
   std::string cluster;                               ///< label, <= 64 bytes: agents with another label are refused
   bool insecure = false;                             ///< allows a non-loopback mesh without TLS and gossip key
 
-  [[nodiscard]] bool has_tls() const { return !cert.empty(); }
+  [[nodiscard]] bool has_tls() const { return !cert.empty(); }  ///< then ca and key are set, too
   friend bool operator==(const MeshConfig&, const MeshConfig&) = default;
 };
 
-/// [raft]
+/// [raft]: the replicated store. Every agent of a cluster should have the same values here.
 struct RaftConfig {
   bool bootstrap = true;               ///< default: true when neither mesh.seeds nor bootstrap_expect is given
   std::uint32_t bootstrap_expect = 0;  ///< 0 = not used; N = the N agents with this setting form the cluster; <= 9
   std::uint32_t voters = 5;            ///< 1..9
-  Milliseconds heartbeat{50};
-  Milliseconds election_min{250};  ///< >= 3 * heartbeat
-  Milliseconds election_max{400};  ///< > election_min; decision 0027
-  Milliseconds write_timeout{2000};
-  Milliseconds replace_after{60000};
+  Milliseconds heartbeat{50};      ///< the leader's word to each voter; 5 ms .. 5 s
+  Milliseconds election_min{250};  ///< >= 3 * heartbeat, 20 ms .. 60 s; a follower waits a random time between the two
+  Milliseconds election_max{400};  ///< > election_min, 30 ms .. 2 min; decision 0027
+  Milliseconds write_timeout{2000};   ///< of a write by the API or the agent itself: then its outcome is unknown; 100 ms .. 1 min
+  Milliseconds replace_after{60000};  ///< a voter dead for so long makes room for another member; 1 s .. 7 days
   std::uint64_t disk_reserve_bytes = 64ULL << 20;  ///< key `disk_reserve`; 0 = none; <= 64 GiB
   friend bool operator==(const RaftConfig&, const RaftConfig&) = default;
 };
 
-/// [service.health]
+/// [service.health]: how the instance is asked whether it is well.
 struct HealthConfig {
-  std::string path = "/health";
-  Milliseconds every{1000};
-  Milliseconds timeout{500};                  ///< <= every
+  std::string path = "/health";               ///< of a GET; 2xx is well
+  Milliseconds every{1000};                   ///< spread by chance, faster while it fails; 50 ms .. 1 h
+  Milliseconds timeout{500};                  ///< <= every; 10 ms .. 5 min
   std::uint32_t fall = 3;                     ///< failures in a row until critical, 1..100
   std::uint32_t rise = 2;                     ///< successes in a row until passing, 1..100
   std::vector<std::string> asserts;           ///< key `assert`; one that does not hold makes it degraded; <= 32
@@ -115,18 +124,20 @@ struct HealthConfig {
   friend bool operator==(const HealthConfig&, const HealthConfig&) = default;
 };
 
-/// One of [service.hooks] promote, demote: a program or an http URL.
+/// One of [service.hooks] promote, demote: a program or an http URL. Invariant: exactly one of the two is set.
 struct HookConfig {
   std::vector<std::string> exec;  ///< argv; argv[0] absolute or found in PATH; empty when `url` is set
   std::string url;                ///< "http://ip:port/path"; empty when `exec` is set
   friend bool operator==(const HookConfig&, const HookConfig&) = default;
 };
+/// [service.hooks]: told when the instance becomes primary or stops being it.
 struct HooksConfig {
-  std::optional<HookConfig> promote, demote;
-  Milliseconds timeout{2000};
+  std::optional<HookConfig> promote, demote;  ///< absent = nobody is told
+  Milliseconds timeout{2000};                 ///< then it counts as failed; 50 ms .. 5 min
   friend bool operator==(const HooksConfig&, const HooksConfig&) = default;
 };
 
+/// kBackup: requests of `all` routes come only while no active instance can take them.
 enum class Tier { kActive, kBackup };
 
 /// [service] tls: how the instance is spoken to over TLS, by requests and by health checks.
@@ -143,14 +154,14 @@ struct ServiceConfig {
   std::string name = "trader";  ///< 1..64 of [A-Za-z0-9._-]
   HostPort address;             ///< required
   std::uint32_t weight = 1;     ///< 0..1000; 0 = gets no traffic of `all` routes
-  Tier tier = Tier::kActive;
+  Tier tier = Tier::kActive;        ///< "active" or "backup"
   bool eligible = true;             ///< may become primary
-  Milliseconds lease{1500};         ///< 100 ms .. 60 s
-  Milliseconds margin{500};         ///< >= lease / 100 and <= lease
+  Milliseconds lease{1500};         ///< of the primary, 100 ms .. 60 s
+  Milliseconds margin{500};         ///< added before another may begin: clocks differ; >= lease / 100 and <= lease
   std::filesystem::path role_file;  ///< empty = none
   std::optional<InstanceTlsConfig> tls;  ///< absent = plain
-  HealthConfig health;
-  HooksConfig hooks;
+  HealthConfig health;              ///< [service.health]
+  HooksConfig hooks;                ///< [service.hooks]
   friend bool operator==(const ServiceConfig&, const ServiceConfig&) = default;
 };
 
@@ -160,6 +171,7 @@ struct CertificateConfig {
   std::filesystem::path ocsp;       ///< answer of the responder (DER), stapled; empty = none
   friend bool operator==(const CertificateConfig&, const CertificateConfig&) = default;
 };
+/// Whether clients of a listener are asked who they are: not at all; bad ones are refused; those without one are, too.
 enum class ClientCertificates { kOff, kOptional, kRequired };
 
 /// [[listen]] tls: TLS 1.2 and 1.3 towards clients.
@@ -177,24 +189,25 @@ struct ListenTlsConfig {
 
 /// [[listen]]: where clients of the service connect.
 struct ListenConfig {
-  HostPort address;
+  HostPort address;                    ///< required; no two listeners share one
   std::optional<ListenTlsConfig> tls;  ///< absent = plain http
   bool h2c = false;                    ///< HTTP/2 without TLS too, to clients that begin with it; never together with tls
   bool redirect_https = false;         ///< answer every request with its address over https; never together with tls
   std::uint16_t redirect_port = 443;   ///< named in that address unless it is 443
   Milliseconds hsts{0};                ///< max-age of Strict-Transport-Security, whole seconds; 0 = not sent
-  bool hsts_subdomains = false;
+  bool hsts_subdomains = false;        ///< includeSubDomains; only with hsts
   std::vector<std::string> trusted_proxies;  ///< IP or CIDR literals whose X-Forwarded-* are believed; <= 64
   friend bool operator==(const ListenConfig&, const ListenConfig&) = default;
 };
 
+/// Where requests of a route go: to the one primary, held while there is none, or to whichever instance can take them.
 enum class Pool { kPrimary, kAll };
 
 /// [route.rate]: how often clients may use a route. With `burst` a token bucket, without a sliding window.
 struct RateConfig {
-  std::uint32_t count = 10;  ///< key `limit`, "10/s": 1..500,000 ...
+  std::uint32_t count = 10;  ///< requests, key `limit`, "10/s": 1..500,000 ...
   Milliseconds period{1000};  ///< ... in 1 ms .. 24 h
-  std::optional<std::uint32_t> burst;  ///< 0..500,000
+  std::optional<std::uint32_t> burst;  ///< requests above the rate, 0..500,000; absent = sliding window
   bool nodelay = false;                ///< a burst goes through at once instead of at the rate
   std::string key = "ip";              ///< "ip", "path", "route", "header:NAME", "cookie:NAME"
   std::string zone;                    ///< routes of one zone count together; empty = this route alone
@@ -205,7 +218,7 @@ struct RateConfig {
 struct AuthConfig {
   std::vector<std::string> tokens;  ///< "sha256:HEX"
   std::vector<std::string> users;   ///< "USER:sha256:SALT:HEX"; <= 64 together with `tokens`
-  std::string realm = "outrigger";
+  std::string realm = "outrigger";  ///< shown by browsers that ask for a password
   friend bool operator==(const AuthConfig&, const AuthConfig&) = default;
 };
 
@@ -234,9 +247,12 @@ struct StickyConfig {
   friend bool operator==(const StickyConfig&, const StickyConfig&) = default;
 };
 
+/// How an endpoint of an `all` route is chosen: the fewest requests under way for its weight, in turn, the lowest latency
+/// under load, or always the same one for a key. proxy/balancer.h has the rules.
 enum class BalanceKind { kLeastRequest, kRoundRobin, kPeakEwma, kRingHash };
 
 /// [route.request_headers] and [route.response_headers], each line as "Name: value" with {variables}, `del` names alone.
+/// Order of effect: del, set (takes the place of all fields of that name), add. No rule can touch framing or our own fields.
 struct HeadersConfig {
   std::vector<std::string> set, add, del;  ///< <= 32 each
   bool security = false;                   ///< preset = "security"; responses only
@@ -285,21 +301,22 @@ struct RouteConfig {
   bool path_is_exact = false;        ///< written as path = "=/orders"; otherwise a prefix that ends at a segment border
   std::string host;                  ///< lower case, without port; empty = every host
   Pool pool = Pool::kAll;
-  Milliseconds hold{5000};  ///< how long a `primary` request waits for a primary; 0 = not at all
-  Milliseconds connect_timeout{1000};
-  Milliseconds first_byte_timeout{5000};
-  Milliseconds idle_timeout{60000};
-  Milliseconds total_timeout{60000};
+  Milliseconds hold{5000};  ///< how long a `primary` request waits for a primary; 0 = not at all; <= 5 min
+  // Keys of [route.timeouts]: connect, first_byte, idle, total.
+  Milliseconds connect_timeout{1000};     ///< of one attempt, TCP and TLS; 10 ms .. 5 min
+  Milliseconds first_byte_timeout{5000};  ///< request sent to the first byte of the answer; 10 ms .. 1 h
+  Milliseconds idle_timeout{60000};       ///< without a byte in either direction; 10 ms .. 24 h
+  Milliseconds total_timeout{60000};      ///< head received to the end of the answer; 10 ms .. 24 h
   bool access_log = true;  ///< its requests are in the access log
   bool retry = true;  ///< lets idempotent reads of an `all` route be tried on another endpoint
-  std::optional<RateConfig> rate;
+  std::optional<RateConfig> rate;    ///< absent = no limit
   AuthConfig auth;
   std::vector<std::string> allow, deny;  ///< IP or CIDR literals; deny wins, an empty allow lets all in; <= 64 each
   std::uint32_t concurrency = 0;         ///< requests of the route at a time; 0 = no limit
   std::optional<std::uint64_t> body_max;  ///< bytes of a request's body, 0 .. 1 TiB; absent = proxy.body_bytes_max
-  HeadersConfig request_headers, response_headers;
+  HeadersConfig request_headers, response_headers;  ///< to the instance, to the client
   std::optional<StaticConfig> files;     ///< key `static`; then `pool` says nothing
-  std::optional<CompressConfig> compress;
+  std::optional<CompressConfig> compress;  ///< absent = answers go as they are
   std::optional<CacheConfig> cache;      ///< never on routes to the primary
   // Only for routes to `all`.
   BalanceKind balance = BalanceKind::kLeastRequest;
@@ -308,9 +325,9 @@ struct RouteConfig {
   Milliseconds slow_start{0};            ///< 0 = off; <= 1 h
   bool prefer_zone = false;              ///< endpoints with this agent's node.zone first
   std::uint32_t max_conns = 0;           ///< requests at one endpoint at a time; 0 = no limit
-  QueueConfig queue;
-  std::optional<BreakerConfig> breaker;
-  std::optional<StickyConfig> sticky;
+  QueueConfig queue;                     ///< matters with max_conns
+  std::optional<BreakerConfig> breaker;  ///< absent = outlier rules alone
+  std::optional<StickyConfig> sticky;    ///< absent = requests of one client may go anywhere
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
 };
 
@@ -332,6 +349,7 @@ struct RequestIdConfig {
   friend bool operator==(const RequestIdConfig&, const RequestIdConfig&) = default;
 };
 
+/// Where the access log goes.
 enum class LogTarget { kOff, kFile, kStdout, kSyslog };
 
 /// [access_log]: one JSON line per request.
@@ -354,7 +372,7 @@ struct TracingConfig {
   friend bool operator==(const TracingConfig&, const TracingConfig&) = default;
 };
 
-/// [proxy]
+/// [proxy]: bounds that hold for all listeners and routes. A restart is needed to change any of it.
 struct ProxyConfig {
   std::uint32_t threads = 0;                   ///< 0 = one per core; <= 256
   std::uint64_t header_bytes_max = 32 * 1024;  ///< 1 KiB .. 1 MiB
@@ -366,8 +384,8 @@ struct ProxyConfig {
   Milliseconds head_timeout{10000};            ///< first byte of a request to the end of its head; 100 ms .. 5 min
   std::uint64_t client_rate_min = 240;         ///< bytes/s of a body sent or an answer taken; 0 = off; <= 1 GiB
   Milliseconds client_rate_window{20000};      ///< over which it is measured; 100 ms .. 10 min
-  H2Config h2;
-  RequestIdConfig request_id;
+  H2Config h2;                                 ///< [proxy.h2]
+  RequestIdConfig request_id;                  ///< [proxy.request_id]
   std::uint64_t trail_bytes = 0;               ///< key `trails`, per worker: what `why` knows; 0 = nothing, else 16 KiB .. 64 MiB
   friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
 };
@@ -375,8 +393,8 @@ struct ProxyConfig {
 /// [outlier]: taking an endpoint out of rotation because of live traffic.
 struct OutlierConfig {
   std::uint32_t consecutive = 5;           ///< failures in a row; 0 = off
-  Milliseconds window{10000};              ///< they must fall into this time
-  Milliseconds eject{5000};                ///< how long it stays out the first time
+  Milliseconds window{10000};              ///< they must fall into this time; 100 ms .. 1 h
+  Milliseconds eject{5000};                ///< how long it stays out the first time, longer each time after; the same range
   std::uint32_t max_ejected_percent = 50;  ///< 0..100 of a pool's endpoints; the last one is never ejected
   friend bool operator==(const OutlierConfig&, const OutlierConfig&) = default;
 };
@@ -388,7 +406,7 @@ enum class CheckScripts : std::uint8_t {
   kLocal,  ///< those, and whoever reaches the API from this machine
 };
 
-/// [catalog]
+/// [catalog]: the registry of services behind /v1/agent, /v1/catalog, /v1/health and DNS.
 struct CatalogConfig {
   CheckScripts check_scripts = CheckScripts::kFiles;
   std::string server_service = "consul";  ///< name of the service whose instances are our agents; "" = none
@@ -402,6 +420,7 @@ struct RegistrationText {
   std::string place;  ///< "file:line" for messages
   friend bool operator==(const RegistrationText&, const RegistrationText&) = default;
 };
+/// Which of the two a RegistrationText is.
 enum class RegistrationKind { kService, kCheck };
 
 /// A checked set of settings. Values are plain data: copy it, keep it, hand parts on.
@@ -411,11 +430,11 @@ struct Config {
   DnsConfig dns;
   MeshConfig mesh;
   RaftConfig raft;
-  std::optional<ServiceConfig> service;
+  std::optional<ServiceConfig> service; ///< absent = an agent without instance
   std::vector<ListenConfig> listeners;  ///< <= 64
   std::vector<RouteConfig> routes;      ///< <= 1024; never empty when `service` or `listeners` is set (default routes)
   ProxyConfig proxy;
-  OutlierConfig outlier;
+  OutlierConfig outlier;                ///< of every pool
   AccessLogConfig access_log;
   TracingConfig tracing;
   CatalogConfig catalog;

@@ -1,5 +1,9 @@
 #pragma once
 /// agent/io's byte streams as the proxy library wants them.
+///
+/// The two differ in three ways, and this file is where they meet. The proxy wants one `on_closed` with a reason where io
+/// tells of end and error apart; it wants to know at once how many bytes of a write were taken; and it drops a stream the
+/// moment it is done with it, while the kernel still has bytes of ours to deliver.
 
 #include <cstddef>
 #include <list>
@@ -22,14 +26,14 @@ class ClosingStreams {
   static constexpr io::Milliseconds kLinger{1000};
 
   explicit ClosingStreams(io::Loop& loop);
-  ~ClosingStreams();
+  ~ClosingStreams();  ///< cuts what is left
   /// @param ended the other side has said its last byte already.
   void take(std::unique_ptr<io::ByteStream> stream, bool ended);
-  [[nodiscard]] std::size_t size() const { return lingering_.size(); }
+  [[nodiscard]] std::size_t size() const { return lingering_.size(); }  ///< 0..kLingeringMax
 
  private:
   struct Lingering;
-  void sweep();
+  void sweep();  ///< cuts those whose second is over
   void let_go(Lingering& one);
   io::Timer timer_;
   std::list<std::unique_ptr<Lingering>> lingering_;  // oldest first
@@ -39,12 +43,16 @@ class ClosingStreams {
 class StreamHost {
  public:
   virtual ~StreamHost() = default;
-  virtual void touched() = 0;  ///< the proxy has been given an event: its deadline may have moved
-  [[nodiscard]] virtual ClosingStreams& closing() = 0;
+  virtual void touched() = 0;  ///< the proxy has been given an event: its deadline may have moved. Cheap, often called
+  [[nodiscard]] virtual ClosingStreams& closing() = 0;  ///< outlives every stream
 };
 
-/// One connection of the proxy.
-/// Ownership: of the proxy; the host outlives it.
+/// One connection of the proxy, to a client, an instance or another agent; plain or TLS makes no difference here.
+/// Life: connecting (attach_connecting) or open (attach_open) -> open -> parted with. After close, finish, reset or
+/// on_closed no call of the sink follows, and the proxy destroys this object.
+/// Bound: with Queueing::kSome kQueueBytesMax wait for a slow reader; with kNone nothing waits here: what the kernel does not
+/// take at once is offered again by the proxy, so that a lease checked just before a write holds for all of its bytes.
+/// Ownership: of the proxy; the host outlives it. Thread: its worker's.
 class ProxyStream final : public proxy::Stream, private io::StreamSink {
  public:
   static constexpr std::size_t kQueueBytesMax = 256U << 10;  ///< kept back for a slow reader with Queueing::kSome
@@ -52,12 +60,14 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
   ProxyStream(StreamHost& host, proxy::Queueing queueing) : host_(host), queueing_(queueing) {}
   ~ProxyStream() override;
 
-  /// An open stream (accepted or adopted).
+  /// An open stream (accepted or adopted). Once, before anything else.
   void attach_open(std::unique_ptr<io::ByteStream> stream);
-  /// A stream under way.
+  /// A stream under way, whose sink is io_sink(); on_connected or on_closed follows.
+  /// @param preface  goes out as the first bytes, before what the proxy writes; empty = none
   void attach_connecting(std::unique_ptr<io::ByteStream> stream, std::string preface);
-  [[nodiscard]] io::StreamSink* io_sink() { return this; }
+  [[nodiscard]] io::StreamSink* io_sink() { return this; }  ///< where the stream below reports
 
+  // proxy::Stream; its header says what each promises. Sizes are bytes.
   void set_sink(proxy::StreamSink* sink) override;
   [[nodiscard]] std::size_t write(std::span<const proxy::Bytes> pieces) override;
   [[nodiscard]] std::size_t backlog_bytes() const override { return stream_ ? stream_->write_queue_bytes() : 0; }
@@ -75,13 +85,14 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
   void on_end() override;
   void on_error(const io::Error& error) override;
   void on_drained() override;
+  /// Hands the stream to the host's ClosingStreams. @param nothing_comes  the other side has said its last byte
   void part(bool nothing_comes);
 
   StreamHost& host_;
   proxy::Queueing queueing_;
   proxy::StreamSink* sink_ = nullptr;
-  std::unique_ptr<io::ByteStream> stream_;
-  std::string preface_;
+  std::unique_ptr<io::ByteStream> stream_;  // null before attach_ and after the end
+  std::string preface_;         // not yet sent
   bool open_ = false;
   bool reading_ = true;
   bool ended_ = false;          // the other side has said its last byte
