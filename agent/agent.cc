@@ -181,6 +181,9 @@ io::Result<void> Agent::start_proxy() {
   callbacks.on_orders_drained = [this](const std::string&, proxy::Epoch epoch) {
     if (primary_) primary_->on_orders_drained(Epoch{static_cast<std::uint64_t>(epoch)});
   };
+  callbacks.on_health_news = [this] {
+    if (health_) health_->look();
+  };
   callbacks.on_access_log = [](const std::string& why) {
     if (why.empty()) return log_line(LogLevel::kInfo, "access_log_written", "the access log takes lines again");
     log_line(LogLevel::kError, "access_log_lost", why + "; lines are lost and counted until it can be written again");
@@ -191,6 +194,7 @@ io::Result<void> Agent::start_proxy() {
   route_table_ = *routes;
   sticky_->routes_changed();
   proxy_->publish_routes(*routes);
+  start_health();
   return {};
 }
 
@@ -284,6 +288,7 @@ BackendParts Agent::backend_parts() {
   parts.checks = checks_.get();
   parts.catalog = catalog_.get();
   parts.sticky = &sticky_->keeper();
+  parts.health = health_.get();
   parts.is_pushed_out = [this](const std::string& node) { return is_pushed_out(node); };
   parts.members = [this] { return gossip_->core().members(); };
   parts.gossip_counters = [this] { return gossip_->core().counters(); };

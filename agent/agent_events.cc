@@ -105,6 +105,7 @@ void Agent::refresh_members() {
   }
   publish_endpoints();
   publish_primary();
+  if (health_) health_->on_members();
   push_out_the_dead();
   keep_catalog();
 }
@@ -188,6 +189,7 @@ void Agent::publish_endpoints() {
   }
   endpoints_ = table;
   proxy_->publish_endpoints(std::move(table));
+  if (health_) health_->look();
 }
 
 const gossip::Member* Agent::member_with(store::NodeId id) const {

@@ -116,6 +116,7 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
     proxy_->publish_routes(routes);
     config_.routes = fresh.routes;
     publish_endpoints();
+    if (health_) health_->look();  // breakers of rules that have changed begin anew
     report.applied.emplace_back("route");
   }
   if (fresh.node.log_level != config_.node.log_level) {

@@ -23,6 +23,7 @@
 #include "agent/drivers/check_driver.h"
 #include "agent/drivers/dns_driver.h"
 #include "agent/drivers/store_driver.h"
+#include "agent/health_exchange.h"
 #include "agent/io/loop.h"
 #include "agent/joint_watches.h"
 #include "agent/listen_tls.h"
@@ -69,6 +70,7 @@ struct BackendParts {
   drivers::CheckDriver* checks = nullptr;  ///< null without [service]
   AgentCatalog* catalog = nullptr;         ///< null in tests that need none
   const StickyKeeper* sticky = nullptr;    ///< the same
+  const HealthExchange* health = nullptr;  ///< the same
   std::function<bool(const std::string&)> is_pushed_out;  ///< members on their way out at an operator's word
   std::function<std::span<const gossip::Member>()> members;  ///< this agent among them; void with the next event of gossip
   std::function<gossip::Counters()> gossip_counters;

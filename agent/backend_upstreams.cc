@@ -24,7 +24,7 @@ std::string worst_breaker(const ProxyStatus& status, proxy::EndpointId id) {
 double ms_of(std::chrono::nanoseconds value) { return static_cast<double>(value.count() / 1000) / 1000.0; }
 
 /// Adds what all workers have seen of the endpoint.
-void add_seen(api::EndpointInfo& info, const ProxyStatus& status, proxy::EndpointId id, api::Milliseconds eject) {
+void add_seen(api::EndpointInfo& info, const ProxyStatus& status, proxy::EndpointId id) {
   proxy::Histogram times;
   for (const auto& seen : status.endpoints) {
     if (seen.id != id) continue;
@@ -34,7 +34,8 @@ void add_seen(api::EndpointInfo& info, const ProxyStatus& status, proxy::Endpoin
     info.idle_connections += seen.idle_connections;
     info.ewma_ms = std::max(info.ewma_ms, seen.latency_ns / 1e6);
     times.add(seen.times);
-    if (seen.ejected) info.ejected_for = eject;
+    if (seen.ejected) info.ejected_for = std::max(info.ejected_for, api::Milliseconds(seen.ejected_for));
+    if (seen.by_word && info.reason.empty()) info.reason = "left out because another agent had failures there";
   }
   const api::LatencyInfo latency = latency_of(times);
   info.p50_ms = ms_of(latency.p50);
@@ -66,7 +67,7 @@ void AgentBackend::upstreams(api::Completion<std::vector<api::UpstreamInfo>> don
           info.reason = parts_.checks->reason();
           info.checks = std::to_string(parts_.checks->failure_count()) + " of " + std::to_string(parts_.checks->check_count()) + " failed";
         }
-        add_seen(info, status, endpoint.id, parts_.config->outlier.eject);
+        add_seen(info, status, endpoint.id);
         upstream.endpoints.push_back(std::move(info));
       }
       infos.push_back(std::move(upstream));

@@ -209,6 +209,18 @@ void add_access_log(Families& out, const std::optional<drivers::AccessLogCounter
   out.counter("access_log_rotations_total", "Times that the access log began a new file", log->rotations);
 }
 
+void add_health_words(Families& out, const HealthExchange* health) {
+  if (health == nullptr) return;
+  const HealthShare::Counters& words = health->counters();
+  out.add("health_words_total", "What agents tell each other of endpoints", MetricFamily::Type::kCounter,
+          {{{{"what", "told"}}, static_cast<double>(words.told), {}},
+           {{{"what", "untold"}}, static_cast<double>(words.untold), {}},
+           {{{"what", "heard"}}, static_cast<double>(words.heard), {}},
+           {{{"what", "malformed"}}, static_cast<double>(words.malformed), {}},
+           {{{"what", "doubted"}}, static_cast<double>(words.doubted), {}},
+           {{{"what", "spared"}}, static_cast<double>(words.spared), {}}});
+}
+
 void add_breakers(Families& out, const ProxyStatus& status) {
   std::vector<MetricSample> states, opened;
   for (const proxy::Route& route : status.table->routes()) {
@@ -376,6 +388,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_proxy(out, proxy);
   add_routes(out, proxy);
   add_sticky(out, parts.sticky);
+  add_health_words(out, parts.health);
   add_access_log(out, proxy.access_log);
   add_tls(out, parts, proxy.tls);
   add_dns(out, parts.dns ? parts.dns() : nullptr);

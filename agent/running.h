@@ -23,6 +23,7 @@
 #include "agent/drivers/mesh.h"
 #include "agent/drivers/proxy_driver.h"
 #include "agent/drivers/store_driver.h"
+#include "agent/health_exchange.h"
 #include "agent/identity.h"
 #include "agent/listen_tls.h"
 #include "agent/local_services.h"
@@ -48,6 +49,7 @@ class Agent {
   io::Result<void> start_mesh();
   io::Result<void> start_gossip();
   io::Result<void> start_proxy();
+  void start_health();  ///< agent_health.cc: what agents tell each other of endpoints
   io::Result<void> start_service();
   void start_catalog();
   void register_files();  ///< gives what the settings register to the catalog
@@ -113,6 +115,7 @@ class Agent {
   std::shared_ptr<const proxy::RouteTable> route_table_;  // as published last
   ListenTls listen_tls_;
   std::unique_ptr<drivers::ProxyDriver> proxy_;
+  std::unique_ptr<HealthExchange> health_;
   std::unique_ptr<drivers::CheckDriver> checks_;
   std::unique_ptr<PrimaryDriver> primary_;
   std::unique_ptr<LocalServices> local_;

@@ -9,6 +9,7 @@ namespace {
 constexpr unsigned kTimeBits = 48, kCountBits = 14;
 constexpr std::uint64_t kTimeMask = (1ULL << kTimeBits) - 1, kCountMask = (1ULL << kCountBits) - 1;
 constexpr std::size_t kProbeSlots = 16;
+constexpr std::uint64_t kByWord = 1;
 
 struct Parts {
   BreakerState state;
@@ -26,6 +27,9 @@ std::uint64_t ms_of(TimePoint now) { return ms_of(std::chrono::duration_cast<Mil
 }  // namespace
 
 BreakerState breaker_state(std::uint64_t word) { return Parts(word).state; }
+
+// The count of failures means nothing while it is open: there it holds whose word it is.
+bool breaker_by_word(std::uint64_t word) { return Parts(word).state == BreakerState::kOpen && Parts(word).failures == kByWord; }
 
 bool breaker_lets(std::uint64_t word, std::uint64_t now_ms) {
   const Parts parts(word);
@@ -60,6 +64,17 @@ void breaker_abandon(std::uint64_t& word, std::uint64_t now_ms) {
   if (breaker_state(word) == BreakerState::kHalfOpen) word = packed(BreakerState::kOpen, 0, now_ms);
 }
 
+void breaker_advise(std::uint64_t& word, std::uint64_t until_ms) {
+  if (breaker_state(word) != BreakerState::kHalfOpen) word = packed(BreakerState::kOpen, kByWord, until_ms);
+}
+
+void breaker_relent(std::uint64_t& word, std::uint64_t now_ms) {
+  const Parts parts(word);
+  if (parts.state != BreakerState::kOpen) return;
+  if (parts.failures == kByWord) word = 0;
+  else if (parts.time > now_ms) word = packed(BreakerState::kOpen, 0, now_ms);
+}
+
 const BreakerTable::Slot* BreakerTable::find(EndpointId id) const {
   const auto wanted = static_cast<std::uint64_t>(id);
   for (std::size_t i = 0; i < kProbeSlots; ++i) {
@@ -83,17 +98,17 @@ BreakerTable::Slot* BreakerTable::place_of(EndpointId id) {
 }
 
 template <class Change>
-void BreakerTable::change(Slot& slot, Change change_word) {
+bool BreakerTable::change(Slot& slot, Change change_word) {
   std::uint64_t seen = slot.word.load(std::memory_order_acquire);
   for (;;) {
     std::uint64_t next = seen;
     change_word(next);
-    if (next == seen) return;
+    if (next == seen) return false;
     if (!slot.word.compare_exchange_weak(seen, next, std::memory_order_acq_rel)) continue;
     if (breaker_state(next) == BreakerState::kOpen && breaker_state(seen) == BreakerState::kClosed) {
       opened_.fetch_add(1, std::memory_order_relaxed);
     }
-    return;
+    return breaker_state(next) != breaker_state(seen);
   }
 }
 
@@ -110,9 +125,19 @@ BreakerPass BreakerTable::enter(EndpointId id, TimePoint now) {
   return pass;
 }
 
-void BreakerTable::result(EndpointId id, TimePoint now, bool good, bool probe) {
+bool BreakerTable::result(EndpointId id, TimePoint now, bool good, bool probe) {
   Slot* slot = good ? const_cast<Slot*>(find(id)) : place_of(id);
-  if (slot != nullptr) change(*slot, [&](std::uint64_t& word) { breaker_result(rule_, word, ms_of(now), good, probe); });
+  return slot != nullptr && change(*slot, [&](std::uint64_t& word) { breaker_result(rule_, word, ms_of(now), good, probe); });
+}
+
+void BreakerTable::advise(EndpointId id, TimePoint until) {
+  if (Slot* slot = place_of(id); slot != nullptr) change(*slot, [&](std::uint64_t& word) { breaker_advise(word, ms_of(until)); });
+}
+
+void BreakerTable::relent(EndpointId id, TimePoint now) {
+  if (const Slot* slot = find(id); slot != nullptr) {
+    change(*const_cast<Slot*>(slot), [&](std::uint64_t& word) { breaker_relent(word, ms_of(now)); });
+  }
 }
 
 void BreakerTable::abandon(EndpointId id, TimePoint now) {
@@ -121,9 +146,12 @@ void BreakerTable::abandon(EndpointId id, TimePoint now) {
   }
 }
 
-BreakerState BreakerTable::state(EndpointId id) const {
+BreakerTable::Look BreakerTable::look(EndpointId id) const {
   const Slot* slot = find(id);
-  return slot == nullptr ? BreakerState::kClosed : breaker_state(slot->word.load(std::memory_order_acquire));
+  if (slot == nullptr) return {};
+  const std::uint64_t word = slot->word.load(std::memory_order_acquire);
+  const Parts parts(word);
+  return {parts.state, breaker_by_word(word), TimePoint(Milliseconds(static_cast<std::int64_t>(parts.time)))};
 }
 
 }  // namespace proxy

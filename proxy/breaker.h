@@ -36,6 +36,8 @@ enum class BreakerPass : std::uint8_t {
 
 // The rules over one word; 0 = closed without failures. `now_ms` fits 48 bits for 8,900 years.
 [[nodiscard]] BreakerState breaker_state(std::uint64_t word);
+/// It is open because another agent says so, and nobody here has asked the endpoint since.
+[[nodiscard]] bool breaker_by_word(std::uint64_t word);
 /// Whether a request could pass now; changes nothing.
 [[nodiscard]] bool breaker_lets(std::uint64_t word, std::uint64_t now_ms);
 /// Takes a pass. A probe whose result does not come within `open` is given up and another one let through.
@@ -44,6 +46,12 @@ enum class BreakerPass : std::uint8_t {
 void breaker_result(const BreakerRule& rule, std::uint64_t& word, std::uint64_t now_ms, bool good, bool probe);
 /// The probe ended without a result (its client left): the next request is the probe.
 void breaker_abandon(std::uint64_t& word, std::uint64_t now_ms);
+/// Another agent says that it is to be left alone until then. What is closed opens, what is open stays so until then; a
+/// probe under way here goes on, since its result will be worth more than a word.
+void breaker_advise(std::uint64_t& word, std::uint64_t until_ms);
+/// Another agent's probe went well. What was open at a word closes; what was opened by failures seen here has its own probe
+/// now. A probe under way goes on.
+void breaker_relent(std::uint64_t& word, std::uint64_t now_ms);
 
 /// The breakers of one route. Bound: kSlots endpoints, 16 KiB; one beyond that has no breaker and is counted.
 /// Thread: any.
@@ -54,9 +62,19 @@ class BreakerTable {
   [[nodiscard]] const BreakerRule& rule() const { return rule_; }
   [[nodiscard]] bool lets(EndpointId id, TimePoint now) const;
   [[nodiscard]] BreakerPass enter(EndpointId id, TimePoint now);
-  void result(EndpointId id, TimePoint now, bool good, bool probe);
+  /// @return true if its state has changed
+  bool result(EndpointId id, TimePoint now, bool good, bool probe);
   void abandon(EndpointId id, TimePoint now);
-  [[nodiscard]] BreakerState state(EndpointId id) const;
+  void advise(EndpointId id, TimePoint until);
+  void relent(EndpointId id, TimePoint now);
+  [[nodiscard]] BreakerState state(EndpointId id) const { return look(id).state; }
+  /// What there is to tell of one.
+  struct Look {
+    BreakerState state = BreakerState::kClosed;
+    bool by_word = false;
+    TimePoint until{};  ///< kOpen: from when on a probe may go; kHalfOpen: when the probe is given up
+  };
+  [[nodiscard]] Look look(EndpointId id) const;
   [[nodiscard]] std::uint64_t opened() const { return opened_.load(std::memory_order_relaxed); }
 
  private:
@@ -67,7 +85,7 @@ class BreakerTable {
   [[nodiscard]] const Slot* find(EndpointId id) const;
   Slot* place_of(EndpointId id);
   template <class Change>
-  void change(Slot& slot, Change change_word);
+  bool change(Slot& slot, Change change_word);
 
   BreakerRule rule_;
   std::array<Slot, kSlots> slots_;

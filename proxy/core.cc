@@ -144,7 +144,7 @@ EndpointState& Core::endpoint_of(const Endpoint& endpoint) {
     close_idle(*this, state);
   }
   // An active check has found it fit again: traffic follows its word.
-  if (state.endpoint.health == Health::kCritical && endpoint.health == Health::kPassing) state.outlier.reinstate();
+  if (state.endpoint.health == Health::kCritical && endpoint.health == Health::kPassing) state.outlier().reinstate();
   if (endpoint.draining && !state.endpoint.draining) state.draining_since = now;
   const NodeNumber number = endpoint.number == NodeNumber::kNone ? state.endpoint.number : endpoint.number;  // views of primaries have none
   state.endpoint = endpoint;
@@ -267,11 +267,11 @@ void Core::note_local_order_left(ServiceState& state) {
 
 void Core::report(EndpointState& state, AttemptResult result) {
   if (result == AttemptResult::kFailed) ++state.failure_count;
-  if (state.outlier.feed(settings.outlier, now, result)) eject(state);
+  if (state.outlier().feed(settings.outlier, now, result)) eject(state);
 }
 
-void Core::eject(EndpointState& state) {
-  // Every pool that has it must be able to spare it.
+// What peers say takes nothing from this: what was seen here is surer, and their words are weighed against it elsewhere.
+bool Core::can_spare(const EndpointState& state) const {
   bool found = false;
   for (const auto& [name, pool_state] : pools_) {
     const auto& members = pool_state->endpoints;
@@ -281,13 +281,19 @@ void Core::eject(EndpointState& state) {
       return static_cast<std::size_t>(std::count_if(members.begin(), members.end(), predicate));
     };
     const std::size_t usable = count([](const EndpointState* s) { return is_usable(s->endpoint); });
-    const std::size_t ejected =
-        count([&](const EndpointState* s) { return is_usable(s->endpoint) && s != &state && s->outlier.ejected_at(now); });
-    if (!may_eject(settings.outlier, usable, ejected)) return;
+    const std::size_t ejected = count(
+        [&](const EndpointState* s) { return is_usable(s->endpoint) && s != &state && s->outlier().ejected_here_at(now); });
+    if (!may_eject(settings.outlier, usable, ejected)) return false;
   }
-  if (!found) return;
-  state.outlier.eject(settings.outlier, now);
+  return found;
+}
+
+void Core::eject(EndpointState& state) {
+  if (!can_spare(state) || !state.outlier().eject(settings.outlier, now)) return;
+  // Another worker may have ejected another one in the same moment: who sees both takes back its own.
+  if (!can_spare(state)) return state.outlier().reinstate();
   ++counters.ejections;
+  host.on_health_news();
   move_attempts(state);
 }
 

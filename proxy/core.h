@@ -27,12 +27,14 @@ class Exchange;
 /// One endpoint as long as anything refers to it. Shared by all pools and views that name it.
 struct EndpointState {
   Endpoint endpoint;
-  OutlierTrack outlier;
   LatencyTrack latency;             ///< to the first byte; fed by routes that balance by it
   Turn turn = 0;                    ///< of the balancer
   TimePoint fit_since{};            ///< for slow start; long ago for those that were there at the beginning
   TimePoint draining_since{};       ///< meaningful while `endpoint.draining`
   std::shared_ptr<EndpointShare> share;  ///< never null
+
+  [[nodiscard]] OutlierTrack& outlier() { return share->outlier; }
+  [[nodiscard]] const OutlierTrack& outlier() const { return share->outlier; }
   std::uint32_t in_flight = 0;      ///< exchanges whose present attempt is here
   std::uint32_t tunnels = 0;        ///< of `in_flight`, upgraded connections: long-lived, so no measure of load
   std::uint32_t open = 0;           ///< connections, connecting ones included
@@ -110,6 +112,8 @@ class Core {
   /// Counts what an attempt says about its endpoint, ejects it if that is due, tells the host about trouble.
   void report(EndpointState& state, AttemptResult result);
   void eject(EndpointState& state);
+  /// Whether every pool that has it could spare it, as far as this agent itself has seen.
+  [[nodiscard]] bool can_spare(const EndpointState& state) const;
   /// An endpoint for a kAll attempt; null = none, and why: some would do but have max_conns, or an open breaker.
   struct Picked {
     EndpointState* endpoint = nullptr;

@@ -17,7 +17,7 @@ Core::Picked Core::gather(const PoolState& from, const Route& route, const std::
     candidate.in_flight = state->in_flight - state->tunnels;
     candidate.tier = endpoint.tier;
     candidate.health = endpoint.health;
-    candidate.ejected = state->outlier.ejected_at(now);
+    candidate.ejected = state->outlier().ejected_at(now);
     candidate.same_zone = endpoint.kind == EndpointKind::kLocal || endpoint.zone == settings.zone;
     candidate.turn = &state->turn;
     if (route.balance.kind == Balance::kPeakEwma) candidate.latency_ns = state->latency.at(now);
@@ -61,7 +61,7 @@ std::string_view Core::unfit_reason(const EndpointState& state, const Route& rou
   if (!has_room(state)) return "no connection to be had";
   if (route.breakers != nullptr && !route.breakers->lets(endpoint.id, now)) return "breaker open";
   if (route.max_conns > 0 && state.share->in_flight.load(std::memory_order_relaxed) >= route.max_conns) return "max_conns reached";
-  if (state.outlier.ejected_at(now)) return "ejected";
+  if (state.outlier().ejected_at(now)) return "ejected";
   return {};
 }
 
@@ -92,7 +92,7 @@ Core::Picked Core::pick_session(const PoolState& from, const Route& route, const
     candidate.weight = endpoint.weight;
     candidate.tier = endpoint.tier;
     candidate.health = endpoint.health;
-    candidate.ejected = state->outlier.ejected_at(now);
+    candidate.ejected = state->outlier().ejected_at(now);
     // What is full stays in the choice: agents must agree, and how full it is they do not know of each other.
     candidate.available = fit == Fit::kNow || (fit == Fit::kFull && no_room == NoRoom::kWait);
     // A node that drains, or has no weight, keeps its sessions and gets no new ones.
@@ -103,7 +103,8 @@ Core::Picked Core::pick_session(const PoolState& from, const Route& route, const
     if (route.breakers != nullptr && is_usable(endpoint) && !route.breakers->lets(endpoint.id, now)) found.broken = true;
     candidates_.push_back(candidate);
   }
-  if (pinned != nullptr && pinned->outlier.ejected_at(now) && others) pinned = nullptr;
+  // A session moves for good, so it does on what was seen here, not at a word.
+  if (pinned != nullptr && pinned->outlier().ejected_here_at(now) && others) pinned = nullptr;
   if (pinned == nullptr) {
     const BalanceRule by_hash{Balance::kRingHash, 0, Milliseconds{0}, false};
     const auto index = pick_endpoint(by_hash, candidates_, static_cast<std::uint64_t>(session), chance);

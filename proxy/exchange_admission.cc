@@ -123,7 +123,10 @@ bool Exchange::claim(EndpointState& endpoint) {
   }
   breaker_asked_ = true;
   probe_ = pass == BreakerPass::kProbe;
-  if (probe_) note(Step::kProbe, endpoint.endpoint.address);
+  if (probe_) {
+    note(Step::kProbe, endpoint.endpoint.address);
+    core_.host.on_health_news();
+  }
   return true;
 }
 
@@ -168,7 +171,7 @@ void Exchange::dispatch_queued() {
 
 void Exchange::report_breaker(bool good) {
   if (!std::exchange(breaker_asked_, false)) return;
-  route_->breakers->result(endpoint_->endpoint.id, core_.now, good, std::exchange(probe_, false));
+  if (route_->breakers->result(endpoint_->endpoint.id, core_.now, good, std::exchange(probe_, false))) core_.host.on_health_news();
 }
 
 void Exchange::judge_breaker(AttemptEnd end, bool blamed) {

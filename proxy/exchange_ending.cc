@@ -39,7 +39,10 @@ std::unique_ptr<Connection> Exchange::detach_attempt() {
     if (std::exchange(slot_, false)) endpoint_->share->in_flight.fetch_sub(1, std::memory_order_relaxed);
     core_.note_slot_freed();
     breaker_asked_ = false;
-    if (std::exchange(probe_, false)) route_->breakers->abandon(endpoint_->endpoint.id, core_.now);
+    if (std::exchange(probe_, false)) {
+      route_->breakers->abandon(endpoint_->endpoint.id, core_.now);
+      core_.host.on_health_news();
+    }
     if (std::exchange(tunnel_counted_, false)) --endpoint_->tunnels;
     endpoint_link.unlink();
     if (is_order()) service_link.unlink();

@@ -130,6 +130,9 @@ class Host {
   /// After a view whose `accepts_new` is false: no exchange of that service is at the local
   /// instance under `epoch` any more.
   virtual void on_orders_drained(std::string_view service, Epoch epoch) = 0;
+  /// An endpoint was ejected, or a breaker has changed its state or let its probe through: others may want to know
+  /// (EndpointShare, Route::breakers). Rare.
+  virtual void on_health_news() {}
   /// A gzip stream of that level for one response; null = none to be had now, and the response goes as it is.
   virtual std::unique_ptr<Packer> lend_packer(int level) { return static_cast<void>(level), nullptr; }
   /// One that was lent, whatever has become of its response.

@@ -1,6 +1,7 @@
 #pragma once
 /// Passive health: endpoints that fail live traffic are left out for a while.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,24 +23,32 @@ enum class AttemptResult : std::uint8_t {
   kFailed,  ///< refused, reset, timed out, broken response, or 502/503/504 of its own
 };
 
-/// The memory for one endpoint. A value; the balancer reads `ejected_at`.
-/// Invariant: ejection never outlives `ejected_until()`; a good result ends the count of failures at once.
+/// The memory for one endpoint, shared by all workers of an agent: each part is one word, so that a good result costs two
+/// loads and nobody waits for anybody. The balancer reads `ejected_at`.
+/// Invariant: ejection never outlives `ejected_until()`; a good result at any worker ends the count of failures at once.
+/// Unit:      milliseconds; 48 bits of them last 8,900 years. Thread: any.
 class OutlierTrack {
  public:
   /// Takes in one result. @return true if the endpoint has now failed often enough to be ejected; the caller asks
   /// `may_eject` and then calls `eject`.
   bool feed(const OutlierSettings& settings, TimePoint now, AttemptResult result);
-  void eject(const OutlierSettings& settings, TimePoint now);
-  /// An active check has found the endpoint fit: the ejection is over.
+  /// @return false: another worker has ejected it meanwhile, nothing is changed
+  bool eject(const OutlierSettings& settings, TimePoint now);
+  /// An active check has found the endpoint fit, or the pool cannot spare it: the ejection is over.
   void reinstate();
-  [[nodiscard]] bool ejected_at(TimePoint now) const { return now < ejected_until_; }
-  [[nodiscard]] TimePoint ejected_until() const { return ejected_until_; }
+  /// What other agents say of it (agent/health_share.h): left out until then as if it had failed here.
+  void advise(TimePoint until);
+  /// Left out for whatever reason.
+  [[nodiscard]] bool ejected_at(TimePoint now) const { return ejected_here_at(now) || advised_at(now); }
+  [[nodiscard]] bool ejected_here_at(TimePoint now) const { return now < ejected_until(); }
+  [[nodiscard]] bool advised_at(TimePoint now) const { return now < advised_until(); }
+  [[nodiscard]] TimePoint ejected_until() const;  ///< by what was seen here
+  [[nodiscard]] TimePoint advised_until() const;
 
  private:
-  std::uint32_t failure_count_ = 0;
-  TimePoint first_failure_{};
-  TimePoint ejected_until_{};
-  std::uint32_t ejection_count_ = 0;
+  std::atomic<std::uint64_t> failures_{0};  // number (16 bits) and time of the first
+  std::atomic<std::uint64_t> ejection_{0};  // number of ejections (16 bits) and end of the last
+  std::atomic<std::uint64_t> advised_{0};   // end
 };
 
 /// Whether one more endpoint of a pool may be ejected. With one endpoint never; with two or three at most one.

@@ -1,5 +1,7 @@
 #include "proxy/proxy.h"
 
+#include <algorithm>
+
 #include "proxy/core.h"
 #include "proxy/connection_pool.h"
 #include "proxy/exchange.h"
@@ -55,9 +57,13 @@ std::vector<Proxy::EndpointStatus> Proxy::endpoints() const {
     status.idle_connections = static_cast<std::uint32_t>(state.idle.size());
     status.requests = state.request_count;
     status.failures = state.failure_count;
-    status.ejected = state.outlier.ejected_at(core_->host.now());
+    const TimePoint now = core_->host.now();
+    const OutlierTrack& outlier = state.outlier();
+    status.ejected = outlier.ejected_at(now);
+    status.by_word = status.ejected && !outlier.ejected_here_at(now);
+    if (status.ejected) status.ejected_for = std::chrono::ceil<Milliseconds>(std::max(outlier.ejected_until(), outlier.advised_until()) - now);
     status.times = state.times;
-    status.latency_ns = state.latency.at(core_->host.now());
+    status.latency_ns = state.latency.at(now);
     out.push_back(std::move(status));
   });
   return out;

@@ -176,6 +176,8 @@ class Proxy {
     std::uint32_t in_flight = 0, idle_connections = 0;
     std::uint64_t requests = 0, failures = 0;
     bool ejected = false;
+    Milliseconds ejected_for{0};  ///< from now on
+    bool by_word = false;         ///< only because other agents say so
     Histogram times{};            ///< attempt begun -> its response complete
     double latency_ns = 0;        ///< LatencyTrack::at, of routes that balance by it; 0 = not known
   };

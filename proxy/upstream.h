@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/health.h"
+#include "proxy/outlier.h"
 #include "proxy/static_site.h"
 #include "proxy/stream.h"
 
@@ -33,6 +34,7 @@ enum class Tier : std::uint8_t {
 /// What all workers of an agent know of one endpoint together.
 struct EndpointShare {
   std::atomic<std::uint32_t> in_flight{0};  ///< requests of routes with max_conns that are there now
+  alignas(64) OutlierTrack outlier;         ///< on a line of its own: read by every request, written when something fails
 };
 
 /// One place where requests can go.

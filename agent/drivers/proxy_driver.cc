@@ -30,6 +30,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
     News news;
     std::function<void(const proxy::Endpoint&, proxy::Trouble)> on_trouble;               ///< runs on the control loop
     std::function<void(const std::string& service, proxy::Epoch epoch)> on_orders_drained;  ///< the same
+    std::function<void()> on_health_news;  ///< the same
     AccessLog* access_log = nullptr;  ///< null = none; outlives the worker
     std::size_t number = 0;           ///< of the worker
   };
@@ -121,6 +122,8 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public St
   void on_orders_drained(std::string_view service, proxy::Epoch epoch) override {
     reports_.news.send([tell = reports_.on_orders_drained, service = std::string(service), epoch] { tell(service, epoch); });
   }
+
+  void on_health_news() override { reports_.news.send(reports_.on_health_news); }
 
   std::unique_ptr<proxy::Packer> lend_packer(int level) override { return packers_.lend(level); }
   void take_packer(std::unique_ptr<proxy::Packer> packer) override { packers_.take(std::move(packer)); }
@@ -252,6 +255,9 @@ io::Result<void> ProxyDriver::start_worker(std::size_t number) {
   ProxyWorker::Reports reports{
       news_.sender(), [this](const proxy::Endpoint& endpoint, proxy::Trouble trouble) { callbacks_.on_trouble(endpoint, trouble); },
       [this, number](const std::string& service, proxy::Epoch epoch) { on_worker_drained(number, service, epoch); },
+      [this] {
+        if (callbacks_.on_health_news) callbacks_.on_health_news();
+      },
       access_log_.get(), number};
   // Unix sockets cannot be shared between listeners: the first worker has them all.
   std::vector<io::Address> addresses = addresses_;
@@ -307,9 +313,15 @@ void ProxyDriver::publish_endpoints(proxy::EndpointTable endpoints) {
       endpoint.share = share;
     }
   }
+  if (const auto holder = shares_.find(holder_); holder != shares_.end()) kept.insert(*holder);
   shares_ = std::move(kept);
   const auto shared = std::make_shared<const proxy::EndpointTable>(std::move(endpoints));
   post_all([shared](ProxyWorker& worker) { worker.core().set_endpoints(*shared); });
+}
+
+std::shared_ptr<proxy::EndpointShare> ProxyDriver::share_of(proxy::EndpointId id) const {
+  const auto found = shares_.find(id);
+  return found == shares_.end() ? nullptr : found->second;
 }
 
 void ProxyDriver::publish_listeners(std::vector<ListenPolicy> policies) {
@@ -319,6 +331,13 @@ void ProxyDriver::publish_listeners(std::vector<ListenPolicy> policies) {
 }
 
 void ProxyDriver::publish_primary(proxy::PrimaryView view) {
+  // Whichever of view and table comes first: the workers share one memory of the endpoint.
+  if (view.holder != proxy::PrimaryView::Holder::kNone) {
+    holder_ = view.endpoint.id;
+    auto& share = shares_[holder_];
+    if (share == nullptr) share = std::make_shared<proxy::EndpointShare>();
+    view.endpoint.share = share;
+  }
   const auto shared = std::make_shared<const proxy::PrimaryView>(std::move(view));
   const bool asked = shared->holder == proxy::PrimaryView::Holder::kLocal && !shared->accepts_new;
   // The same view may be published again; a worker answers it once.

@@ -61,6 +61,8 @@ struct ProxyDriverCallbacks {
   std::function<void(const proxy::Endpoint&, proxy::Trouble)> on_trouble;
   /// After a PrimaryView with accepts_new = false: no worker has an exchange of that epoch at the instance any more.
   std::function<void(const std::string& service, proxy::Epoch)> on_orders_drained;
+  /// Workers have ejected an endpoint, or a breaker has changed: see share_of and Route::breakers.
+  std::function<void()> on_health_news{};
   /// The access log cannot be written, and why; empty = it can again.
   std::function<void(const std::string& why)> on_access_log{};
 };
@@ -87,6 +89,8 @@ class ProxyDriver {
 
   void publish_routes(std::shared_ptr<const proxy::RouteTable> routes);
   void publish_endpoints(proxy::EndpointTable endpoints);
+  /// What the workers know together of an endpoint that was published last; null = none of that id.
+  [[nodiscard]] std::shared_ptr<proxy::EndpointShare> share_of(proxy::EndpointId id) const;
   /// Newer policies of the listeners, in the order of the settings. Open connections keep what they began with; HTTP/2
   /// clients are asked to come again (GOAWAY) once what they have under way is answered.
   void publish_listeners(std::vector<ListenPolicy> policies);
@@ -129,6 +133,7 @@ class ProxyDriver {
   io::Mailbox<std::function<void()>> news_;  ///< from the workers
   std::vector<io::Address> addresses_;
   std::map<proxy::EndpointId, std::shared_ptr<proxy::EndpointShare>> shares_;  ///< of the endpoints published last
+  proxy::EndpointId holder_{};  ///< endpoint of the newest view, whose share is there too
   Drained drained_;
   std::size_t next_worker_ = 0;
   std::uint64_t messages_lost_ = 0;

@@ -126,6 +126,7 @@ class TestHost final : public Host, public Connector {
   void on_orders_drained(std::string_view service, Epoch epoch) override {
     drained.emplace_back(std::string(service), epoch);
   }
+  void on_health_news() override { ++health_news; }
   std::unique_ptr<Stream> connect(const Endpoint& endpoint, Queueing queueing, StreamSink&) override {
     auto wire = std::make_shared<Wire>();
     wire->endpoint = endpoint;
@@ -136,6 +137,7 @@ class TestHost final : public Host, public Connector {
   TimePoint clock{std::chrono::hours(1)};
   std::chrono::nanoseconds clock_step{0}, step_per_read{0};
   bool quiet = false;   ///< keep no records
+  std::size_t health_news = 0;
   std::size_t packers_lent = 0, packers_max = 2;
   std::vector<SeenAccess> accesses;
   std::vector<std::pair<EndpointId, Trouble>> troubles;

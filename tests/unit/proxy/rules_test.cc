@@ -75,12 +75,28 @@ TEST(OutlierTrack, EjectionEndsAndGrowsWithRepetition) {
   EXPECT_FALSE(track.ejected_at(kStart + settings.eject));
   track.eject(settings, kStart + settings.eject);
   EXPECT_EQ(track.ejected_until(), kStart + settings.eject * 3);
-  for (int i = 0; i < 50; ++i) track.eject(settings, kStart);
-  EXPECT_EQ(track.ejected_until(), kStart + settings.eject_max);
-  track.feed(settings, kStart + settings.eject_max * 3, AttemptResult::kGood);
-  track.eject(settings, kStart + settings.eject_max * 3);
-  EXPECT_EQ(track.ejected_until(), kStart + settings.eject_max * 3 + settings.eject) << "long good conduct is remembered";
+  EXPECT_FALSE(track.eject(settings, kStart + settings.eject)) << "somebody else was quicker";
+  EXPECT_EQ(track.ejected_until(), kStart + settings.eject * 3);
+  TimePoint last{};
+  for (int i = 0; i < 50; ++i) track.eject(settings, last = track.ejected_until());
+  EXPECT_EQ(track.ejected_until(), last + settings.eject_max);
+  track.feed(settings, last + settings.eject_max * 3, AttemptResult::kGood);
+  track.eject(settings, last + settings.eject_max * 3);
+  EXPECT_EQ(track.ejected_until(), last + settings.eject_max * 3 + settings.eject) << "long good conduct is remembered";
   track.reinstate();
+  EXPECT_FALSE(track.ejected_at(kStart));
+}
+
+TEST(OutlierTrack, AWordOfOthersEndsByItselfAndCountsNoFailure) {
+  OutlierTrack track;
+  track.advise(kStart + Milliseconds{500});
+  EXPECT_TRUE(track.ejected_at(kStart + Milliseconds{499}));
+  EXPECT_FALSE(track.ejected_here_at(kStart));
+  EXPECT_FALSE(track.ejected_at(kStart + Milliseconds{500}));
+  OutlierSettings settings;
+  settings.consecutive = 1;
+  EXPECT_TRUE(track.feed(settings, kStart, AttemptResult::kFailed)) << "what is seen here counts meanwhile";
+  track.advise(TimePoint{});
   EXPECT_FALSE(track.ejected_at(kStart));
 }
 

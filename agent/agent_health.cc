@@ -1,0 +1,33 @@
+// What agents tell each other of endpoints: where the exchange gets it from, and what becomes of it here.
+#include <utility>
+
+#include "agent/io/crypto.h"
+#include "agent/log.h"
+#include "agent/running.h"
+
+namespace agent {
+
+void Agent::start_health() {
+  HealthExchangeParts parts;
+  parts.self = identity_.id;
+  parts.proxy = proxy_.get();
+  parts.outlier.max_ejected_percent = config_.outlier.max_ejected_percent;
+  parts.first_serial = static_cast<std::uint16_t>(io::random_below(65'536));
+  parts.members = [this] { return gossip_->core().members(); };
+  parts.endpoints = [this]() -> const proxy::EndpointTable* { return endpoints_ ? &*endpoints_ : nullptr; };
+  parts.routes = [this] { return route_table_; };
+  parts.add_checks = [](HealthShare::Endpoint&) {};
+  parts.check_now = [this](proxy::EndpointId id) {
+    if (checks_ && id == proxy::EndpointId{raft_id_.value}) checks_->check_now();
+  };
+  parts.tell = [this](const std::string& text) {
+    const gossip::TagChange change{std::string(kHealthTag), text.empty() ? std::nullopt : std::optional(text)};
+    const auto set = gossip_->set_tags(std::span(&change, 1), gossip::Urgency::kUrgent);
+    if (!set) log_line(LogLevel::kWarn, "tags_refused", set.error().detail);
+    return set.has_value();
+  };
+  parts.log = [](const std::string& note) { log_line(LogLevel::kInfo, "endpoint_word", note); };
+  health_ = std::make_unique<HealthExchange>(*loop_, std::move(parts));
+}
+
+}  // namespace agent

@@ -1,0 +1,173 @@
+"""What one agent has found out about an endpoint, the others know before they fail requests of their own there."""
+
+import http.client
+import threading
+import time
+import unittest
+
+from harness import Instance, RealProcesses, free_ports, get_json, patience, request, wait_until
+
+ROUTES = """
+[proxy]
+threads = 2
+[[route]]
+name = "reads"
+path = "/reads"
+pool = "all"
+balance = "round_robin"
+retry = false
+[[route]]
+name = "calls"
+path = "/calls"
+pool = "all"
+balance = "round_robin"
+retry = false
+timeouts = { first_byte = "100ms" }
+breaker = { fail = 3, window = "60s", open = "2s", on = ["timeout"] }
+[outlier]
+consecutive = 3
+window = "30s"
+eject = "4s"
+"""
+
+
+class SharedHealth(RealProcesses):
+    """Agents a, b and c with an instance each; clients come to a and b. The instance of c fails whoever comes through a."""
+
+    def setUp(self):
+        super().setUp()
+        self.instances, self.proxies, self.apis = [], [], []
+        seed = ""
+        for name in "abc":
+            instance = Instance()
+            self.addCleanup(instance.close)
+            self.instances.append(instance)
+            listen = free_ports(1)[0]
+            ports, config = self.single_config(name, seed + f"""[service]
+address = "{instance.address}"
+[service.health]
+every = "500ms"
+timeout = "400ms"
+[[listen]]
+address = "127.0.0.1:{listen}"
+{ROUTES}""")
+            self.start_agent(name, config=config)
+            self.apis.append(f"127.0.0.1:{ports['api']}")
+            self.proxies.append(f"127.0.0.1:{listen}")
+            self.wait_status(self.apis[-1], "/outrigger/v1/health/ready", 200)
+            seed = seed or f'seeds = ["127.0.0.1:{ports["gossip"]}"]\n'
+        for api in self.apis:
+            wait_until(lambda api=api: sum(e["health"] == "passing" for e in self.endpoints(api).values()) == 3, 15 * patience(),
+                       "three healthy endpoints everywhere")
+        self.spoil(self.instances[2])
+
+    def spoil(self, instance):
+        self.sick = threading.Event()
+        self.gate = threading.Event()
+        self.addCleanup(self.gate.set)
+        self.sick.set()
+        self.reached = []
+        handler = instance.server.RequestHandlerClass
+        plain = handler.do_GET
+
+        def spoiled(this):
+            entry = this.headers.get("X-Entry")
+            if entry:
+                self.reached.append(entry)
+            if entry == "a" and self.sick.is_set():
+                if this.path == "/calls":
+                    self.gate.wait(1)
+                else:
+                    this.send_response(503)
+                    this.send_header("Content-Length", "0")
+                    this.end_headers()
+                    return
+            plain(this)
+        handler.do_GET = spoiled
+
+    def endpoints(self, api):
+        answer = get_json(api, "/outrigger/v1/upstreams") or {}
+        pools = answer.get("upstreams", []) if isinstance(answer, dict) else answer
+        return {e["name"]: e for pool in pools for e in pool["endpoints"]}
+
+    def ask(self, entry, path):
+        host, port = self.proxies["abc".index(entry)].split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        try:
+            connection.request("GET", path, headers={"X-Entry": entry})
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+        finally:
+            connection.close()
+
+    def metric(self, api, start):
+        for line in request(api, "GET", "/metrics")[2].decode().splitlines():
+            if line.startswith(start):
+                return float(line.rsplit(" ", 1)[1])
+        return None
+
+    def breaker(self, node, api):
+        return self.endpoints(api)[node]["breaker"]
+
+    def test_guide_000_what_fails_for_one_agent_is_avoided_by_the_other(self):
+        failed = 0
+        deadline = time.monotonic() + 20 * patience()
+        while failed < 3 and time.monotonic() < deadline:
+            failed += self.ask("a", "/reads") == 503
+        self.assertEqual(failed, 3)
+        ejected = time.monotonic()
+        wait_until(lambda: self.endpoints(self.apis[0])["c"]["ejected_for_ms"] > 0, 2, "a to leave c out, whichever worker it was")
+        wait_until(lambda: self.endpoints(self.apis[1])["c"]["ejected_for_ms"] > 0, 2 * patience(), "b to hear of it")
+        told = time.monotonic() - ejected
+        self.assertLess(told, 2 * patience())
+        self.assertIn("another agent", self.endpoints(self.apis[1])["c"]["reason"])
+        self.reached.clear()
+        self.assertEqual([self.ask("b", "/reads") for _ in range(9)], [200] * 9)
+        self.assertEqual([self.ask("a", "/reads") for _ in range(9)], [200] * 9)
+        self.assertLess(time.monotonic() - ejected, 4, "this machine is too slow for the test")
+        self.assertEqual(self.reached, [], "neither sends anything there, nor has b failed a request")
+        self.assertGreaterEqual(self.metric(self.apis[1], 'outrigger_health_words_total{what="heard"}'), 1)
+        wait_until(lambda: self.endpoints(self.apis[1])["c"]["ejected_for_ms"] == 0, 10 * patience(), "it to end by itself")
+        self.assertEqual([self.ask("b", "/reads") for _ in range(6)], [200] * 6)
+        self.assertIn("b", self.reached)
+
+    def test_guide_001_a_breaker_opened_on_a_is_open_on_b_and_closes_after_the_probe(self):
+        late = 0
+        deadline = time.monotonic() + 20 * patience()
+        while late < 3 and time.monotonic() < deadline:
+            late += self.ask("a", "/calls") == 504
+        opened = time.monotonic()
+        self.assertEqual(late, 3)
+        wait_until(lambda: self.breaker("c", self.apis[0]) == "open", 2, "it to open on a")
+        wait_until(lambda: self.breaker("c", self.apis[1]) == "open", 2 * patience(), "it to open on b")
+        self.assertEqual(self.breaker("a", self.apis[1]), "closed")
+        self.reached.clear()
+        self.assertEqual([self.ask("b", "/calls") for _ in range(9)], [200] * 9)
+        self.assertLess(time.monotonic() - opened, 2, "this machine is too slow for the test")
+        self.assertEqual(self.reached, [], "b has not bothered it")
+        # It is well again; requests at a make the probe, and its result is everybody's.
+        self.sick.clear()
+        self.gate.set()
+        wait_until(lambda: self.ask("a", "/calls") == 200 and self.breaker("c", self.apis[0]) == "closed", 10 * patience(), "the probe on a")
+        wait_until(lambda: self.breaker("c", self.apis[1]) == "closed", 2 * patience(), "it to close on b")
+        self.assertNotIn("b", self.reached, "b needed no probe of its own")
+        self.assertEqual([self.ask("b", "/calls") for _ in range(6)], [200] * 6)
+        self.assertIn("b", self.reached)
+
+    def test_guide_001_an_agent_without_requests_leaves_the_probe_to_another(self):
+        late = 0
+        deadline = time.monotonic() + 20 * patience()
+        while late < 3 and time.monotonic() < deadline:
+            late += self.ask("a", "/calls") == 504
+        self.sick.clear()
+        self.gate.set()
+        wait_until(lambda: self.breaker("c", self.apis[1]) == "open", 2 * patience(), "it to open on b")
+        self.reached.clear()
+        wait_until(lambda: self.ask("b", "/calls") == 200 and self.breaker("c", self.apis[1]) == "closed", 10 * patience(), "b to probe")
+        wait_until(lambda: self.breaker("c", self.apis[0]) == "closed" or self.ask("a", "/calls") != 200, 10 * patience(), "a to hear of it")
+        wait_until(lambda: self.ask("a", "/calls") == 200 and self.breaker("c", self.apis[0]) == "closed", 10 * patience(), "a to take it back")
+
+
+if __name__ == "__main__":
+    unittest.main()
