@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <vector>
 
+#include "agent/io/listen_socket.h"
+
 namespace agent::io {
 
 namespace {
@@ -40,7 +42,9 @@ UdpSocket::UdpSocket(UdpSink& sink) : sink_(sink), batch_(std::make_unique<Batch
 
 UdpSocket::~UdpSocket() {
   poll_.reset();  // before the descriptor: libuv takes it out of epoll here
-  if (fd_ >= 0) ::close(fd_);
+  if (fd_ < 0) return;
+  SocketShelf::here().note_closed(fd_);
+  ::close(fd_);
 }
 
 Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(Loop& loop, const Address& local, UdpSink& sink) {
@@ -53,7 +57,10 @@ Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(Loop& loop, const Address& lo
   const std::string what = "bind udp " + local.to_string();
   std::unique_ptr<UdpSocket> socket(new UdpSocket(sink));
   const int family = local.is_ipv6() ? AF_INET6 : AF_INET;
-  socket->fd_ = ::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const std::string shelved = SocketShelf::name_of(SocketKind::kDatagram, local);
+  socket->fd_ = SocketShelf::here().take(shelved);
+  const bool inherited = socket->fd_ >= 0;
+  if (!inherited) socket->fd_ = ::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (socket->fd_ < 0) return tl::unexpected(from_errno(errno, what));
   const auto set = [fd = socket->fd_](int level, int name, int value) {
     ::setsockopt(fd, level, name, &value, sizeof value);
@@ -67,11 +74,12 @@ Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(Loop& loop, const Address& lo
   set(IPPROTO_IP, IP_RECVERR, 1);
   set(SOL_SOCKET, SO_RCVBUF, static_cast<int>(options.receive_buffer_bytes));
   set(SOL_SOCKET, SO_SNDBUF, static_cast<int>(options.send_buffer_bytes));
-  if (::bind(socket->fd_, local.raw(), local.raw_length()) != 0) return tl::unexpected(from_errno(errno, what));
-  sockaddr_storage name{};
-  socklen_t length = sizeof name;
-  ::getsockname(socket->fd_, reinterpret_cast<sockaddr*>(&name), &length);
-  socket->local_ = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), length);
+  if (!inherited && ::bind(socket->fd_, local.raw(), local.raw_length()) != 0) return tl::unexpected(from_errno(errno, what));
+  SocketShelf::here().note_open(shelved, socket->fd_);
+  sockaddr_storage bound{};
+  socklen_t length = sizeof bound;
+  ::getsockname(socket->fd_, reinterpret_cast<sockaddr*>(&bound), &length);
+  socket->local_ = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&bound), length);
   auto raw = std::make_unique<uv_poll_t>();
   if (const int status = uv_poll_init(loop.raw(), raw.get(), socket->fd_); status != 0) {
     return tl::unexpected(from_uv(status, what));
