@@ -60,6 +60,8 @@ class Client {
   virtual void exchange_over(Next next) = 0;
   virtual void shutdown() = 0;
   virtual void set_body_limit(std::uint64_t bytes) = 0;
+  /// The connection takes one more request at most: an answer that begins now says so, where it can.
+  [[nodiscard]] virtual bool parting() const { return false; }
   /// The exchange has become a tunnel: hands over what came behind the request.
   virtual void start_tunnel() = 0;
 
@@ -73,6 +75,15 @@ class Client {
 class ClientConnection {
  public:
   virtual ~ClientConnection() = default;
+  /// The host's number of the listener where it came in, set once behind the constructor; 0 = none.
+  void came_from(std::uint64_t listener) { listener_ = listener; }
+  [[nodiscard]] std::uint64_t listener() const { return listener_; }
+  /// Ends so that no request meets a closed connection: one more request at most where only an answer can say that it was
+  /// the last; closed when it is idle at `idle_until`. As it stands here: for protocols whose drain says so itself.
+  virtual void part(TimePoint idle_until) {
+    static_cast<void>(idle_until);
+    drain();
+  }
   /// No new requests: closes now if idle, else after the present ones.
   virtual void drain() = 0;
   /// Drained long enough: half a head or an answer that nobody takes is waited for no longer.
@@ -84,6 +95,9 @@ class ClientConnection {
   /// Sends what was gathered. Called by the core after note_unsent().
   virtual void flush() {}
   bool unsent = false;  ///< the core will call flush()
+
+ private:
+  std::uint64_t listener_ = 0;
 };
 
 }  // namespace proxy

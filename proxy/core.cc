@@ -341,6 +341,15 @@ TimePoint Core::next_deadline() const {
   return next;
 }
 
+void Core::part_with(std::optional<std::uint64_t> listener, TimePoint idle_until) {
+  Event event(*this);
+  std::vector<ClientConnection*> all;
+  for (const auto& [down, owner] : downstreams) {
+    if (!listener || down->listener() == *listener) all.push_back(down);
+  }
+  for (ClientConnection* down : all) down->part(idle_until);
+}
+
 void Core::drain(TimePoint deadline) {
   Event event(*this);
   draining = true;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -104,6 +105,7 @@ class Core {
   void set_routes(std::shared_ptr<const RouteTable> routes);
   void set_endpoints(const EndpointTable& table);
   void set_primary(const PrimaryView& view);
+  void part_with(std::optional<std::uint64_t> listener, TimePoint idle_until);
   void drain(TimePoint deadline);
   void tick(TimePoint at);
   [[nodiscard]] TimePoint next_deadline() const;

@@ -46,7 +46,8 @@ void Downstream::arm_timer() {
   const bool in_head = parser_.in_message();
   if (in_head && in_head_) return;  // the clock of a slow head is not set back by each byte
   in_head_ = in_head;
-  core_.wheel.arm(timer_, core_.now + (in_head ? core_.settings.head_timeout : core_.settings.keep_alive_timeout));
+  const TimePoint deadline = core_.now + (in_head ? core_.settings.head_timeout : core_.settings.keep_alive_timeout);
+  core_.wheel.arm(timer_, in_head ? deadline : std::min(deadline, idle_until_));
 }
 
 bool Downstream::send(std::span<const Bytes> pieces, const AnswerPart&) {
@@ -218,7 +219,8 @@ void Downstream::exchange_over(Next next) {
       return;
     case Next::kRequest: break;
   }
-  if (core_.draining) {
+  // Parting: this answer may have begun before it could say so, and then the client may be sending its next request.
+  if (core_.draining || core_.now >= idle_until_) {
     linger();
     return;
   }
@@ -256,6 +258,12 @@ void Downstream::start_tunnel() {
     exchange_->tunnel_from_client(http1::bytes_of(work_));
   }
   update_reading();
+}
+
+void Downstream::part(TimePoint idle_until) {
+  idle_until_ = std::min(idle_until_, idle_until);
+  if (core_.now >= idle_until_) drain();
+  else arm_timer();
 }
 
 void Downstream::drain() {

@@ -35,6 +35,8 @@ class Downstream final : private AcceptedFacts, public ClientConnection, public 
   void start_tunnel() override;
 
   // For the core.
+  void part(TimePoint idle_until) override;
+  [[nodiscard]] bool parting() const override { return idle_until_ != TimePoint::max(); }
   void drain() override;
   void drain_deadline() override;
   void abort(std::string_view reason) override;
@@ -75,6 +77,7 @@ class Downstream final : private AcceptedFacts, public ClientConnection, public 
   std::string pending_;          ///< bytes of requests whose turn has not come
   std::string work_;             ///< `pending_` while it is parsed
   Phase phase_ = Phase::kServing;
+  TimePoint idle_until_ = TimePoint::max();  ///< not max: parting
   bool reading_ = true;
   bool consuming_ = false;
   bool client_done_ = false;     ///< it sends no more

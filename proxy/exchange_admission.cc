@@ -17,7 +17,7 @@ void Exchange::refuse(int status, std::string_view code, std::string_view messag
 void Exchange::admit(const http1::RequestHead& head, std::string_view path) {
   const Admission& rules = route_->admission;
   const Accepted& from = down_->accepted();
-  const std::string_view address = client_address(head, from.client, from.trusted);
+  const std::string_view address = client_address(head, from.client, from.trusted.get());
   if (!lets_in(rules, address)) {
     ++state_->counters.address_denied;
     refuse(403, "address_denied", "this route is not open to the address of the client",
@@ -69,7 +69,7 @@ bool Exchange::admit_rate(const http1::RequestHead& head, std::string_view addre
 
 void Exchange::note_hash(const http1::RequestHead& head, std::string_view path) {
   const Accepted& from = down_->accepted();
-  const std::string_view address = client_address(head, from.client, from.trusted);
+  const std::string_view address = client_address(head, from.client, from.trusted.get());
   // The same at every agent and worker, so that all of them send a client to the same place.
   hash_ = keyed_hash(0x6f75747269676765ULL, 0x72696e672d686173ULL, client_key(route_->hash_key, head, address, path, admission_text_));
   admission_text_.clear();

@@ -264,7 +264,7 @@ void Exchange::send_reply(const LocalReply& answer) {
   reason_ = answer.code;
   note(Step::kAnswer, answer.code, {}, static_cast<std::uint64_t>(answer.status));
   count_response(status_);
-  const bool keep = keeps_client();
+  const bool keep = keeps_client() && !down_->parting();
   ResponseFacts facts;
   facts.keep_alive = keep;
   facts.client_minor = client_minor_;

@@ -92,7 +92,7 @@ void Exchange::begin_response(const http1::ResponseHead& head, EndpointKind from
   facts.client_minor = client_minor_;
   facts.hsts = down_->hsts();
   facts.framing = client_framing_;
-  facts.keep_alive = keeps_client();
+  facts.keep_alive = keeps_client() && !down_->parting();
   facts.fields = admission_text_;
   name_response(facts);
   if (!facts.keep_alive) keep_client_ = false;

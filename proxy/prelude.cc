@@ -1,5 +1,6 @@
 #include "proxy/prelude.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "proxy/downstream.h"
@@ -11,10 +12,14 @@ namespace {
 
 template <class Speaker>
 StreamSink& settle(Core& core, std::unique_ptr<Stream> stream, Accepted accepted) {
+  const std::uint64_t listener = accepted.listener;
+  const TimePoint idle_until = accepted.idle_until;
   auto made = std::make_unique<Speaker>(core, std::move(stream), std::move(accepted));
   Speaker& speaker = *made;
   ClientConnection* key = made.get();
+  key->came_from(listener);
   core.downstreams.emplace(key, std::move(made));
+  if (idle_until != TimePoint::max()) key->part(idle_until);
   return speaker;
 }
 
@@ -63,6 +68,12 @@ void Prelude::close() {
   core_.bury(*this);
 }
 
+// What it will speak is not known yet, so its first request must still find somebody.
+void Prelude::part(TimePoint idle_until) {
+  if (stream_ == nullptr) return;
+  met.idle_until = std::min(met.idle_until, idle_until);
+  core_.wheel.arm(timer_, std::min(timer_.deadline(), idle_until));
+}
 void Prelude::drain() {
   if (stream_ != nullptr && text_.empty()) close();
 }

@@ -19,6 +19,7 @@ class Prelude final : private AcceptedFacts, public ClientConnection, public Str
  public:
   Prelude(Core& core, std::unique_ptr<Stream> stream, Accepted accepted);
   ~Prelude() override;
+  void part(TimePoint idle_until) override;
   void drain() override;
   void drain_deadline() override;
   void abort(std::string_view reason) override;

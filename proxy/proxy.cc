@@ -36,6 +36,7 @@ void Proxy::renew_clients() {
   for (ClientConnection* down : all) down->renew();
 }
 
+void Proxy::part_with(std::optional<std::uint64_t> listener, TimePoint idle_until) { core_->part_with(listener, idle_until); }
 void Proxy::drain(TimePoint deadline) { core_->drain(deadline); }
 bool Proxy::idle() const { return core_->downstreams.empty(); }
 void Proxy::tick(TimePoint now) { core_->tick(now); }

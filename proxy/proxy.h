@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -123,11 +124,13 @@ struct Accepted {
   ListenerKind kind = ListenerKind::kDownstream;
   Scheme scheme = Scheme::kHttp;
   std::string client;               ///< IP literal without port; "unix" for unix sockets
-  const TrustedProxies* trusted = nullptr;  ///< null = nobody; must live as long as the proxy
+  std::shared_ptr<const TrustedProxies> trusted{};  ///< null = nobody
   std::shared_ptr<const ListenerRules> rules{};  ///< null = none
   /// Told to the instance as X-Forwarded-Client-Cert: who the client has proved to be; empty = it is told nothing.
   std::string client_certificate{};
   Protocol protocol = Protocol::kHttp1;
+  std::uint64_t listener = 0;  ///< the host's number for where it came in; see part_with
+  TimePoint idle_until = TimePoint::max();  ///< not max: it takes one more request at most, see part_with
 };
 
 class Core;  ///< the inside; see core.h
@@ -150,6 +153,9 @@ class Proxy {
 
   /// Takes over a connection. Over `connections_max` or while draining it is closed.
   void accept(std::unique_ptr<Stream> stream, Accepted accepted);
+  /// Ends the keep-alive connections of one listener (or all present ones) so that no request meets a closed one: the next
+  /// answer says `Connection: close`, and what is idle at `idle_until` is closed. Requests and tunnels end by themselves.
+  void part_with(std::optional<std::uint64_t> listener, TimePoint idle_until);
   /// Accept nothing new, end keep-alive connections after their present request. What still runs at `deadline` is ended
   /// there: held requests get 503, others 504, tunnels are closed; a second later idle() is true. Drains once.
   void drain(TimePoint deadline);

@@ -233,7 +233,7 @@ class ProxyTest : public ::testing::Test {
 
   std::shared_ptr<Wire> client(ListenerKind kind = ListenerKind::kDownstream, const TrustedProxies* trusted = nullptr) {
     auto wire = std::make_shared<Wire>();
-    proxy->accept(std::make_unique<MemoryStream>(wire), {kind, Scheme::kHttp, "192.0.2.9", trusted});
+    proxy->accept(std::make_unique<MemoryStream>(wire), {kind, Scheme::kHttp, "192.0.2.9", {std::shared_ptr<const void>(), trusted}});
     return wire;
   }
   [[nodiscard]] Wire& up(std::size_t index) { return *host.upstreams.at(index); }

@@ -13,7 +13,7 @@ class ListenerRulesTest : public ProxyTest {
     Accepted accepted;
     accepted.scheme = scheme;
     accepted.client = "192.0.2.9";
-    accepted.trusted = trusted;
+    accepted.trusted = {std::shared_ptr<const void>(), trusted};
     accepted.rules = std::make_shared<const ListenerRules>(std::move(rules));
     accepted.client_certificate = std::move(certificate);
     proxy->accept(std::make_unique<MemoryStream>(wire), std::move(accepted));
