@@ -18,6 +18,7 @@ std::string_view name_of(Errc code) {
     case Errc::kMethodRefused: return "method_refused";
     case Errc::kBadResponse: return "bad_response";
     case Errc::kTruncated: return "truncated";
+    case Errc::kBadProxyHeader: return "bad_proxy_header";
     case Errc::kBadRoute: return "bad_route";
     case Errc::kBadAddress: return "bad_address";
   }
@@ -30,6 +31,7 @@ int status_of(Errc code) {
     case Errc::kBadHeader:
     case Errc::kBadHost:
     case Errc::kBadFraming:
+    case Errc::kBadProxyHeader:
     case Errc::kBadChunk: return 400;
     case Errc::kBadVersion: return 505;
     case Errc::kUnknownCoding: return 501;

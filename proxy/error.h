@@ -27,6 +27,8 @@ enum class Errc : std::uint8_t {
   // Responses that we refuse to pass on.
   kBadResponse,         ///< malformed response of an instance                              -> 502
   kTruncated,           ///< connection ended inside a message                              -> 502
+  // Connections.
+  kBadProxyHeader,      ///< malformed or missing PROXY protocol header: closed without a word -> 400
   // Settings handed in by the host.
   kBadRoute,            ///< route without path, with an unknown method or a negative time
   kBadAddress,          ///< text that is neither an IP address nor a CIDR block
