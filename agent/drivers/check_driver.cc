@@ -63,6 +63,7 @@ CheckDriver::CheckDriver(io::Loop& loop, CheckSettings settings,
       timer_(loop, [this] { on_due(); }),
       tracker_(settings_.rise, settings_.fall, proxy::Health::kCritical) {
   client_.set_on_idle_closed([this] { on_kept_closed(); });
+  client_.begin_with(settings_.preface);
   if (settings_.tls) client_.use_tls(settings_.tls, settings_.server_name, &handshakes_);
 }
 

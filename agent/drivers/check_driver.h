@@ -33,6 +33,7 @@ struct CheckSettings {
   std::string path = "/health";
   io::Milliseconds every{1000};
   io::Milliseconds timeout{500};             ///< connect and whole answer
+  std::string preface{};                     ///< bytes that begin each connection, before TLS
   std::shared_ptr<const io::TlsContext> tls{};  ///< null = plain
   std::string server_name{};                 ///< that the instance's certificate must carry where `tls` verifies
   std::uint32_t fall = 3, rise = 2;          ///< see proxy::HealthTracker

@@ -52,6 +52,7 @@ void HttpClient::keep_beginning(std::size_t bytes) {
 void HttpClient::connect() {
   fresh_ = true;
   auto tcp = io::TcpStream::connect(loop_, to_, deadline_, tls_ ? nullptr : this);
+  if (!preface_.empty()) static_cast<void>(tcp->write(proxy::http1::bytes_of(preface_)));
   if (tls_) stream_ = io::TlsStream::client(tls_, std::move(tcp), server_name_, deadline_, offload_, this);
   else stream_ = std::move(tcp);
 }

@@ -51,6 +51,8 @@ class HttpClient final : private io::StreamSink, private proxy::http1::ResponseS
   /// From now on over TLS; before the first request. `offload` outlives the client.
   /// @param server_name  that the certificate must carry, where `context` verifies at all
   void use_tls(std::shared_ptr<const io::TlsContext> context, std::string server_name, io::TlsOffload* offload);
+  /// Bytes that begin each connection, before TLS; before the first request.
+  void begin_with(std::string preface) { preface_ = std::move(preface); }
   /// Only the first `bytes` of a body are wanted: once they are here the answer is complete and the connection closed,
   /// instead of kTooLarge. A body that breaks off or does not end in time is the answer, too: its head said how it is.
   /// Before the first request.
@@ -84,7 +86,7 @@ class HttpClient final : private io::StreamSink, private proxy::http1::ResponseS
   std::string host_;
   std::function<void()> idle_closed_;
   std::shared_ptr<const io::TlsContext> tls_;  // null = plain
-  std::string server_name_;
+  std::string server_name_, preface_;
   io::TlsOffload* offload_ = nullptr;
   std::size_t kept_bytes_max_ = 0;  // 0 = whole bodies
   std::unique_ptr<io::ByteStream> stream_;

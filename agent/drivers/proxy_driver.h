@@ -19,20 +19,24 @@
 #include "agent/io/address.h"
 #include "agent/io/byte_stream.h"
 #include "agent/io/clock.h"
+#include "agent/io/listen_socket.h"
 #include "agent/io/loop.h"
 #include "agent/io/mailbox.h"
 #include "agent/io/thread.h"
 #include "agent/io/tls_context.h"
 #include "proxy/proxy.h"
+#include "proxy/relay.h"
 
 namespace agent::drivers {
 
 class ProxyWorker;
 
+/// One listener. The address as given is its name: a later one of the same name takes its place.
 struct ProxyListen {
-  io::Address address;            ///< port 0 takes a free one
-  proxy::TrustedProxies trusted;  ///< whose X-Forwarded-* fields are believed
-  ListenPolicy policy{};          ///< until publish_listeners brings another
+  io::Address address;  ///< port 0 takes a free one
+  std::shared_ptr<const proxy::TrustedProxies> trusted{};  ///< whose X-Forwarded-* fields are believed; null = nobody's
+  ListenPolicy policy{};
+  std::shared_ptr<const proxy::RelayRoute> relay{};  ///< a TCP route: what comes in is no HTTP; null = requests
 };
 
 /// TLS towards the instance of this agent.
@@ -43,17 +47,21 @@ struct InstanceTls {
 
 struct ProxyDriverSettings {
   std::uint32_t threads = 1;  ///< >= 1
+  bool accepting = true;      ///< false: clients wait in the sockets' queues until start_accepting
   proxy::Settings proxy;      ///< connections_max is for all workers together
-  std::vector<ProxyListen> listeners;
+  std::vector<ProxyListen> listeners;        ///< the first; see publish_listeners
   /// For connections to peers' mesh listeners, with the ALPN of the HTTP hop. Null = a plain mesh, see `peer_preface`.
   std::shared_ptr<const io::TlsContext> peer_tls;
   std::optional<InstanceTls> instance_tls{};
   std::uint32_t compress_streams_max = 256;  ///< responses packed at a time, over all workers
+  std::string instance_preface{};  ///< bytes that begin each connection to the instance, before TLS (PROXY protocol); no part of a request
   std::string peer_preface;   ///< plain mesh only: bytes that begin an HTTP hop
   io::Milliseconds peer_connect_timeout{1000};  ///< TCP and TLS handshake
   std::size_t trail_bytes = 0;  ///< per worker, of recent requests with their trails; needs proxy.trails
   RecordRules rules;            ///< of what is kept for `why` and tap
   std::optional<AccessLogSettings> access_log{};  ///< its `workers` is filled here; none = no log
+  /// How long idle connections of a listener that goes may still bring one more request.
+  io::Milliseconds part_idle{3000};
 };
 
 /// All are called on the control loop; none may destroy the driver.
@@ -74,6 +82,8 @@ struct ProxyTotals {
   std::vector<proxy::Proxy::RouteStatus> routes;  ///< by name
   TlsCounters tls;
   std::optional<AccessLogCounters> access_log{};  ///< none = there is no log
+  ProxyHeaderCounters headers;  ///< of the PROXY protocol
+  std::map<std::string, proxy::RelayCounters> relays;  ///< by name of the TCP route
 };
 
 /// Ownership: of the agent; destruction stops and joins every worker. Thread: the control loop.
@@ -91,9 +101,11 @@ class ProxyDriver {
   void publish_endpoints(proxy::EndpointTable endpoints);
   /// What the workers know together of an endpoint that was published last; null = none of that id.
   [[nodiscard]] std::shared_ptr<proxy::EndpointShare> share_of(proxy::EndpointId id) const;
-  /// Newer policies of the listeners, in the order of the settings. Open connections keep what they began with; HTTP/2
-  /// clients are asked to come again (GOAWAY) once what they have under way is answered.
-  void publish_listeners(std::vector<ListenPolicy> policies);
+  void start_accepting();
+  /// The listeners from now on. Those of a name that is there already go on with newer settings for new connections (HTTP/2
+  /// clients are asked to come again); new ones are opened; the others accept what waits in their queues, close, and their connections end after one more
+  /// request. Errors: as of start; then nothing has changed.
+  io::Result<void> publish_listeners(const std::vector<ProxyListen>& listeners);
   void publish_primary(proxy::PrimaryView view);
   /// An accepted mesh stream that speaks HTTP; the workers take turns.
   void hand_over(io::DetachedStream stream, std::string client);
@@ -106,8 +118,12 @@ class ProxyDriver {
   [[nodiscard]] Tap& tap() { return tap_; }
   /// Closes the listeners, finishes what runs until `deadline`; `done` when no connection is left or it has passed.
   void drain(io::TimePoint deadline, std::function<void()> done);
+  /// For a process whose sockets somebody else serves from now on: accepts what waits, then nothing; every connection ends
+  /// after its present request, or when it idles at `idle_until`; what runs at `deadline` is ended. `done` as of drain.
+  void retire(io::TimePoint idle_until, io::TimePoint deadline, std::function<void()> done);
 
-  [[nodiscard]] const std::vector<io::Address>& listen_addresses() const { return addresses_; }
+  /// Of the listeners in force, in their order, with the real ports.
+  [[nodiscard]] std::vector<io::Address> listen_addresses() const;
   [[nodiscard]] std::uint64_t messages_lost() const { return messages_lost_; }  ///< to a worker whose queue was full
 
  private:
@@ -121,9 +137,20 @@ class ProxyDriver {
     bool asked = false;             ///< the view published last has accepts_new = false
     std::set<std::size_t> workers;  ///< that have said so
   };
+  /// A listener as the control loop holds it: its sockets, one per worker where that can be.
+  struct Place {
+    std::string name;
+    std::uint64_t id = 0;
+    std::vector<std::unique_ptr<io::ListenSocket>> sockets;
+    std::size_t watched_by = 0;  ///< workers that have not yet let go of it
+  };
   ProxyDriver(io::Loop& loop, ProxyDriverSettings settings, ProxyDriverCallbacks callbacks);
-  io::Result<void> bind_listeners();
-  io::Result<void> start_worker(std::size_t number);
+  io::Result<Place> open_place(const ProxyListen& listen);
+  [[nodiscard]] std::vector<const io::ListenSocket*> sockets_of(const Place& place, std::size_t worker) const;
+  void close_place(Place place);
+  void on_place_left(std::uint64_t id);
+  std::function<void()> after_all_workers(std::function<void()> done) const;
+  io::Result<void> start_worker(std::size_t number, const std::vector<ProxyListen>& listeners);
   bool post(std::size_t worker, std::function<void(ProxyWorker&)> task);
   void post_all(const std::function<void(ProxyWorker&)>& task);
   void on_worker_drained(std::size_t worker, const std::string& service, proxy::Epoch epoch);
@@ -131,7 +158,9 @@ class ProxyDriver {
   ProxyDriverSettings settings_;
   ProxyDriverCallbacks callbacks_;
   io::Mailbox<std::function<void()>> news_;  ///< from the workers
-  std::vector<io::Address> addresses_;
+  std::vector<Place> places_;   ///< in force, in order
+  std::vector<Place> leaving_;  ///< still watched by a worker
+  std::uint64_t place_count_ = 0;
   std::map<proxy::EndpointId, std::shared_ptr<proxy::EndpointShare>> shares_;  ///< of the endpoints published last
   proxy::EndpointId holder_{};  ///< endpoint of the newest view, whose share is there too
   Drained drained_;

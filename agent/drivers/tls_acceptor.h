@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "agent/drivers/proxy_header_acceptor.h"
 #include "agent/io/byte_stream.h"
 #include "agent/io/clock.h"
 #include "agent/io/tls_context.h"
@@ -22,6 +23,7 @@ struct ListenPolicy {
   bool h2c = false;                                       ///< without TLS: HTTP/2 too, by its preface
   bool tell_client_certificate = false;                   ///< X-Forwarded-Client-Cert to the instance
   std::shared_ptr<const proxy::ListenerRules> rules{};    ///< null = none
+  std::shared_ptr<const ProxyHeaderRule> header{};        ///< PROXY protocol; null = not spoken
 };
 
 /// How handshakes have ended.

@@ -4,6 +4,7 @@
 
 #include "agent/drivers/http_client.h"
 #include "agent/drivers/mesh_wire.h"
+#include "agent/io/tcp_listener.h"
 #include "tests/unit/agent/drivers/fake_instance.h"
 #include "tests/unit/agent/io/tls_fixture.h"
 
@@ -19,7 +20,7 @@ class ProxyDriverTest : public ::testing::Test {
     ProxyDriverSettings settings;
     settings.threads = threads;
     settings.proxy.node = "n1";
-    settings.listeners.push_back({io::Address::loopback(0), {}, policy});
+    settings.listeners.push_back({io::Address::loopback(0), nullptr, policy});
     settings.instance_tls = instance_tls;
     settings.peer_preface = kHttpPreface;
     ProxyDriverCallbacks callbacks;
@@ -219,7 +220,9 @@ TEST_F(ProxyDriverTest, NewCertificatesAreForNewConnections) {
   io::TlsOptions options = listener_options();
   options.certificates = {{io::tls_files().path("client.pem"), io::tls_files().path("client.key"), {}}};
   renewed.tls = io::TlsFixture::load(options);
-  driver->publish_listeners({renewed});
+  const io::Address place = driver->listen_addresses()[0];
+  ASSERT_TRUE(driver->publish_listeners({{io::Address::loopback(0), nullptr, renewed}}));
+  EXPECT_EQ(driver->listen_addresses()[0], place) << "the same listener, under newer settings";
   // The kept connection goes on under the certificate that it began with.
   old->answer.reset();
   old->client->request("GET", "/y", {}, "", io::boottime_now() + 4s, [&](io::Result<HttpAnswer> answer) { old->answer = std::move(answer); });
@@ -285,10 +288,65 @@ TEST_F(ProxyDriverTest, ADrainEndsWhenTheClientsAreGone) {
   EXPECT_FALSE(*refused->answer) << "the listeners are closed";
 }
 
+TEST_F(ProxyDriverTest, ListenersComeAndGoWhileTheRestServes) {
+  begin();
+  const auto first = std::vector<ProxyListen>{{io::Address::loopback(0), nullptr, policy}};
+  const io::Address other = *io::Address::ip("127.0.0.3", 0);
+  auto kept = call("GET", "/kept");
+  EXPECT_EQ(finish(*kept), 200);
+  auto both = first;
+  both.push_back({other, nullptr, policy});
+  ASSERT_TRUE(driver->publish_listeners(both));
+  ASSERT_EQ(driver->listen_addresses().size(), 2U);
+  auto on_new = std::make_unique<Call>(std::make_unique<HttpClient>(*loop, driver->listen_addresses()[1], "h"));
+  const auto ask = [&](Call& call, const std::string& target) {
+    call.answer.reset();
+    call.client->request("GET", target, {}, "", io::boottime_now() + 4s, [&call](io::Result<HttpAnswer> answer) { call.answer = std::move(answer); });
+    return finish(call);
+  };
+  EXPECT_EQ(ask(*on_new, "/new"), 200);
+  const io::Address gone = driver->listen_addresses()[1];
+  ASSERT_TRUE(driver->publish_listeners(first));
+  EXPECT_EQ(ask(*on_new, "/one-more"), 200) << "an idle connection may still bring a request";
+  EXPECT_EQ(ask(*kept, "/kept"), 200) << "other listeners' connections notice nothing";
+  ASSERT_TRUE(run_until(*loop, [&] {
+    HttpClient client(*loop, gone, "h");
+    std::optional<io::Result<HttpAnswer>> answer;
+    client.request("GET", "/x", {}, "", io::boottime_now() + 4s, [&](io::Result<HttpAnswer> got) { answer = std::move(got); });
+    EXPECT_TRUE(run_until(*loop, [&] { return answer.has_value(); }));
+    return !*answer;
+  })) << "and then nobody listens there";
+  EXPECT_EQ(driver->listen_addresses().size(), 1U);
+}
+
+TEST_F(ProxyDriverTest, ANewListenerThatCannotBeOpenedChangesNothing) {
+  begin();
+  auto taken = std::move(*io::TcpListener::listen(*loop, io::Address::loopback(0), {}, [](auto) {}));
+  const auto refused = driver->publish_listeners({{*io::Address::ip("127.0.0.3", 0), nullptr, policy}, {taken->local_address(), nullptr, policy}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, io::Errc::kAddressInUse);
+  EXPECT_EQ(driver->listen_addresses().size(), 1U);
+  auto one = call("GET", "/x");
+  EXPECT_EQ(finish(*one), 200);
+}
+
+TEST_F(ProxyDriverTest, ARetiringDriverServesWhatItHasAndLeavesItsSocketsOpen) {
+  begin();
+  auto kept = call("GET", "/x");
+  EXPECT_EQ(finish(*kept), 200);
+  bool over = false;
+  driver->retire(io::boottime_now() + 60s, io::boottime_now() + 60s, [&] { over = true; });
+  kept->answer.reset();
+  kept->client->request("GET", "/y", {}, "", io::boottime_now() + 4s, [&](io::Result<HttpAnswer> answer) { kept->answer = std::move(answer); });
+  EXPECT_EQ(finish(*kept), 200);
+  EXPECT_TRUE(run_until(*loop, [&] { return over; })) << "that answer has ended the connection";
+  EXPECT_EQ(driver->listen_addresses().size(), 1U) << "a successor has them now; this process only stops to accept";
+}
+
 TEST_F(ProxyDriverTest, AnAddressThatSomebodyElseUsesIsRefusedAlthoughWorkersShareTheirs) {
   begin();
   ProxyDriverSettings settings;
-  settings.listeners.push_back({driver->listen_addresses()[0], {}, {}});
+  settings.listeners.push_back({driver->listen_addresses()[0], nullptr, {}});
   const auto second = ProxyDriver::start(*loop, std::move(settings), {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, io::Errc::kAddressInUse);
