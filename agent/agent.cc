@@ -15,6 +15,7 @@
 namespace agent {
 namespace {
 
+constexpr Milliseconds kClientsWait{10'000};  // for a successor to be ready; then it serves as well as it can
 constexpr Milliseconds kCatalogAgain{200};  // how often an agent without state asks whether its copy is level
 
 std::uint64_t chance(std::uint64_t bound) { return io::random_below(bound); }
@@ -27,20 +28,13 @@ io::Result<void> Agent::start() {
   auto loop = io::Loop::create();
   if (!loop) return tl::make_unexpected(loop.error());
   loop_ = std::move(*loop);
+  if (source_.take_over) {
+    if (auto taken = take_over(); !taken) return taken;
+  }
   auto identity = open_identity(config_.node.data_dir);
   if (!identity) return tl::make_unexpected(identity.error());
   identity_ = std::move(*identity);
-  raft_id_ = raft_id_of(identity_.id);
-  if (!config_.node.pid_file.empty()) {
-    auto pid_file = PidFile::write(config_.node.pid_file.string());
-    if (!pid_file) return tl::make_unexpected(pid_file.error());
-    pid_file_ = std::move(*pid_file);
-  }
-  using Step = io::Result<void> (Agent::*)();
-  for (const Step step : {&Agent::start_mesh, &Agent::start_gossip, &Agent::start_store, &Agent::start_proxy,
-                          &Agent::start_service, &Agent::start_api, &Agent::start_dns}) {
-    if (auto done = (this->*step)(); !done) return done;
-  }
+  if (auto started = start_parts(); !started) return started;
   for (auto& [slot, number] : {std::pair{&term_, SIGTERM}, std::pair{&interrupt_, SIGINT}}) {
     auto watched = io::Signal::watch(*loop_, number, [this] {
       if (phase_ == Phase::kRunning) return begin_stop(false);
@@ -53,6 +47,31 @@ io::Result<void> Agent::start() {
   auto hangup = io::Signal::watch(*loop_, SIGHUP, [this] { reload([](const api::Result<api::ReloadReport>&) {}); });
   if (!hangup) return tl::make_unexpected(hangup.error());
   hangup_ = std::move(*hangup);
+  auto upgrade = io::Signal::watch(*loop_, SIGUSR2, [this] { start_successor(); });
+  if (!upgrade) return tl::make_unexpected(upgrade.error());
+  upgrade_ = std::move(*upgrade);
+  if (taking_over_) {
+    await_clients(io::boottime_now() + kClientsWait);
+  } else {
+    for (const std::string& name : io::SocketShelf::here().clear_left())
+      log_line(LogLevel::kWarn, "socket_not_needed", name + " was opened for this process; no setting names that address");
+    io::tell_supervisor("READY=1");
+  }
+  return {};
+}
+
+io::Result<void> Agent::start_parts() {
+  raft_id_ = raft_id_of(identity_.id);
+  if (!config_.node.pid_file.empty()) {
+    auto pid_file = PidFile::write(config_.node.pid_file.string());
+    if (!pid_file) return tl::make_unexpected(pid_file.error());
+    pid_file_ = std::move(*pid_file);
+  }
+  using Step = io::Result<void> (Agent::*)();
+  for (const Step step : {&Agent::start_mesh, &Agent::start_gossip, &Agent::start_store, &Agent::start_proxy,
+                          &Agent::start_service, &Agent::start_api, &Agent::start_dns}) {
+    if (auto done = (this->*step)(); !done) return done;
+  }
   refresh_members();
   refresh_tags();
   std::vector<io::HostPort> seeds;
@@ -66,6 +85,7 @@ io::Result<void> Agent::start() {
   log_line(LogLevel::kInfo, "started", "api " + server_->local_address().to_string() + ", dns " +
                                            (dns_ ? dns_->local_address().to_string() : "off") + ", gossip " + gossip_->local_address().to_string() +
                                            ", mesh " + mesh_->local_address().to_string() + ", node id " + identity_.id.to_string());
+  open_door();
   return {};
 }
 
@@ -156,8 +176,10 @@ std::shared_ptr<proxy::StickyTable> Agent::sessions() {
 }
 
 io::Result<void> Agent::start_proxy() {
+  if (proxy_) return {};  // it has served on while the rest was gone
   auto settings = proxy_settings(config_);
   if (!settings) return tl::make_unexpected(settings.error());
+  settings->accepting = !taking_over_;
   settings->peer_tls = peer_tls_;
   if (!peer_tls_) settings->peer_preface = drivers::kHttpPreface;
   if (config_.service) {
@@ -170,7 +192,9 @@ io::Result<void> Agent::start_proxy() {
   settings->access_log = std::move(*access_log);
   auto policies = listen_tls_.load(config_.listeners, io::wall_ms());
   if (!policies) return tl::make_unexpected(policies.error());
-  for (std::size_t i = 0; i < policies->size(); ++i) settings->listeners[i].policy = std::move((*policies)[i]);
+  auto listeners = proxy_listeners(config_, std::move(*policies));
+  if (!listeners) return tl::make_unexpected(listeners.error());
+  settings->listeners = std::move(*listeners);
   warn_of_certificates();
   auto routes = route_table(config_, nullptr, [this] { return sessions(); });
   if (!routes) return tl::make_unexpected(routes.error());
@@ -301,7 +325,8 @@ BackendParts Agent::backend_parts() {
   };
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
     proxy_->totals([done = std::move(done), table = route_table_](drivers::ProxyTotals totals) {
-      done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls, totals.access_log});
+      done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls, totals.access_log,
+                       totals.headers, std::move(totals.relays)});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };
@@ -337,6 +362,12 @@ int run_agent(const Config& config, const ConfigSource& source) {
   io::ignore_sigpipe();
   open_log(config.node.log_level, config.node.name);
   for (const std::string& warning : config.warnings) log_line(LogLevel::kWarn, "setting_ignored", warning);
+  auto activated = io::take_activated_sockets();
+  if (!activated) {
+    std::fprintf(stderr, "outrigger: cannot start: %s\n", activated.error().detail.c_str());
+    close_log();
+    return 1;
+  }
   Agent agent(config, source);
   if (auto started = agent.start(); !started) {
     log_line(LogLevel::kError, "start_failed", started.error().detail);

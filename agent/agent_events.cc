@@ -127,7 +127,7 @@ void Agent::refresh_tags() {
   if (config_.raft.bootstrap_expect != 0) tags["exp"] = std::to_string(config_.raft.bootstrap_expect);
   if (!config_.api.listen.is_local()) tags["api"] = config_.api.listen.text();
   if (store_ && !store_->core().cluster_id().is_none()) tags["cid"] = store_->core().cluster_id().hex();
-  if (draining_) tags["drain"] = "1";
+  if (draining_ || handing_over_) tags["drain"] = "1";
   if (config_.service) {
     tags["svc"] = config_.service->name;
     if (config_.service->weight != 1) tags["w"] = std::to_string(config_.service->weight);
@@ -227,6 +227,7 @@ void Agent::publish_primary() {
   proxy::PrimaryView view = primary_view();
   if (view_ && same_view(*view_, view)) return;
   view_ = view;
+  tell_predecessor(view);
   proxy_->publish_primary(std::move(view));
 }
 

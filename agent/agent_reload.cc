@@ -15,19 +15,6 @@ std::string joined(const std::vector<std::string>& list) {
   return out.empty() ? "nothing" : out;
 }
 
-/// The same listeners, whatever they do with TLS: that part follows a reload.
-bool same_places(std::vector<ListenConfig> left, std::vector<ListenConfig> right) {
-  for (auto* list : {&left, &right}) {
-    for (ListenConfig& one : *list) {
-      ListenConfig place;
-      place.address = one.address;
-      place.trusted_proxies = one.trusted_proxies;
-      one = std::move(place);
-    }
-  }
-  return left == right;
-}
-
 /// Sections that are read once, at the start, and differ now.
 std::vector<std::string> waiting_sections(const Config& running, const Config& fresh) {
   std::vector<std::string> out;
@@ -42,8 +29,9 @@ std::vector<std::string> waiting_sections(const Config& running, const Config& f
   note("mesh", fresh.mesh == running.mesh);
   note("raft", fresh.raft == running.raft);
   note("service", fresh.service == running.service);
-  note("listen", same_places(fresh.listeners, running.listeners));
-  note("proxy", fresh.proxy == running.proxy);
+  ProxyConfig proxy = fresh.proxy;
+  proxy.retire_timeout = running.proxy.retire_timeout;
+  note("proxy", proxy == running.proxy);
   note("outlier", fresh.outlier == running.outlier);
   note("access_log", fresh.access_log == running.access_log);
   note("tracing", fresh.tracing == running.tracing);
@@ -70,16 +58,18 @@ void Agent::reload(const api::Completion<api::ReloadReport>& done) {
 }
 
 bool Agent::reload_listeners(const Config& fresh, api::ReloadReport& report) {
-  if (!same_places(fresh.listeners, config_.listeners)) return true;  // with the listeners themselves, at the next start
   const bool changed = fresh.listeners != config_.listeners;
   const bool speaks_tls = std::any_of(fresh.listeners.begin(), fresh.listeners.end(), [](const ListenConfig& one) { return one.tls.has_value(); });
   if (!changed && !speaks_tls) return true;
-  auto policies = listen_tls_.load(fresh.listeners, io::wall_ms());
-  if (!policies) {
-    report.problems.push_back(policies.error().detail);
+  ListenTls loaded = listen_tls_;
+  auto policies = loaded.load(fresh.listeners, io::wall_ms());
+  auto listeners = policies ? proxy_listeners(fresh, std::move(*policies)) : io::Result<std::vector<drivers::ProxyListen>>(tl::make_unexpected(policies.error()));
+  const auto published = listeners ? proxy_->publish_listeners(*listeners) : io::Result<void>(tl::make_unexpected(listeners.error()));
+  if (!published) {
+    report.problems.push_back(published.error().detail);
     return false;
   }
-  proxy_->publish_listeners(std::move(*policies));
+  listen_tls_ = std::move(loaded);
   config_.listeners = fresh.listeners;
   report.applied.emplace_back("listen");
   warn_of_certificates();
@@ -123,6 +113,10 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
     config_.node.log_level = fresh.node.log_level;
     set_log_level(fresh.node.log_level);
     report.applied.emplace_back("node.log_level");
+  }
+  if (fresh.proxy.retire_timeout != config_.proxy.retire_timeout) {
+    config_.proxy.retire_timeout = fresh.proxy.retire_timeout;
+    report.applied.emplace_back("proxy.retire_timeout");
   }
   const bool scripts = fresh.catalog.check_scripts != config_.catalog.check_scripts;
   const bool services = fresh.services != config_.services, checks = fresh.node_checks != config_.node_checks;

@@ -7,11 +7,10 @@
 namespace agent {
 namespace {
 
-constexpr Milliseconds kStopStep{10};          // how often the way down looks whether its next step may begin
-constexpr Milliseconds kReleaseWait{1500};     // for the release of the lease
 constexpr Milliseconds kTransferWait{1000};    // for another leader
 constexpr Milliseconds kLastWordsWait{100};    // for answers already made
 constexpr Milliseconds kDrainWait{2000};       // for requests of clients when stopping
+constexpr Milliseconds kPeersHear{200};        // until nobody sends requests to an agent that hands over
 
 }  // namespace
 
@@ -104,7 +103,11 @@ void Agent::step_down() {
   };
   switch (phase_) {
     case Phase::kRunning:
+    case Phase::kHandedOver:
     case Phase::kStopped: return;
+    case Phase::kParting:
+      if (!late) break;
+      return hand_over();
     case Phase::kReleasing: {
       const bool held = primary_ && primary_->core().record().holder == HolderId{raft_id_.value};
       if (held && !late) break;
@@ -119,6 +122,10 @@ void Agent::step_down() {
     case Phase::kTransferring: {
       const bool leads = store_->core().leader() == raft_id_ && store_->core().raft().conf_state().voters.size() > 1;
       if (leads && !late) break;
+      if (handing_over_) {
+        enter(Phase::kParting, gossip_->core().members().size() > 1 ? kPeersHear : Milliseconds(0));
+        break;
+      }
       enter(Phase::kLeaving, Milliseconds(2500));
       if (leaving_) gossip_->leave();
       break;

@@ -55,6 +55,8 @@ struct ProxyStatus {
   std::shared_ptr<const proxy::RouteTable> table;  ///< in force; null in tests without a proxy
   drivers::TlsCounters tls{};
   std::optional<drivers::AccessLogCounters> access_log{};  ///< none = there is no log
+  drivers::ProxyHeaderCounters headers{};
+  std::map<std::string, proxy::RelayCounters> relays{};  ///< by name of the TCP route
 };
 
 /// What the store's error means to a client of the API: not leader and time-outs may be tried again, a full disk may not.

@@ -5,7 +5,9 @@
 #include "agent/config_consul.h"
 #include "agent/config_dns.h"
 #include "agent/config_observe.h"
+#include "agent/config_proxy_protocol.h"
 #include "agent/config_route.h"
+#include "agent/config_tcp.h"
 #include "agent/config_tls.h"
 #include "agent/config_values.h"
 
@@ -274,6 +276,7 @@ void read_service(Reading& reading, ConfigReader reader) {
                    "a third of the lease is usual");
   reader.path("role_file", service.role_file, false);
   config_read_instance_tls(reader, reading.tls(), service);
+  reader.choice("proxy_protocol", service.proxy_protocol, {{"off", std::uint8_t{0}}, {"v1", std::uint8_t{1}}, {"v2", std::uint8_t{2}}});
   auto health = reader.section("health");
   auto hooks = reader.section("hooks");
   if (reader.present()) {
@@ -293,10 +296,12 @@ void read_listeners(Reading& reading, ConfigReader& root) {
     if (!reader.address("address", listen.address) && reader.present() && !reader.has("address"))
       reader.problem("address", "[[listen]] without an address", "add address = \"127.0.0.1:8080\"");
     config_read_listen_tls(reader, reading.tls(), listen);
+    config_read_proxy_protocol(reader.section("proxy_protocol"), reading.all_keys, listen);
     reader.list("trusted_proxies", listen.trusted_proxies, 64);
     for (const auto& proxy : listen.trusted_proxies)
       if (!config_is_cidr(proxy))
         reader.problem("trusted_proxies", "\"" + proxy + "\" is no IP address or range", "write \"10.0.0.0/8\"");
+    config_read_tcp(reader.section("tcp"), reader, reading.all_keys, config.listeners, listen);
     const auto clashes = [&](const HostPort& other) {
       return listen.address == other && (other.is_unix() || other.port != 0) && !other.text().empty();
     };
@@ -324,6 +329,7 @@ void read_proxy(Reading& reading, ConfigReader reader) {
   reader.duration("head_timeout", proxy.head_timeout, Milliseconds(100), minutes(5));
   reader.size("client_rate_min", proxy.client_rate_min, 0, 1ULL << 30);
   reader.duration("client_rate_window", proxy.client_rate_window, Milliseconds(100), minutes(10));
+  reader.duration("retire_timeout", proxy.retire_timeout, Milliseconds(0), hours(24));
   auto h2 = reader.section("h2");
   h2.number("streams", proxy.h2.streams, 1, 1000);
   h2.size("stream_window", proxy.h2.stream_window, 65535, 16U << 20);

@@ -160,6 +160,7 @@ struct ServiceConfig {
   Milliseconds margin{500};         ///< added before another may begin: clocks differ; >= lease / 100 and <= lease
   std::filesystem::path role_file;  ///< empty = none
   std::optional<InstanceTlsConfig> tls;  ///< absent = plain
+  std::uint8_t proxy_protocol = 0;       ///< "v1" or "v2": each connection to the instance begins with such a header; 0 = off
   HealthConfig health;              ///< [service.health]
   HooksConfig hooks;                ///< [service.hooks]
   friend bool operator==(const ServiceConfig&, const ServiceConfig&) = default;
@@ -187,6 +188,29 @@ struct ListenTlsConfig {
   friend bool operator==(const ListenTlsConfig&, const ListenTlsConfig&) = default;
 };
 
+/// [listen] proxy_protocol: connections that begin by saying for whom they are.
+struct ProxyProtocolConfig {
+  std::vector<std::string> from;  ///< IP or CIDR literals, or "unix", that must send a header; 1..64
+  Milliseconds timeout{3000};     ///< accept to the end of the header, 100 ms .. 60 s
+  friend bool operator==(const ProxyProtocolConfig&, const ProxyProtocolConfig&) = default;
+};
+
+/// Where requests and connections of a route go: to the one primary, held while there is none, or to whichever instance can take them.
+enum class Pool { kPrimary, kAll };
+
+/// [listen] tcp: connections passed on as bytes, by the same rules of health and lease as requests.
+struct TcpConfig {
+  std::string name;        ///< the same on all agents; 1..64 of [A-Za-z0-9._-]
+  std::optional<HostPort> to;  ///< the service beside this agent; absent = there is none here
+  Pool pool = Pool::kPrimary;
+  Milliseconds hold{5000};          ///< how long a connection waits for a primary, 0 .. 5 min
+  Milliseconds connect_timeout{1000};   ///< key `connect`, 1 ms .. 60 s
+  Milliseconds idle_timeout{3'600'000}; ///< key `idle`: without a byte either way; 0 = for ever
+  std::uint32_t connections_max = 1000; ///< of this agent, 1 .. 1,000,000
+  std::uint8_t proxy_protocol = 0;      ///< 1, 2: the service is told the client's address; 0 = off
+  friend bool operator==(const TcpConfig&, const TcpConfig&) = default;
+};
+
 /// [[listen]]: where clients of the service connect.
 struct ListenConfig {
   HostPort address;                    ///< required; no two listeners share one
@@ -197,11 +221,10 @@ struct ListenConfig {
   Milliseconds hsts{0};                ///< max-age of Strict-Transport-Security, whole seconds; 0 = not sent
   bool hsts_subdomains = false;        ///< includeSubDomains; only with hsts
   std::vector<std::string> trusted_proxies;  ///< IP or CIDR literals whose X-Forwarded-* are believed; <= 64
+  std::optional<ProxyProtocolConfig> proxy_protocol;  ///< absent = not spoken
+  std::optional<TcpConfig> tcp;        ///< absent = requests; never together with what only HTTP has
   friend bool operator==(const ListenConfig&, const ListenConfig&) = default;
 };
-
-/// Where requests of a route go: to the one primary, held while there is none, or to whichever instance can take them.
-enum class Pool { kPrimary, kAll };
 
 /// [route.rate]: how often clients may use a route. With `burst` a token bucket, without a sliding window.
 struct RateConfig {
@@ -387,6 +410,7 @@ struct ProxyConfig {
   H2Config h2;                                 ///< [proxy.h2]
   RequestIdConfig request_id;                  ///< [proxy.request_id]
   std::uint64_t trail_bytes = 0;               ///< key `trails`, per worker: what `why` knows; 0 = nothing, else 16 KiB .. 64 MiB
+  Milliseconds retire_timeout{60000};          ///< what a process that has handed over still serves its clients; 0 .. 24 h
   friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
 };
 
@@ -475,6 +499,8 @@ struct ConfigSource {
   /// Says what is wrong with one line of the headers of a route; nullopt = fine. Empty = taken as it is.
   std::function<std::optional<std::string>(std::string_view, HeaderChange)> check_header{};
   std::string host_name = "localhost";  ///< default of node.name
+  bool take_over = false;               ///< go on where an agent runs on the same data directory; no setting, since it is for one start
+  std::vector<std::string> command{};   ///< what starts this program with these arguments, to take over; empty = unknown
 };
 
 /// Reads, merges and checks. Variables OUTRIGGER_API and OUTRIGGER_CONFIG belong to the command line and are skipped.

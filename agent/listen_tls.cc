@@ -62,7 +62,7 @@ io::Result<std::vector<drivers::ListenPolicy>> ListenTls::load(const std::vector
     io::TlsOptions options = server_options(config);
     if (config.tickets && config.client_certificates == ClientCertificates::kOff) {
       const auto lifetime = std::max(std::chrono::seconds(1), std::chrono::duration_cast<std::chrono::seconds>(config.ticket_lifetime));
-      const std::string name = std::to_string(i) + " " + std::to_string(lifetime.count());
+      const std::string name = listeners[i].address.text() + " " + std::to_string(lifetime.count());
       if (const auto old = tickets_.find(name); old != tickets_.end()) {
         options.tickets = old->second;
       } else {

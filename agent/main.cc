@@ -9,6 +9,7 @@
 #include "agent/listen_tls.h"
 #include "agent/route_content.h"
 #include "agent/cli/cli.h"
+#include "agent/io/supervisor.h"
 #include "agent/recover.h"
 #include "agent/snapshot_files.h"
 
@@ -46,6 +47,15 @@ tl::expected<std::string, std::string> describe_snapshot(const std::string& path
   return *report;
 }
 
+/// Our own command line once more, for a successor.
+std::vector<std::string> successor_command(int argc, char** argv) {
+  std::vector<std::string> command{agent::io::own_program()};
+  if (command[0].empty()) return {};
+  for (int i = 1; i < argc; ++i) command.emplace_back(argv[i]);
+  if (std::find(command.begin(), command.end(), "--take-over") == command.end()) command.emplace_back("--take-over");
+  return command;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -61,6 +71,7 @@ int main(int argc, char** argv) {
                         .check_header = agent::check_header,
                         .recover = recover,
                         .describe_snapshot = describe_snapshot,
+                        .successor = successor_command(argc, argv),
                         .run_agent = agent::run_agent};
   const int code = agent::cli::run({argv + 1, argv + std::max(argc, 1)}, host);
   // A full disk or a closed pipe behind our output is a failure of what was asked.

@@ -326,6 +326,34 @@ void add_sticky(Families& out, const StickyKeeper* keeper) {
   out.counter("sticky_hash_only_total", "Times that a session was left without a row because there are too many", c.hash_only);
 }
 
+void add_headers(Families& out, const drivers::ProxyHeaderCounters& c) {
+  const auto sample = [](const char* result, std::uint64_t count) { return MetricSample{{{"result", result}}, static_cast<double>(count), {}}; };
+  out.add("proxy_protocol_headers_total", "PROXY protocol headers of clients' connections, by result", MetricFamily::Type::kCounter,
+          {sample("told", c.told), sample("local", c.local), sample("malformed", c.malformed), sample("timed_out", c.timed_out),
+           sample("closed", c.closed), sample("too_many", c.refused)});
+}
+
+void add_relays(Families& out, const std::map<std::string, proxy::RelayCounters>& relays) {
+  if (relays.empty()) return;
+  const auto family = [&](const char* name, const char* help, MetricFamily::Type type, std::uint64_t proxy::RelayCounters::* field) {
+    std::vector<MetricSample> samples;
+    for (const auto& [route, counters] : relays) samples.push_back({{{"route", route}}, static_cast<double>(counters.*field), {}});
+    out.add(name, help, type, std::move(samples));
+  };
+  using C = proxy::RelayCounters;
+  constexpr auto kCounter = MetricFamily::Type::kCounter;
+  family("tcp_connections_total", "Connections of TCP routes", kCounter, &C::connections);
+  family("tcp_connections_refused_total", "Connections over connections_max", kCounter, &C::refused);
+  family("tcp_no_endpoint_total", "Connections that found nobody, or no primary in time", kCounter, &C::no_endpoint);
+  family("tcp_connect_failures_total", "Attempts that failed", kCounter, &C::connect_failures);
+  family("tcp_bytes_in_total", "Bytes from clients", kCounter, &C::bytes_in);
+  family("tcp_bytes_out_total", "Bytes to clients", kCounter, &C::bytes_out);
+  family("tcp_idle_timeouts_total", "Connections closed for their silence", kCounter, &C::idle_timeouts);
+  family("tcp_lease_stops_total", "Connections cut because the lease was over or the primary moved", kCounter, &C::lease_stops);
+  family("tcp_late_lease_writes_total", "Writes after which the lease stood at its end", kCounter, &C::late_lease_writes);
+  family("tcp_open_connections", "Connections open now", MetricFamily::Type::kGauge, &C::open);
+}
+
 void add_tls(Families& out, const BackendParts& parts, const drivers::TlsCounters& c) {
   const auto sample = [](const char* label, const char* value, std::uint64_t count) {
     return MetricSample{{{label, value}}, static_cast<double>(count), {}};
@@ -391,6 +419,8 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_health_words(out, parts.health);
   add_access_log(out, proxy.access_log);
   add_tls(out, parts, proxy.tls);
+  add_headers(out, proxy.headers);
+  add_relays(out, proxy.relays);
   add_dns(out, parts.dns ? parts.dns() : nullptr);
   return out.take();
 }

@@ -7,6 +7,7 @@
 
 #include "agent/io/crypto.h"
 #include "agent/route_content.h"
+#include "proxy/proxy_header.h"
 
 namespace agent {
 namespace {
@@ -112,6 +113,33 @@ proxy::StickyRule sticky_rule(const StickyConfig& config, const std::string& rou
   return rule;
 }
 
+std::shared_ptr<const proxy::RelayRoute> relay_route(const Config& config, const TcpConfig& tcp) {
+  auto route = std::make_shared<proxy::RelayRoute>();
+  route->name = tcp.name;
+  route->kind = tcp.pool == Pool::kPrimary ? proxy::PoolKind::kPrimary : proxy::PoolKind::kAll;
+  route->pool = route->service = routed_service(config);
+  // Without an instance here there is no health and no lease, so nothing beside this agent is ever the place to go.
+  if (tcp.to && config.service) route->address = tcp.to->text();
+  route->hold = tcp.hold;
+  route->connect_timeout = tcp.connect_timeout;
+  route->idle_timeout = tcp.idle_timeout;
+  const std::uint32_t workers = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
+  route->connections_max = std::max(1U, tcp.connections_max / workers);
+  route->proxy_protocol = tcp.proxy_protocol;
+  return route;
+}
+
+io::Result<std::shared_ptr<const drivers::ProxyHeaderRule>> header_rule(const ProxyProtocolConfig& config, const std::string& key) {
+  drivers::ProxyHeaderRule rule;
+  std::vector<std::string> blocks = config.from;
+  rule.from_unix = std::erase(blocks, "unix") > 0;
+  auto from = proxy::TrustedProxies::parse(blocks);
+  if (!from) return bad(key, from.error().detail);
+  rule.from = std::move(*from);
+  rule.timeout = config.timeout;
+  return std::make_shared<const drivers::ProxyHeaderRule>(std::move(rule));
+}
+
 proxy::Digest sha256_of(std::string_view text) {
   return io::sha256(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
@@ -190,6 +218,7 @@ io::Result<drivers::CheckSettings> check_settings(const ServiceConfig& service) 
   auto address = address_of(service.address, "service.address");
   if (!address) return tl::make_unexpected(address.error());
   settings.address = *address;
+  if (service.proxy_protocol != 0) settings.preface = proxy::make_proxy_header(std::nullopt, service.proxy_protocol);
   settings.host = service.address.is_unix() ? "localhost" : service.address.text();
   settings.path = service.health.path;
   settings.every = service.health.every;
@@ -251,15 +280,30 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.proxy.outlier.window = config.outlier.window;
   settings.proxy.outlier.eject = config.outlier.eject;
   settings.proxy.outlier.max_ejected_percent = config.outlier.max_ejected_percent;
+  // These connections serve many clients, so they are our own; whose request it is, X-Forwarded-For says.
+  if (config.service && config.service->proxy_protocol != 0)
+    settings.instance_preface = proxy::make_proxy_header(std::nullopt, config.service->proxy_protocol);
+  return settings;
+}
+
+io::Result<std::vector<drivers::ProxyListen>> proxy_listeners(const Config& config, std::vector<drivers::ListenPolicy> policies) {
+  std::vector<drivers::ProxyListen> listeners;
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     const std::string key = "listen[" + std::to_string(i) + "]";
     auto address = address_of(config.listeners[i].address, key + ".address");
     if (!address) return tl::make_unexpected(address.error());
     auto trusted = proxy::TrustedProxies::parse(config.listeners[i].trusted_proxies);
     if (!trusted) return bad(key + ".trusted_proxies", trusted.error().detail);
-    settings.listeners.push_back({*address, std::move(*trusted)});
+    if (config.listeners[i].proxy_protocol) {
+      auto rule = header_rule(*config.listeners[i].proxy_protocol, key + ".proxy_protocol.from");
+      if (!rule) return tl::make_unexpected(rule.error());
+      policies[i].header = std::move(*rule);
+    }
+    std::shared_ptr<const proxy::RelayRoute> relay;
+    if (config.listeners[i].tcp) relay = relay_route(config, *config.listeners[i].tcp);
+    listeners.push_back({*address, std::make_shared<const proxy::TrustedProxies>(std::move(*trusted)), std::move(policies[i]), std::move(relay)});
   }
-  return settings;
+  return listeners;
 }
 
 io::Result<std::optional<drivers::AccessLogSettings>> access_log_settings(const Config& config) {

@@ -31,6 +31,8 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 [[nodiscard]] io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config);
 /// Opens the file or socket of the log; none = there is no log. Errors: also those of open_log_file.
 [[nodiscard]] io::Result<std::optional<drivers::AccessLogSettings>> access_log_settings(const Config& config);
+/// @param policies  one for each of `config.listeners`
+[[nodiscard]] io::Result<std::vector<drivers::ProxyListen>> proxy_listeners(const Config& config, std::vector<drivers::ListenPolicy> policies);
 /// Only for a config with DNS on.
 [[nodiscard]] io::Result<drivers::DnsSettings> dns_settings(const Config& config);
 /// @param previous  whose counts of limits go on; null = begin at nothing

@@ -1,6 +1,7 @@
 #pragma once
 /// The running program as one object: every part, and the wires between them. Used by agent.cc alone.
-/// agent.cc builds it, agent_events.cc carries news between the parts, agent_stop.cc takes commands and the way down.
+/// agent.cc builds it, agent_events.cc carries news between the parts, agent_stop.cc takes commands and the way down,
+/// agent_handover.cc the way from one process to the next.
 
 #include <functional>
 #include <map>
@@ -27,7 +28,9 @@
 #include "agent/identity.h"
 #include "agent/listen_tls.h"
 #include "agent/local_services.h"
+#include "agent/io/fd_channel.h"
 #include "agent/io/signal.h"
+#include "agent/io/supervisor.h"
 #include "agent/pid_file.h"
 #include "agent/primary_driver.h"
 #include "agent/sticky_driver.h"
@@ -42,7 +45,13 @@ class Agent {
   int run();
 
  private:
-  enum class Phase : std::uint8_t { kRunning, kReleasing, kTransferring, kLeaving, kLastWords, kStopped };
+  enum class Phase : std::uint8_t {
+    kRunning, kReleasing, kTransferring,
+    kLeaving, kLastWords, kStopped,  // the way down
+    kParting, kHandedOver,           // the way to a successor
+  };
+  static constexpr Milliseconds kStopStep{10};       // how often a way is looked at for its next step
+  static constexpr Milliseconds kReleaseWait{1500};  // for the release of the lease
 
   // In this order: the port of the mesh and the tags that name it, gossip, then what needs both.
   io::Result<void> start_store();
@@ -51,6 +60,7 @@ class Agent {
   io::Result<void> start_proxy();
   void start_health();  ///< agent_health.cc: what agents tell each other of endpoints
   io::Result<void> start_service();
+  io::Result<void> start_parts();  ///< all of these, on an identity that is locked; leaves a proxy that is there
   void start_catalog();
   void register_files();  ///< gives what the settings register to the catalog
   io::Result<void> start_api();
@@ -81,10 +91,24 @@ class Agent {
   /// Compares gossip with the catalog if something may have changed since the last time, and this agent leads.
   void keep_catalog();
   void force_leave(const std::string& node, api::CatalogBackend::Done done);
+  // One process goes on where another stops (agent_handover.cc).
+  io::Result<void> take_over();
+  void await_clients(io::TimePoint deadline);
+  void tell_predecessor(const proxy::PrimaryView& view);
+  void open_door();
+  void on_successor_word(std::string_view text);
+  void on_successor_gone();
+  void begin_hand_over(const std::string& version);
+  io::Result<void> send_sockets();
+  void hand_over();
+  void close_control();
+  void retire();
+  void take_back(int tries);
+  void start_successor();
   /// Reads the settings again (agent_reload.cc).
   void reload(const api::Completion<api::ReloadReport>& done);
   [[nodiscard]] api::ReloadReport apply_settings(const Config& fresh);
-  /// Takes the certificates from their files again. @return false: refused, `report` says why
+  /// Opens and closes listeners, and takes the certificates from their files again. @return false: refused, `report` says why
   bool reload_listeners(const Config& fresh, api::ReloadReport& report);
   void warn_of_certificates() const;
   [[nodiscard]] bool is_pushed_out(const std::string& node) const;
@@ -129,7 +153,10 @@ class Agent {
   std::unique_ptr<DnsCatalog> dns_catalog_;
   std::unique_ptr<drivers::DnsDriver> dns_;  // null: off
   std::unique_ptr<io::Timer> stop_timer_;
-  std::unique_ptr<io::Signal> term_, interrupt_, hangup_;
+  std::unique_ptr<io::Signal> term_, interrupt_, hangup_, upgrade_;
+  std::unique_ptr<io::FdDoor> door_;                        // where a successor knocks
+  std::unique_ptr<io::FdChannel> predecessor_, successor_;  // null: nobody hands over
+  io::DetachedProgram child_;                               // the successor that we have started
 
   struct KeeperView {  // what the keeper has looked at
     std::uint64_t digest = 0;
@@ -145,6 +172,9 @@ class Agent {
   std::map<std::uint64_t, std::unique_ptr<io::Timer>> waits_;  // of later(); bounded by the API's requests
   std::uint64_t wait_count_ = 0;
   bool draining_ = false;
+  bool taking_over_ = false;   // this process began with the sockets of another
+  bool handing_over_ = false;  // a successor has asked, and was not lost since
+  bool retiring_ = false;      // it serves
   bool reseeding_ = false;  // put aside by "raft recover --reseed": founds nothing
   bool clients_gone_ = false;  // every worker has finished its drain
   Phase phase_ = Phase::kRunning;

@@ -196,6 +196,21 @@ void put_drain(Api& api, const Call& call) {
   }));
 }
 
+/// Whether anything still runs at the instance beside this agent, whoever has sent it.
+void get_drain(Api& api, const Call& call) {
+  using List = std::vector<UpstreamInfo>;
+  const RoleInfo role = api.backend().role();
+  const bool draining = api.backend().self().draining;
+  api.backend().upstreams(api.answer<List>(call.id, [role, draining](const List& upstreams) {
+    std::uint64_t in_flight = 0;
+    for (const auto& upstream : upstreams)
+      for (const auto& endpoint : upstream.endpoints)
+        if (endpoint.is_local) in_flight += endpoint.in_flight;
+    const bool empty = draining && role.role != "primary" && in_flight == 0;
+    return json_response({{"draining", draining}, {"role", role.role}, {"in_flight", in_flight}, {"empty", empty}});
+  }));
+}
+
 void put_join(Api& api, const Call& call) {
   const Fields fields(call);
   std::vector<std::string> addresses;
@@ -226,6 +241,7 @@ void add_own_routes(Router& router) {
     router.add(method, "/outrigger/v1/join", put_join);
     router.add(method, "/outrigger/v1/leave", put_leave);
   }
+  router.add("GET", "/outrigger/v1/drain", get_drain);
   router.add("GET", "/outrigger/v1/upstreams", get_upstreams);
   router.add("GET", "/outrigger/v1/peers", get_peers);
   router.add("GET", "/outrigger/v1/sticky", get_sticky);

@@ -41,6 +41,7 @@ struct Host {
   std::function<tl::expected<std::string, std::string>(const RecoverRequest&)> recover{};
   /// Reads and verifies a saved snapshot. @return what it is as JSON, or one sentence that says what is wrong with it.
   std::function<tl::expected<std::string, std::string>(const std::string& path)> describe_snapshot{};
+  std::vector<std::string> successor{};  ///< ConfigSource::command
   /// Blocks until the agent has stopped; its result is the exit code. The source is for reading the settings again.
   std::function<int(const Config&, const ConfigSource&)> run_agent;
 };

@@ -37,7 +37,7 @@ struct AgentOptions {
   std::vector<std::string> values = std::vector<std::string>(std::size(kSettingFlags));
   std::vector<std::string> join, settings;
   std::string client;
-  bool dev = false, bootstrap = false, insecure = false, server = false;
+  bool take_over = false, dev = false, bootstrap = false, insecure = false, server = false;
 };
 using Shared = std::shared_ptr<AgentOptions>;
 
@@ -134,6 +134,8 @@ int print_problems(Session& session, const std::vector<ConfigProblem>& problems)
 
 int run_agent_verb(Session& session, const AgentOptions& options) {
   ConfigSource source;
+  source.take_over = options.take_over;
+  source.command = session.host.successor;
   if (!source_of(session, options, source)) return kExitUsage;
   std::optional<DevFolder> folder;
   if (options.dev) {
@@ -178,6 +180,8 @@ void add_agent_verbs(CLI::App& app, Session& session) {
                    "TOML file; conf.d/*.toml beside it is read too "
                    "[$OUTRIGGER_CONFIG]");
   agent.add_flag("--dev", options->dev, "a single node that forgets everything when it stops");
+  agent.add_flag("--take-over", options->take_over,
+                 "go on where an agent runs on the same data directory: it hands over its sockets and ends without failing a request");
   add_settings(agent, options);
   agent.callback(
       [&session, options] { session.chosen = [&session, options] { return run_agent_verb(session, *options); }; });

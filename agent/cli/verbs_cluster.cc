@@ -1,7 +1,9 @@
 #include <unistd.h>
 
+#include <chrono>
 #include <memory>
 #include <ostream>
+#include <thread>
 
 #include "agent/cli/session.h"
 
@@ -9,6 +11,8 @@ namespace agent::cli {
 namespace {
 
 using Row = std::vector<std::string>;
+
+constexpr std::chrono::milliseconds kDrainLook{100};  // how often a drained agent is asked whether it is empty
 
 /// Elements of the list `key` in `object`; none when there is no such list.
 Json list_of(const Json& object, const std::string& key) {
@@ -112,6 +116,25 @@ void add_cache_verbs(CLI::App& app, Session& session) {
   });
 }
 
+/// "Tell me when empty": asks again until nothing runs at the instance any more.
+int drain_and_wait(Session& session, std::chrono::seconds wait) {
+  int code = kExitOk;
+  if (!session.call_json("PUT", "/outrigger/v1/drain?enable=true", code)) return code;
+  const auto deadline = std::chrono::steady_clock::now() + wait;
+  while (true) {
+    const auto state = session.call_json("GET", "/outrigger/v1/drain", code);
+    if (!state) return code;
+    if (field(*state, "empty") == true) {
+      session.json() ? session.print(*state) : void(session.host.out << "drained, nothing runs there any more\n");
+      return kExitOk;
+    }
+    if (std::chrono::steady_clock::now() >= deadline)
+      return session.fail(cell(*state, "in_flight") + " requests still run at the instance, role " + cell(*state, "role"),
+                          "wait longer, or end them; it goes on draining");
+    std::this_thread::sleep_for(kDrainLook);
+  }
+}
+
 }  // namespace
 
 void add_cluster_verbs(CLI::App& app, Session& session) {
@@ -151,13 +174,17 @@ void add_cluster_verbs(CLI::App& app, Session& session) {
     session.chosen = [&session] { return session.act("PUT", "/outrigger/v1/leave", "the agent has left"); };
   });
 
-  CLI::App& drain = client_verb(app, session, "drain", "hand over and take no new requests; waits until none is left");
+  CLI::App& drain = client_verb(app, session, "drain", "hand over and take no new requests; --wait tells when none is left");
   const auto off = std::make_shared<bool>(false);
-  drain.add_flag("--off", *off, "end draining");
-  drain.callback([&session, off] {
-    session.chosen = [&session, off] {
-      return *off ? session.act("PUT", "/outrigger/v1/drain?enable=false", "no longer draining")
-                  : session.act("PUT", "/outrigger/v1/drain?enable=true", "drained");
+  const auto wait_seconds = std::make_shared<std::uint32_t>(0);
+  auto* ends = drain.add_flag("--off", *off, "end draining");
+  drain.add_option("--wait", *wait_seconds, "seconds to wait until nothing runs at the instance; exit code 1 if something still does")
+      ->check(CLI::Range(1, 86'400))->excludes(ends);
+  drain.callback([&session, off, wait_seconds] {
+    session.chosen = [&session, off, wait_seconds] {
+      if (*off) return session.act("PUT", "/outrigger/v1/drain?enable=false", "no longer draining");
+      if (*wait_seconds == 0) return session.act("PUT", "/outrigger/v1/drain?enable=true", "drained");
+      return drain_and_wait(session, std::chrono::seconds(*wait_seconds));
     };
   });
   add_cache_verbs(app, session);
