@@ -176,7 +176,14 @@ std::shared_ptr<proxy::StickyTable> Agent::sessions() {
 }
 
 io::Result<void> Agent::start_proxy() {
-  if (proxy_) return {};  // it has served on while the rest was gone
+  if (proxy_) {  // it has served on while the rest was gone; sessions begin anew with the store
+    auto routes = route_table(config_, route_table_.get(), [this] { return sessions(); });
+    if (!routes) return tl::make_unexpected(routes.error());
+    route_table_ = *routes;
+    sticky_->routes_changed();
+    proxy_->publish_routes(*routes);
+    return {};
+  }
   auto settings = proxy_settings(config_);
   if (!settings) return tl::make_unexpected(settings.error());
   settings->accepting = !taking_over_;

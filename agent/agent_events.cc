@@ -172,7 +172,7 @@ proxy::Endpoint Agent::own_endpoint() const {
 }
 
 void Agent::publish_endpoints() {
-  if (!proxy_) return;
+  if (!proxy_ || keep_endpoints_) return;
   OwnInstance own;
   own.id = identity_.id;
   if (checks_) {
@@ -235,6 +235,7 @@ void Agent::on_instance(drivers::InstanceHealth health, const std::string& reaso
   log_line(health == drivers::InstanceHealth::kPassing ? LogLevel::kInfo : LogLevel::kWarn, "instance",
            std::string(drivers::name_of(health)) + (reason.empty() ? "" : ": " + reason));
   // First the role: a dead instance must lose it before anybody is told anything else.
+  keep_endpoints_ = false;
   if (primary_) primary_->on_instance(health);
   publish_endpoints();
   publish_instance();

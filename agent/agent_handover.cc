@@ -185,6 +185,7 @@ void Agent::close_control() {
   local_.reset();
   primary_.reset();
   checks_.reset();
+  sticky_.reset();
   gossip_.reset();
   store_.reset();
   mesh_.reset();
@@ -226,6 +227,7 @@ void Agent::take_back(int tries) {
   io::SocketShelf::here().renounce(false);
   endpoints_.reset();
   view_.reset();
+  keep_endpoints_ = config_.service.has_value();  // until the first check has ended, what the workers know is better
   auto started = identity ? io::Result<void>() : tl::make_unexpected(identity.error());
   if (identity) identity_ = std::move(*identity);
   if (started) started = start_parts();

@@ -175,6 +175,7 @@ class Agent {
   bool taking_over_ = false;   // this process began with the sockets of another
   bool handing_over_ = false;  // a successor has asked, and was not lost since
   bool retiring_ = false;      // it serves
+  bool keep_endpoints_ = false;  // after a successor that failed: until our own instance has been checked anew
   bool reseeding_ = false;  // put aside by "raft recover --reseed": founds nothing
   bool clients_gone_ = false;  // every worker has finished its drain
   Phase phase_ = Phase::kRunning;
