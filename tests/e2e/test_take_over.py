@@ -212,12 +212,13 @@ address = "{entry}"
         ports, config = self.single_config("n1", f'[service]\naddress = "{instance.address}"\n[[listen]]\naddress = "{entry}"\n')
         (self.folder / "n1").mkdir()
         (self.folder / "n1" / "outrigger.toml").write_text(config)
-        command = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", 'exec env LISTEN_PID=$$ LISTEN_FDS=1 "$@"', "sh", str(binary()), "agent",
-                   "--config", str(self.folder / "n1" / "outrigger.toml")]
+        as_manager = ("import os, sys; os.dup2(int(sys.argv[1]), 3, inheritable=True); "
+                      "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.argv[2], sys.argv[2:])")
         fd = socket_of_manager.fileno()
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", as_manager, str(fd), str(binary()), "agent",
+                   "--config", str(self.folder / "n1" / "outrigger.toml")]
         with open(self.folder / "n1" / "agent.log", "wb") as log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, close_fds=False,
-                                     preexec_fn=lambda: os.dup2(fd, 3, inheritable=True))
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(fd,))
         self.addCleanup(child.wait)
         self.addCleanup(child.kill)
         self.wait_status(f"127.0.0.1:{ports['api']}", "/outrigger/v1/health/ready", 200)
