@@ -229,7 +229,7 @@ address = "{entry}"
             self.assertIn(f"PROXY TCP4 {source} 127.0.0.1 {port} ".encode(), header)
         talks[0][0].shutdown(socket.SHUT_WR)
         self.assertEqual(talks[0][1].readline(), b"goodbye\n", "one direction has ended, the other goes on")
-        code, _, said = self.run_cli("switchover", "trader", api=made.node(holder).api)
+        code, _, said = self.run_cli("switchover", api=made.node(holder).api)
         self.assertEqual(code, 0, said)
         for _, stream in talks[1:]:
             try:

@@ -218,7 +218,8 @@ address = "{entry}"
         command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", as_manager, str(fd), str(binary()), "agent",
                    "--config", str(self.folder / "n1" / "outrigger.toml")]
         with open(self.folder / "n1" / "agent.log", "wb") as log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(fd,))
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(fd,),
+                                     env={name: value for name, value in os.environ.items() if not name.startswith("OUTRIGGER_")})
         self.addCleanup(child.wait)
         self.addCleanup(child.kill)
         self.wait_status(f"127.0.0.1:{ports['api']}", "/outrigger/v1/health/ready", 200)
