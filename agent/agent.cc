@@ -186,7 +186,7 @@ io::Result<void> Agent::start_proxy() {
   }
   auto settings = proxy_settings(config_);
   if (!settings) return tl::make_unexpected(settings.error());
-  settings->accepting = !taking_over_;
+  settings->accepting = false;  // who comes early waits in the kernel until there are routes
   settings->peer_tls = peer_tls_;
   if (!peer_tls_) settings->peer_preface = drivers::kHttpPreface;
   if (config_.service) {
@@ -226,6 +226,7 @@ io::Result<void> Agent::start_proxy() {
   sticky_->routes_changed();
   proxy_->publish_routes(*routes);
   start_health();
+  if (!taking_over_) proxy_->start_accepting();
   return {};
 }
 
