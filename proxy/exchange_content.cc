@@ -12,7 +12,7 @@ using http1::Framing;
 void Exchange::note_content(const http1::RequestHead& head, const Origin& origin) {
   shaped_ = true;
   const Accepted& from = down_->accepted();
-  client_text_ = client_address(head, from.client, from.trusted);
+  client_text_ = client_address(head, from.client, from.trusted.get());
   takes_gzip_ = route_->compress.level > 0 && accepts_gzip(head.headers);
   if (!route_->request_fields.empty()) rewrite_head(head, origin);
   if (route_->cache != nullptr) note_cache(head);

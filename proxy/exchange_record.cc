@@ -45,7 +45,7 @@ void Exchange::begin_naming(const http1::RequestHead& head) {
   if (from.kind == ListenerKind::kPeer) {
     client_ = head.find(http1::HeaderId::kRealIp).value_or(std::string_view());
   } else if (down_->trusted()) {
-    client_ = client_address(head, from.client, from.trusted);
+    client_ = client_address(head, from.client, from.trusted.get());
   }
   if (core_.settings.trace.on) begin_trace(head, made_id);
 }

@@ -16,7 +16,7 @@ void Exchange::note_session(const http1::RequestHead& head) {
     case ClientKey::Kind::kPath:
     case ClientKey::Kind::kRoute: {
       const Accepted& from = down_->accepted();
-      value = session_address(client_address(head, from.client, from.trusted), session_text_);
+      value = session_address(client_address(head, from.client, from.trusted.get()), session_text_);
       break;
     }
   }
