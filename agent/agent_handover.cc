@@ -14,7 +14,7 @@ namespace {
 
 using Kind = HandoverWord::Kind;
 
-constexpr Milliseconds kTakeOverWait{15'000};   // successor: for the predecessor's "go"; its own steps take 3 s at most
+constexpr Milliseconds kTakeOverWait{15'000};   // successor: for the predecessor's "go", besides orders in flight; its steps take 3 s at most
 constexpr Milliseconds kReadyLook{10};
 constexpr Milliseconds kRetireIdle{5000};       // predecessor: idle connections may bring one more request so long
 constexpr Milliseconds kTakeBackAgain{50};
@@ -52,7 +52,7 @@ io::Result<void> Agent::take_over() {
   if (auto heard = predecessor_->listen_to(hear, [&fault] { fault = "the running agent ended or broke off"; }); !heard) return heard;
   if (auto sent = predecessor_->send(encode({Kind::kTakeOver, OUTRIGGER_VERSION, {}, {}})); !sent) return sent;
   io::Timer deadline(*loop_, [&fault] { fault = "the running agent did not give way in time"; });
-  deadline.arm_after(kTakeOverWait);
+  deadline.arm_after(kTakeOverWait + order_wait());
   while (!go && fault.empty()) static_cast<void>(loop_->run_once());
   if (!fault.empty()) {
     predecessor_.reset();
@@ -124,7 +124,7 @@ void Agent::begin_hand_over(const std::string& version) {
   log_line(LogLevel::kInfo, "handing_over", "to version " + version);
   handing_over_ = true;
   phase_ = Phase::kReleasing;
-  phase_until_ = io::boottime_now() + kReleaseWait;
+  phase_until_ = io::boottime_now() + order_wait() + kReleaseWait;
   if (primary_) primary_->drain();
   refresh_tags();
   stop_timer_->arm_after(kStopStep);

@@ -1,4 +1,5 @@
 // Commands to the running agent, and its way down.
+#include <algorithm>
 #include <utility>
 
 #include "agent/log.h"
@@ -65,7 +66,7 @@ void Agent::drain(bool enable, api::Completion<std::monostate> done) {
   refresh_tags();
   backend_->on_role_changed();
   if (!enable || !primary_) return later(io::boottime_now(), [done = std::move(done)] { done(std::monostate{}); });
-  await_role_given_up(io::boottime_now() + kDrainWait, done);
+  await_role_given_up(io::boottime_now() + order_wait() + kDrainWait, done);
 }
 
 void Agent::await_role_given_up(io::TimePoint deadline, const api::Completion<std::monostate>& done) {
@@ -84,10 +85,10 @@ void Agent::begin_stop(bool leave) {
   if (phase_ != Phase::kRunning) return;
   log_line(LogLevel::kInfo, "stopping", leave ? "leaving the cluster" : "signal");
   phase_ = Phase::kReleasing;
-  phase_until_ = io::boottime_now() + kReleaseWait;
+  phase_until_ = io::boottime_now() + order_wait() + kReleaseWait;
   draining_ = true;
   if (primary_) primary_->drain();
-  proxy_->drain(io::boottime_now() + kDrainWait, [this] { clients_gone_ = true; });
+  proxy_->drain(io::boottime_now() + std::max(kDrainWait, order_wait()), [this] { clients_gone_ = true; });
   publish_endpoints();
   refresh_tags();
   stop_timer_->arm_after(kStopStep);

@@ -274,6 +274,7 @@ void read_service(Reading& reading, ConfigReader reader) {
     reader.problem("margin",
                    "must lie between a hundredth of the lease and the lease: it is what clock drift may use up",
                    "a third of the lease is usual");
+  reader.duration("order_wait", service.order_wait, Milliseconds(0), seconds(10));
   reader.path("role_file", service.role_file, false);
   config_read_instance_tls(reader, reading.tls(), service);
   reader.choice("proxy_protocol", service.proxy_protocol, {{"off", std::uint8_t{0}}, {"v1", std::uint8_t{1}}, {"v2", std::uint8_t{2}}});

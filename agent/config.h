@@ -158,6 +158,7 @@ struct ServiceConfig {
   bool eligible = true;             ///< may become primary
   Milliseconds lease{1500};         ///< of the primary, 100 ms .. 60 s
   Milliseconds margin{500};         ///< added before another may begin: clocks differ; >= lease / 100 and <= lease
+  Milliseconds order_wait{2000};    ///< how long orders in flight may take when the role is given away on purpose; 0 .. 10 s
   std::filesystem::path role_file;  ///< empty = none
   std::optional<InstanceTlsConfig> tls;  ///< absent = plain
   std::uint8_t proxy_protocol = 0;       ///< "v1" or "v2": each connection to the instance begins with such a header; 0 = off

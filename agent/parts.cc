@@ -239,6 +239,7 @@ io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::
   PrimaryDriverSettings settings;
   settings.core.self = HolderId{id.value};
   settings.core.lease = service.lease;
+  settings.core.yield_wait = service.order_wait;
   settings.core.eligible = service.eligible;
   if (service.tier == Tier::kBackup) settings.core.acquire_delay = Milliseconds(250);
   settings.service = service.name;

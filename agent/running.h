@@ -51,7 +51,7 @@ class Agent {
     kParting, kHandedOver,           // the way to a successor
   };
   static constexpr Milliseconds kStopStep{10};       // how often a way is looked at for its next step
-  static constexpr Milliseconds kReleaseWait{1500};  // for the release of the lease
+  static constexpr Milliseconds kReleaseWait{1500};  // for the release of the lease, behind the orders in flight
 
   // In this order: the port of the mesh and the tags that name it, gossip, then what needs both.
   io::Result<void> start_store();
@@ -92,6 +92,8 @@ class Agent {
   void keep_catalog();
   void force_leave(const std::string& node, api::CatalogBackend::Done done);
   // One process goes on where another stops (agent_handover.cc).
+  /// How long orders in flight may take when the role is given away on purpose.
+  [[nodiscard]] Milliseconds order_wait() const { return config_.service ? config_.service->order_wait : Milliseconds(0); }
   io::Result<void> take_over();
   void await_clients(io::TimePoint deadline);
   void tell_predecessor(const proxy::PrimaryView& view);

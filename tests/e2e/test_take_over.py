@@ -40,6 +40,9 @@ class SlowInstance:
             def do_POST(self):
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.epochs.append(int(self.headers["X-Outrigger-Epoch"]))
+                if self.path == "/orders/slow":
+                    outer.waiting += 1
+                    outer.let_go.wait(20)
                 self.reply(b"taken")
 
             def reply(self, body):
@@ -166,6 +169,25 @@ address = "{entry}"
         self.assertEqual(failed, [])
         self.assertEqual(instance.epochs, sorted(instance.epochs), "an epoch that is over does not come back")
         self.assertGreater(instance.epochs[-1], before)
+
+    def test_an_order_that_takes_its_time_is_answered_before_the_role_goes(self):
+        old, _, entry, instance, _ = self.start_lone()
+        slow = Background(entry, "POST", "/orders/slow", b"x")
+        wait_until(lambda: instance.waiting == 1, 10, "the order at the instance")
+        fresh = self.successor()
+        self.wait_said(old, "handing_over")
+        held = Background(entry, "POST", "/orders", b"x")
+        for _ in range(10):  # half a second, in which whoever does not wait for the order has let go of the role
+            self.assertNotIn('"handed_over"', old.log.read_text(errors="replace"))
+            self.assertIsNone(slow.status)
+            slow.thread.join(0.05)
+        self.assertEqual(len(instance.epochs), 1, "newer orders wait for the next epoch")
+        instance.let_go.set()
+        self.assertEqual(slow.join(), 200)
+        self.assertEqual(held.join(), 200)
+        self.wait_said(fresh, "taken_over")
+        self.assertGreater(instance.epochs[1], instance.epochs[0])
+        self.assertEqual(self.wait_exit(old)[0], 0)
 
     def test_a_successor_that_cannot_start_leaves_the_old_process_in_charge(self):
         old, api, entry, _, _ = self.start_lone()

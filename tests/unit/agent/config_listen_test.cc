@@ -72,6 +72,17 @@ TEST(ConfigListen, FaultsOfATcpRoute) {
             "f:6:16: listen[1].tcp.name: \"db\" is the name of another TCP route; give each its own");
 }
 
+TEST(ConfigListen, OrdersInFlightAreWaitedFor) {
+  const auto waits = [](const std::string& rest) {
+    const auto config = parse_config("[service]\naddress = \"127.0.0.1:1\"\n" + rest, "f");
+    return config ? config->service->order_wait : milliseconds(-1);
+  };
+  EXPECT_EQ(waits(""), seconds(2));
+  EXPECT_EQ(waits("order_wait = \"0.5s\"\n"), milliseconds(500));
+  EXPECT_EQ(waits("order_wait = \"0s\"\n"), seconds(0));
+  EXPECT_EQ(waits("order_wait = \"11s\"\n"), milliseconds(-1));
+}
+
 TEST(ConfigListen, AnInstanceMayWantAHeader) {
   const auto config = parse_config("[service]\naddress = \"127.0.0.1:1\"\nproxy_protocol = \"v1\"\n", "f");
   ASSERT_TRUE(config);
