@@ -163,6 +163,11 @@ address = "{entry}"
         class Server(socketserver.ThreadingUnixStreamServer):
             daemon_threads = True
 
+            def process_request(self, connection, address):
+                connections.append(connection)
+                super().process_request(connection, address)
+
+        connections = []
         server = Server(str(path), Handler)
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
@@ -178,6 +183,11 @@ address = "{entry}"
         path.unlink()
         server.shutdown()
         server.server_close()
+        for connection in connections:  # a program that is gone answers on kept ones neither
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other side was faster
         wait_until(lambda: request(api, "GET", "/outrigger/v1/health/ready")[0] == 503, 10, "the check noticing that it is gone")
 
     # --- TCP routes --------------------------------------------------------------------------------------------------
@@ -189,9 +199,12 @@ address = "{entry}"
                 header = self.rfile.readline()
                 self.server.headers.append(header)
                 self.wfile.write(f"{self.server.name}\n".encode())
-                while line := self.rfile.readline():
-                    self.wfile.write(line)
-                self.wfile.write(b"goodbye\n")
+                try:
+                    while line := self.rfile.readline():
+                        self.wfile.write(line)
+                    self.wfile.write(b"goodbye\n")
+                except ConnectionError:
+                    pass  # cut: what the test is about
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads, allow_reuse_address = True, True

@@ -101,7 +101,9 @@ TEST(ProxyHeader, AChecksumIsVerified) {
   ProxyHeader::Ends ends{*parse_ip("192.0.2.7"), *parse_ip("10.0.0.1"), 12345, 443};
   std::string header = make_proxy_header(ends, 2);
   EXPECT_EQ(text_of(good(header).ends->source), "192.0.2.7");
+  const std::size_t kind = header.size() - 7;  // with another one there is no checksum, only an extension that means nothing
   for (std::size_t i = 16; i < header.size(); ++i) {
+    if (i == kind) continue;
     std::string changed = header;
     changed[i] = static_cast<char>(changed[i] ^ 0x40);
     EXPECT_NE(fault(changed), "complete") << "byte " << i;
