@@ -182,6 +182,7 @@ io::Result<void> Agent::start_proxy() {
     route_table_ = *routes;
     sticky_->routes_changed();
     proxy_->publish_routes(*routes);
+    start_health();
     return {};
   }
   auto settings = proxy_settings(config_);

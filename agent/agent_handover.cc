@@ -180,6 +180,7 @@ void Agent::close_control() {
   backend_.reset();
   operator_.reset();
   requests_.reset();
+  health_.reset();
   keeper_.reset();
   catalog_.reset();
   local_.reset();
