@@ -335,7 +335,7 @@ BackendParts Agent::backend_parts() {
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
     proxy_->totals([done = std::move(done), table = route_table_](drivers::ProxyTotals totals) {
       done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls, totals.access_log,
-                       totals.headers, std::move(totals.relays)});
+                       totals.headers, totals.hellos, std::move(totals.relays)});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };

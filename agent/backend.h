@@ -56,6 +56,7 @@ struct ProxyStatus {
   drivers::TlsCounters tls{};
   std::optional<drivers::AccessLogCounters> access_log{};  ///< none = there is no log
   drivers::ProxyHeaderCounters headers{};
+  drivers::HelloCounters hellos{};
   std::map<std::string, proxy::RelayCounters> relays{};  ///< by name of the TCP route
 };
 

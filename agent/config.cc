@@ -302,7 +302,7 @@ void read_listeners(Reading& reading, ConfigReader& root) {
     for (const auto& proxy : listen.trusted_proxies)
       if (!config_is_cidr(proxy))
         reader.problem("trusted_proxies", "\"" + proxy + "\" is no IP address or range", "write \"10.0.0.0/8\"");
-    config_read_tcp(reader.section("tcp"), reader, reading.all_keys, config.listeners, listen);
+    config_read_tcp(reader, reading.all_keys, config.listeners, listen);
     const auto clashes = [&](const HostPort& other) {
       return listen.address == other && (other.is_unix() || other.port != 0) && !other.text().empty();
     };

@@ -209,7 +209,15 @@ struct TcpConfig {
   Milliseconds idle_timeout{3'600'000}; ///< key `idle`: without a byte either way; 0 = for ever
   std::uint32_t connections_max = 1000; ///< of this agent, 1 .. 1,000,000
   std::uint8_t proxy_protocol = 0;      ///< 1, 2: the service is told the client's address; 0 = off
+  bool access_log = true;               ///< its connections are in the access log
   friend bool operator==(const TcpConfig&, const TcpConfig&) = default;
+};
+
+/// [[listen.sni]]: a TCP route for TLS clients that come for one of its names; their TLS is not terminated here.
+struct SniConfig {
+  std::vector<std::string> server_names;  ///< 1..64, in lower case: "db.example.com", "*.example.com"; no two routes share one
+  TcpConfig tcp;
+  friend bool operator==(const SniConfig&, const SniConfig&) = default;
 };
 
 /// [[listen]]: where clients of the service connect.
@@ -224,6 +232,7 @@ struct ListenConfig {
   std::vector<std::string> trusted_proxies;  ///< IP or CIDR literals whose X-Forwarded-* are believed; <= 64
   std::optional<ProxyProtocolConfig> proxy_protocol;  ///< absent = not spoken
   std::optional<TcpConfig> tcp;        ///< absent = requests; never together with what only HTTP has
+  std::vector<SniConfig> sni;          ///< <= 64; with some, `tcp` is for names that none of them has
   friend bool operator==(const ListenConfig&, const ListenConfig&) = default;
 };
 

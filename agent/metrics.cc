@@ -333,6 +333,13 @@ void add_headers(Families& out, const drivers::ProxyHeaderCounters& c) {
            sample("closed", c.closed), sample("too_many", c.refused)});
 }
 
+void add_hellos(Families& out, const drivers::HelloCounters& c) {
+  const auto sample = [](const char* result, std::uint64_t count) { return MetricSample{{{"result", result}}, static_cast<double>(count), {}}; };
+  out.add("tcp_client_hellos_total", "First TLS messages of clients that choose a TCP route by name, by result", MetricFamily::Type::kCounter,
+          {sample("named", c.named), sample("fallback", c.fallback), sample("unknown", c.unknown), sample("malformed", c.malformed),
+           sample("timed_out", c.timed_out), sample("closed", c.closed), sample("too_many", c.refused)});
+}
+
 void add_relays(Families& out, const std::map<std::string, proxy::RelayCounters>& relays) {
   if (relays.empty()) return;
   const auto family = [&](const char* name, const char* help, MetricFamily::Type type, std::uint64_t proxy::RelayCounters::* field) {
@@ -420,6 +427,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_access_log(out, proxy.access_log);
   add_tls(out, parts, proxy.tls);
   add_headers(out, proxy.headers);
+  add_hellos(out, proxy.hellos);
   add_relays(out, proxy.relays);
   add_dns(out, parts.dns ? parts.dns() : nullptr);
   return out.take();

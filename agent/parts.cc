@@ -126,7 +126,19 @@ std::shared_ptr<const proxy::RelayRoute> relay_route(const Config& config, const
   const std::uint32_t workers = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
   route->connections_max = std::max(1U, tcp.connections_max / workers);
   route->proxy_protocol = tcp.proxy_protocol;
+  route->access_log = tcp.access_log;
   return route;
+}
+
+void set_relays(const Config& config, const ListenConfig& from, drivers::ProxyListen& listen) {
+  if (from.tcp) listen.relay = relay_route(config, *from.tcp);
+  if (from.sni.empty()) return;
+  std::vector<proxy::RelayNames::Choice> choices;
+  for (const SniConfig& sni : from.sni) {
+    const auto route = relay_route(config, sni.tcp);
+    for (const std::string& name : sni.server_names) choices.push_back({name, route});
+  }
+  listen.names = std::make_shared<const proxy::RelayNames>(std::move(choices), std::exchange(listen.relay, nullptr));
 }
 
 io::Result<std::shared_ptr<const drivers::ProxyHeaderRule>> header_rule(const ProxyProtocolConfig& config, const std::string& key) {
@@ -300,9 +312,8 @@ io::Result<std::vector<drivers::ProxyListen>> proxy_listeners(const Config& conf
       if (!rule) return tl::make_unexpected(rule.error());
       policies[i].header = std::move(*rule);
     }
-    std::shared_ptr<const proxy::RelayRoute> relay;
-    if (config.listeners[i].tcp) relay = relay_route(config, *config.listeners[i].tcp);
-    listeners.push_back({*address, std::make_shared<const proxy::TrustedProxies>(std::move(*trusted)), std::move(policies[i]), std::move(relay)});
+    listeners.push_back({*address, std::make_shared<const proxy::TrustedProxies>(std::move(*trusted)), std::move(policies[i])});
+    set_relays(config, config.listeners[i], listeners.back());
   }
   return listeners;
 }

@@ -9,6 +9,12 @@
 namespace proxy {
 namespace {
 constexpr Milliseconds kAskAgain{100};  // a primary that could not be reached may be there again
+
+// Why a connection ended, as access logs have it.
+constexpr std::string_view kOver{};
+constexpr std::string_view kTooMany = "tcp_connections_max", kNobody = "no_endpoint", kNoPrimary = "no_primary", kLeaseOver = "lease_lost";
+constexpr std::string_view kMoved = "primary_changed", kGone = "endpoint_gone", kIdle = "idle_timeout", kStopped = "agent_stops";
+constexpr std::string_view kClientReset = "client_reset", kServiceReset = "upstream_reset";
 }
 
 /// One client's connection and the one that serves it.
@@ -34,7 +40,7 @@ struct Relay::Pipe final : Timer::Owner {
   };
 
   Pipe(Relay& relay, std::shared_ptr<const RelayRoute> of, RelayClient who)
-      : route(std::move(of)), client(who), counters(relay.counters_[route->name]), down(relay, *this, false), up(relay, *this, true), timer(*this) {}
+      : route(std::move(of)), client(std::move(who)), counters(relay.counters_[route->name]), started(relay.now_), down(relay, *this, false), up(relay, *this, true), timer(*this) {}
   void on_deadline(Timer& timer, TimePoint now) override;
 
   std::shared_ptr<const RelayRoute> route;
@@ -48,6 +54,9 @@ struct Relay::Pipe final : Timer::Owner {
   std::uint32_t attempts = 0;
   TimePoint hold_deadline{};
   TimePoint progress{};
+  TimePoint started;                        ///< accepted
+  TimePoint attempted{}, opened{};          ///< the last attempt: begun, connected
+  std::uint64_t bytes_in = 0, bytes_out = 0;
   Side down, up;
   Timer timer;
 };
@@ -87,12 +96,12 @@ Relay::~Relay() = default;
 
 void Relay::accept(std::unique_ptr<Stream> stream, std::shared_ptr<const RelayRoute> route, RelayClient client) {
   const Event event(*this);
-  auto made = std::make_unique<Pipe>(*this, std::move(route), client);
+  auto made = std::make_unique<Pipe>(*this, std::move(route), std::move(client));
   Pipe& pipe = *made;
   if (pipe.counters.open >= pipe.route->connections_max) {
     ++pipe.counters.refused;
     stream->reset();
-    return;
+    return tell(pipe, kTooMany);
   }
   ++pipe.counters.connections;
   ++pipe.counters.open;
@@ -112,7 +121,7 @@ void Relay::dispatch(Pipe& pipe) {
     const Endpoint* endpoint = pipe.attempts < kAttemptsMax ? pick(pipe) : nullptr;
     if (endpoint != nullptr) return connect(pipe, *endpoint, nullptr);
     ++pipe.counters.no_endpoint;
-    return end(pipe, false);
+    return end(pipe, kNobody);
   }
   const auto found = views_.find(route.service);
   const PrimaryView* view = found == views_.end() ? nullptr : &found->second;
@@ -127,7 +136,7 @@ void Relay::dispatch(Pipe& pipe) {
   }
   if (!from_peer) return hold(pipe);
   ++pipe.counters.no_endpoint;
-  end(pipe, false);
+  end(pipe, kNoPrimary);
 }
 
 /// Active before backup, passing before degraded, then the least busy for its weight.
@@ -153,7 +162,7 @@ const Endpoint* Relay::pick(const Pipe& pipe) const {
 void Relay::hold(Pipe& pipe) {
   if (now_ >= pipe.hold_deadline) {
     ++pipe.counters.no_endpoint;
-    return end(pipe, false);
+    return end(pipe, kNoPrimary);
   }
   pipe.phase = Pipe::Phase::kHeld;
   wheel_.arm(pipe.timer, std::min(pipe.hold_deadline, now_ + kAskAgain));
@@ -164,6 +173,7 @@ void Relay::connect(Pipe& pipe, const Endpoint& endpoint, std::shared_ptr<const 
   pipe.endpoint = endpoint;
   pipe.lease = std::move(lease);
   ++pipe.attempts;
+  pipe.attempted = now_;
   ++load_[endpoint.id];
   if (pipe.lease) ++leased_;
   wheel_.arm(pipe.timer, now_ + pipe.route->connect_timeout);
@@ -174,6 +184,7 @@ void Relay::connect(Pipe& pipe, const Endpoint& endpoint, std::shared_ptr<const 
 
 void Relay::connected(Pipe& pipe) {
   pipe.phase = Pipe::Phase::kOpen;
+  pipe.opened = now_;
   touch(pipe);
   if (!lease_holds(pipe)) return;
   if (pipe.route->proxy_protocol != 0 && pipe.endpoint.kind == EndpointKind::kLocal) {
@@ -194,7 +205,7 @@ void Relay::connect_failed(Pipe& pipe, Trouble trouble) {
   wheel_.disarm(pipe.timer);
   // The primary is one place: it is asked again in a moment, and when somebody says something new about it.
   if (pipe.route->kind == PoolKind::kAll) return dispatch(pipe);
-  pipe.client.kind == ListenerKind::kPeer ? end(pipe, false) : hold(pipe);
+  pipe.client.kind == ListenerKind::kPeer ? end(pipe, kNoPrimary) : hold(pipe);
 }
 
 // --- bytes -----------------------------------------------------------------------------------------------------------
@@ -203,7 +214,7 @@ void Relay::connect_failed(Pipe& pipe, Trouble trouble) {
 bool Relay::lease_holds(Pipe& pipe) {
   if (!pipe.lease || pipe.lease->valid_at(host_.relay_now())) return true;
   ++pipe.counters.lease_stops;
-  end(pipe, false);
+  end(pipe, kLeaseOver);
   return false;
 }
 
@@ -216,6 +227,7 @@ void Relay::touch(Pipe& pipe) {
 void Relay::moved(Pipe& pipe, bool to_service, Bytes bytes) {
   touch(pipe);
   (to_service ? pipe.counters.bytes_in : pipe.counters.bytes_out) += bytes.size();
+  (to_service ? pipe.bytes_in : pipe.bytes_out) += bytes.size();
   if (to_service && !lease_holds(pipe)) return;
   Pipe::Side& into = to_service ? pipe.up : pipe.down;
   Pipe::Side& from = to_service ? pipe.down : pipe.up;
@@ -240,7 +252,7 @@ void Relay::pass_on_end(Pipe& pipe, bool to_service) {
   Pipe::Side& into = to_service ? pipe.up : pipe.down;
   if (!into.outlet.empty() || into.shut) return;
   into.shut = true;
-  if (pipe.down.ended && pipe.up.ended && pipe.down.outlet.empty() && pipe.up.outlet.empty()) return end(pipe, true);
+  if (pipe.down.ended && pipe.up.ended && pipe.down.outlet.empty() && pipe.up.outlet.empty()) return end(pipe, kOver);
   into.stream->shutdown();
 }
 
@@ -270,7 +282,7 @@ void Relay::Pipe::Side::on_closed(StreamEnd end) {
   if (pipe.phase == Phase::kEnded) return;
   if (is_service && pipe.phase == Phase::kConnecting)
     return relay.connect_failed(pipe, end == StreamEnd::kRefused ? Trouble::kRefused : Trouble::kUnreachable);
-  relay.end(pipe, false);
+  relay.end(pipe, is_service ? kServiceReset : kClientReset);
 }
 
 // --- time, news, ends ------------------------------------------------------------------------------------------------
@@ -283,7 +295,7 @@ void Relay::Pipe::on_deadline(Timer&, TimePoint) {
     case Phase::kHeld: return relay.dispatch(*this);
     case Phase::kOpen:
       ++counters.idle_timeouts;
-      return relay.end(*this, false);
+      return relay.end(*this, kIdle);
     case Phase::kNew:
     case Phase::kEnded: return;
   }
@@ -295,12 +307,45 @@ void Relay::left(Pipe& pipe) {
   if (pipe.lease) --leased_;
 }
 
-void Relay::end(Pipe& pipe, bool politely) {
+void Relay::tell(const Pipe& pipe, std::string_view reason) {
+  const RelayRoute& route = *pipe.route;
+  const std::string client = pipe.client.ends ? text_of(pipe.client.ends->source) : "unix";
+  const bool opened = pipe.opened != TimePoint{};
+  AccessRecord record;
+  record.method = "TCP";
+  record.route = route.name;
+  record.host = pipe.client.server_name;
+  record.client = record.peer = client;
+  record.reason = reason;
+  record.attempt_count = pipe.attempts;
+  record.outcome = opened ? Outcome::kTunnelled : Outcome::kNotSent;
+  record.request_body_bytes = pipe.bytes_in;
+  record.response_body_bytes = pipe.bytes_out;
+  record.started = pipe.started;
+  record.total = now_ - pipe.started;
+  record.from_peer = pipe.client.kind == ListenerKind::kPeer;
+  record.logged = route.access_log;
+  if (pipe.attempts > 0) {
+    record.endpoint = pipe.endpoint.kind == EndpointKind::kLocal ? std::string_view(route.address) : std::string_view(pipe.endpoint.address);
+    record.endpoint_node = pipe.endpoint.node;
+    record.at_peer = pipe.endpoint.kind == EndpointKind::kPeer;
+    record.epoch = pipe.epoch;
+    record.upstream_total = now_ - pipe.attempted;
+    if (opened) record.connected = pipe.opened - pipe.attempted;
+  }
+  // What was not spent at an endpoint was spent waiting for one.
+  record.held = route.kind == PoolKind::kPrimary ? (pipe.attempts > 0 ? pipe.attempted : now_) - pipe.started : std::chrono::nanoseconds{0};
+  host_.relay_ended(record);
+}
+
+void Relay::end(Pipe& pipe, std::string_view reason) {
   if (pipe.phase == Pipe::Phase::kEnded) return;
+  const bool politely = reason.empty();
   if (pipe.phase == Pipe::Phase::kConnecting || pipe.phase == Pipe::Phase::kOpen) left(pipe);
   pipe.phase = Pipe::Phase::kEnded;
   wheel_.disarm(pipe.timer);
   --pipe.counters.open;
+  tell(pipe, reason);
   for (Pipe::Side* side : {&pipe.up, &pipe.down}) {
     if (!side->stream) continue;
     politely ? side->stream->finish() : side->stream->reset();
@@ -311,19 +356,19 @@ void Relay::end(Pipe& pipe, bool politely) {
 }
 
 template <class Which>
-void Relay::end_those(Which which) {
+void Relay::end_those(std::string_view reason, Which which) {
   std::vector<Pipe*> all;
   for (const auto& [pipe, owner] : pipes_) {
     if (which(*pipe)) all.push_back(pipe);
   }
-  for (Pipe* pipe : all) end(*pipe, false);
+  for (Pipe* pipe : all) end(*pipe, reason);
 }
 
 void Relay::set_endpoints(const EndpointTable& table) {
   const Event event(*this);
   pools_.clear();
   for (const PoolEndpoints& pool : table.pools) pools_[pool.pool] = pool;
-  end_those([this](const Pipe& pipe) {
+  end_those(kGone, [this](const Pipe& pipe) {
     if (pipe.route->kind != PoolKind::kAll || pipe.phase == Pipe::Phase::kNew || pipe.phase == Pipe::Phase::kHeld) return false;
     const auto pool = pools_.find(pipe.route->pool);
     if (pool == pools_.end()) return true;
@@ -338,7 +383,7 @@ void Relay::set_primary(const PrimaryView& view) {
   PrimaryView& known = views_[view.service];
   if (view.epoch < known.epoch) return;
   known = view;
-  end_those([&](Pipe& pipe) {
+  end_those(kMoved, [&](Pipe& pipe) {
     const bool meant = pipe.route->kind == PoolKind::kPrimary && pipe.route->service == view.service;
     const bool there = pipe.phase == Pipe::Phase::kConnecting || pipe.phase == Pipe::Phase::kOpen;
     if (!meant || !there || (pipe.epoch == view.epoch && view.holder != PrimaryView::Holder::kNone && pipe.endpoint.kind == view.endpoint.kind)) return false;
@@ -383,7 +428,7 @@ TimePoint Relay::next_deadline() const {
 
 void Relay::end_all() {
   const Event event(*this);
-  end_those([](const Pipe&) { return true; });
+  end_those(kStopped, [](const Pipe&) { return true; });
 }
 
 }  // namespace proxy

@@ -39,12 +39,14 @@ struct RelayRoute {
   Milliseconds idle_timeout{3'600'000}; ///< without a byte in either direction; 0 = none
   std::uint32_t connections_max = 1000; ///< per worker
   std::uint8_t proxy_protocol = 0;      ///< 1, 2: the service is told the client by such a header
+  bool access_log = true;               ///< its connections are in the access log
 };
 
 /// Who connects.
 struct RelayClient {
   ListenerKind kind = ListenerKind::kDownstream;
   std::optional<ProxyHeader::Ends> ends{};  ///< absent = unknown (a unix socket)
+  std::string server_name{};                ///< for which it came by TLS; empty = not looked at, or none. Written into its record
 };
 
 /// Plain integers of one worker about one route. They only grow, but for `open`.
@@ -70,6 +72,9 @@ class RelayHost {
   [[nodiscard]] virtual std::unique_ptr<Stream> relay_connect(const RelayRoute& route, const Endpoint& endpoint, const RelayClient& client,
                                                               Queueing queueing, StreamSink& sink) = 0;
   virtual void relay_trouble(const Endpoint& endpoint, Trouble trouble) = 0;
+  /// One record per connection, at its end: method "TCP", no target, status 0; kTunnelled once it was open, else kNotSent;
+  /// `reason` says why it ended, empty when both sides had said all they wanted.
+  virtual void relay_ended(const AccessRecord& record) = 0;
 };
 
 class Relay {
@@ -108,11 +113,13 @@ class Relay {
   void pass_on_end(Pipe& pipe, bool to_service);
   void touch(Pipe& pipe);
   bool lease_holds(Pipe& pipe);
-  void end(Pipe& pipe, bool politely);
+  /// @param reason  static text; empty = both directions have ended, and the streams may say so
+  void end(Pipe& pipe, std::string_view reason);
+  void tell(const Pipe& pipe, std::string_view reason);
   void left(Pipe& pipe);
   [[nodiscard]] bool a_lease_is_over(TimePoint now) const;
   template <class Which>
-  void end_those(Which which);
+  void end_those(std::string_view reason, Which which);
 
   RelayHost& host_;
   TimePoint now_{};

@@ -293,7 +293,7 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   gathering->done = std::move(done);
   const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints,
                                    const std::vector<proxy::Proxy::RouteStatus>& routes, const TlsCounters& tls,
-                                   const ProxyHeaderCounters& headers, const std::map<std::string, proxy::RelayCounters>& relays) {
+                                   const ProxyHeaderCounters& headers, const HelloCounters& hellos, const std::map<std::string, proxy::RelayCounters>& relays) {
     gathering->totals.counters.add(counters);
     for (const auto& one : routes) {
       const auto [place, fresh] = gathering->routes.emplace(one.name, gathering->totals.routes.size());
@@ -303,6 +303,7 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
     }
     gathering->totals.tls.add(tls);
     gathering->totals.headers.add(headers);
+    gathering->totals.hellos.add(hellos);
     for (const auto& [name, one] : relays) gathering->totals.relays[name].add(one);
     for (const auto& one : endpoints) {
       const auto [place, fresh] = gathering->places.emplace(one.id, gathering->totals.endpoints.size());
@@ -325,12 +326,12 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
     const bool posted = post(i, [news = news_.sender(), arrived](ProxyWorker& worker) {
       proxy::Proxy& core = worker.core();
       news.send([arrived, counters = core.counters(), endpoints = core.endpoints(), routes = core.routes(), tls = worker.tls_counters(),
-                 headers = worker.header_counters(), relays = worker.relay().counters()] {
-        arrived(counters, endpoints, routes, tls, headers, relays);
+                 headers = worker.header_counters(), hellos = worker.hello_counters(), relays = worker.relay().counters()] {
+        arrived(counters, endpoints, routes, tls, headers, hellos, relays);
       });
     });
     // A worker that cannot be asked counts as empty, but never inside this call.
-    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}, {}, {}); });
+    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}, {}, {}, {}); });
   }
 }
 

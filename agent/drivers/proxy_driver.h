@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/drivers/access_log.h"
+#include "agent/drivers/hello_reader.h"
 #include "agent/drivers/tap.h"
 #include "agent/drivers/tls_acceptor.h"
 #include "agent/io/address.h"
@@ -26,6 +27,7 @@
 #include "agent/io/tls_context.h"
 #include "proxy/proxy.h"
 #include "proxy/relay.h"
+#include "proxy/relay_names.h"
 
 namespace agent::drivers {
 
@@ -37,6 +39,7 @@ struct ProxyListen {
   std::shared_ptr<const proxy::TrustedProxies> trusted{};  ///< whose X-Forwarded-* fields are believed; null = nobody's
   ListenPolicy policy{};
   std::shared_ptr<const proxy::RelayRoute> relay{};  ///< a TCP route: what comes in is no HTTP; null = requests
+  std::shared_ptr<const proxy::RelayNames> names{};  ///< TCP routes by the name in the client's first TLS message; then `relay` is null
 };
 
 /// TLS towards the instance of this agent.
@@ -83,6 +86,7 @@ struct ProxyTotals {
   TlsCounters tls;
   std::optional<AccessLogCounters> access_log{};  ///< none = there is no log
   ProxyHeaderCounters headers;  ///< of the PROXY protocol
+  HelloCounters hellos;         ///< of listeners that choose by name
   std::map<std::string, proxy::RelayCounters> relays;  ///< by name of the TCP route
 };
 

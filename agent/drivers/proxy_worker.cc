@@ -29,6 +29,7 @@ ProxyWorker::ProxyWorker(io::Loop& loop, const ProxyDriverSettings& settings, Re
       headers_(loop),
       hops_(loop, [this](std::unique_ptr<io::ByteStream> stream, std::string client) { accept_peer(std::move(stream), std::move(client)); },
             [this](std::unique_ptr<io::ByteStream> stream, RelayHop hop) { accept_hop(std::move(stream), hop); }),
+      hellos_(loop),
       handshakes_([this](std::unique_ptr<io::ByteStream> stream, proxy::Accepted accepted) { accept(std::move(stream), std::move(accepted)); }),
       packers_(std::max<std::size_t>(1, settings.compress_streams_max / settings.threads)),
       accepting_(settings.accepting),
@@ -117,13 +118,14 @@ void ProxyWorker::accept(std::unique_ptr<io::ByteStream> stream, proxy::Accepted
 void ProxyWorker::adopt(io::DetachedStream stream, std::string client) {
   auto adopted = io::adopt(loop_, std::move(stream));
   // Without TCP routes a peer's connection can only be one for requests.
-  const bool relays = std::any_of(listeners_.begin(), listeners_.end(), [](const auto& one) { return one.second.settings->relay != nullptr; });
+  const bool relays = std::any_of(listeners_.begin(), listeners_.end(), [](const auto& one) { return one.second.settings->relay || one.second.settings->names; });
   relays ? hops_.begin(std::move(adopted), std::move(client)) : accept_peer(std::move(adopted), std::move(client));
 }
 
 void ProxyWorker::drain(io::TimePoint deadline, std::function<void()> idle) {
   headers_.clear();  // nothing has been asked yet
   hops_.clear();
+  hellos_.clear();
   handshakes_.clear();
   idle_ = std::move(idle);
   core_.drain(deadline);
@@ -133,7 +135,7 @@ void ProxyWorker::drain(io::TimePoint deadline, std::function<void()> idle) {
 
 void ProxyWorker::on_access(const proxy::AccessRecord& record) {
   if (reports_.access_log != nullptr && record.logged) reports_.access_log->take(reports_.number, record);
-  if (settings_.trail_bytes > 0) recent_.add(record);
+  if (settings_.trail_bytes > 0 && !record.request_id.empty()) recent_.add(record);
   if (tap_ == nullptr) return;
   scratch_.clear();
   append_record(scratch_, record, settings_.rules);
@@ -202,6 +204,8 @@ std::unique_ptr<proxy::Stream> ProxyWorker::relay_connect(const proxy::RelayRout
   return stream;
 }
 
+void ProxyWorker::relay_ended(const proxy::AccessRecord& record) { on_access(record); }
+
 std::span<std::byte> ProxyWorker::file_slab() {
   if (file_slab_.empty()) file_slab_.resize(proxy::kReadBytesMax);
   return file_slab_;
@@ -223,9 +227,9 @@ void ProxyWorker::welcome(std::uint64_t id, std::unique_ptr<io::TcpStream> strea
   accepted.listener = id;
   if (listen->policy.h2c) accepted.protocol = proxy::Protocol::kEither;
   const ProxyHeaderRule* rule = listen->policy.header.get();
-  if (rule == nullptr || !rule->expects(accepted.client)) return secure(*listen, std::move(stream), std::move(accepted));
+  if (rule == nullptr || !rule->expects(accepted.client)) return secure(listen, std::move(stream), std::move(accepted));
   headers_.begin(std::move(stream), rule->timeout, std::move(accepted), [this, listen](std::unique_ptr<io::TcpStream> read, proxy::Accepted told) {
-    secure(*listen, std::move(read), std::move(told));
+    secure(listen, std::move(read), std::move(told));
   });
 }
 
@@ -238,7 +242,8 @@ void ProxyWorker::accept_peer(std::unique_ptr<io::ByteStream> stream, std::strin
 
 void ProxyWorker::accept_hop(std::unique_ptr<io::ByteStream> stream, const RelayHop& hop) {
   for (const auto& [id, listener] : listeners_) {
-    const auto& route = listener.settings->relay;
+    const ProxyListen& listen = *listener.settings;
+    const auto route = listen.names ? listen.names->named(hop.route) : listen.relay;
     if (route != nullptr && route->name == hop.route) return accept_relay(std::move(stream), route, {proxy::ListenerKind::kPeer, hop.ends});
   }
   stream->reset();
@@ -259,10 +264,27 @@ std::optional<proxy::ProxyHeader::Ends> ProxyWorker::ends_of(const io::ByteStrea
   return proxy::ProxyHeader::Ends{*source, *destination, peer.host() == client ? peer.port() : std::uint16_t{0}, here.port()};
 }
 
-void ProxyWorker::secure(const ProxyListen& listen, std::unique_ptr<io::TcpStream> stream, proxy::Accepted accepted) {
-  if (!listen.policy.tls) return accept(std::move(stream), std::move(accepted));
+void ProxyWorker::secure(const std::shared_ptr<const ProxyListen>& listen, std::unique_ptr<io::TcpStream> stream, proxy::Accepted accepted) {
+  if (listen->names) {
+    hellos_.begin(std::move(stream), settings_.proxy.head_timeout, std::move(accepted),
+                  [this, names = listen->names](std::unique_ptr<io::TcpStream> read, const proxy::Accepted& told, const std::string& server_name) {
+                    accept_named(*names, std::move(read), told, server_name);
+                  });
+    return;
+  }
+  if (!listen->policy.tls) return accept(std::move(stream), std::move(accepted));
   accepted.scheme = proxy::Scheme::kHttps;
-  handshakes_.begin(std::move(stream), listen.policy, std::move(accepted));
+  handshakes_.begin(std::move(stream), listen->policy, std::move(accepted));
+}
+
+void ProxyWorker::accept_named(const proxy::RelayNames& names, std::unique_ptr<io::TcpStream> stream, const proxy::Accepted& accepted,
+                               const std::string& server_name) {
+  const auto choice = names.route_for(server_name);
+  HelloCounters& counters = hellos_.counters();
+  ++(choice.route == nullptr ? counters.unknown : choice.by_name ? counters.named : counters.fallback);
+  if (choice.route == nullptr) return stream->reset();
+  const proxy::RelayClient client{proxy::ListenerKind::kDownstream, ends_of(*stream, accepted.client), server_name};
+  accept_relay(std::move(stream), choice.route, client);
 }
 
 void ProxyWorker::end_turn() {
@@ -271,7 +293,7 @@ void ProxyWorker::end_turn() {
   if (!relay_.idle()) deadline = std::min(deadline, relay_.next_deadline());
   if (deadline == io::TimePoint::max()) timer_.disarm();
   else if (!timer_.armed() || timer_.deadline() != deadline) timer_.arm(deadline);
-  const bool all_known = handshakes_.size() + headers_.size() == 0;
+  const bool all_known = handshakes_.size() + headers_.size() + hellos_.size() == 0;
   if (all_known && !parted_relays_.empty()) parted_relays_.clear();
   if (idle_ && all_known && core_.idle() && relay_.idle() && closing_.size() == 0) std::exchange(idle_, nullptr)();
 }

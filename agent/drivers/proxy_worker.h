@@ -64,6 +64,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   void set_tap(std::shared_ptr<RecordRing> ring) { tap_ = std::move(ring); }
   [[nodiscard]] std::optional<std::string> find_recent(std::string_view request_id) const { return recent_.find(request_id); }
   [[nodiscard]] proxy::Proxy& core() { return core_; }
+  [[nodiscard]] const HelloCounters& hello_counters() { return hellos_.counters(); }
   [[nodiscard]] const ProxyHeaderCounters& header_counters() const { return headers_.counters(); }
   [[nodiscard]] const TlsCounters& tls_counters() const { return handshakes_.counters(); }
 
@@ -86,6 +87,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   std::unique_ptr<proxy::Stream> relay_connect(const proxy::RelayRoute& route, const proxy::Endpoint& endpoint, const proxy::RelayClient& client,
                                                proxy::Queueing queueing, proxy::StreamSink& sink) override;
   void relay_trouble(const proxy::Endpoint& endpoint, proxy::Trouble trouble) override { on_trouble(endpoint, trouble); }
+  void relay_ended(const proxy::AccessRecord& record) override;
   [[nodiscard]] proxy::Relay& relay() { return relay_; }
 
   // StreamHost
@@ -113,7 +115,10 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   void accept_relay(std::unique_ptr<io::ByteStream> stream, const std::shared_ptr<const proxy::RelayRoute>& route, proxy::RelayClient client);
   /// @param client  the address that counts as the client's: the connection's, or what its PROXY header said
   static std::optional<proxy::ProxyHeader::Ends> ends_of(const io::ByteStream& stream, const std::string& client);
-  void secure(const ProxyListen& listen, std::unique_ptr<io::TcpStream> stream, proxy::Accepted accepted);
+  /// What follows the PROXY header, where there is one: the handshake, a look at the client's own, or nothing.
+  void secure(const std::shared_ptr<const ProxyListen>& listen, std::unique_ptr<io::TcpStream> stream, proxy::Accepted accepted);
+  void accept_named(const proxy::RelayNames& names, std::unique_ptr<io::TcpStream> stream, const proxy::Accepted& accepted,
+                    const std::string& server_name);
   void end_turn();
 
   io::Loop& loop_;
@@ -125,6 +130,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   std::map<proxy::EndpointId, io::TimePoint> troubled_;  // bounded by the endpoints that ever were
   ProxyHeaderAcceptor headers_;
   HopReader hops_;
+  HelloReader hellos_;
   TlsAcceptor handshakes_;
   Packers packers_;
   std::vector<std::byte> file_slab_;  // 64 KiB as soon as any file is shown

@@ -72,6 +72,30 @@ TEST(ConfigListen, FaultsOfATcpRoute) {
             "f:6:16: listen[1].tcp.name: \"db\" is the name of another TCP route; give each its own");
 }
 
+TEST(ConfigListen, TcpRoutesByName) {
+  const auto listener = good(listen("tcp = { name = \"rest\", access_log = false }\n[[listen.sni]]\nserver_names = [\"db.example.com\", \"*.db.example.com\"]\n"
+                                    "name = \"db\"\nto = \"127.0.0.1:5432\"\n[[listen.sni]]\nserver_names = [\"fix\"]\nname = \"fix\"\npool = \"all\"\n"));
+  ASSERT_EQ(listener.sni.size(), 2U);
+  EXPECT_THAT(listener.sni[0].server_names, ElementsAre("db.example.com", "*.db.example.com"));
+  EXPECT_EQ(listener.sni[0].tcp.name, "db");
+  EXPECT_EQ(listener.sni[1].tcp.pool, Pool::kAll);
+  EXPECT_EQ(listener.tcp->name, "rest");
+  EXPECT_FALSE(listener.tcp->access_log);
+}
+
+TEST(ConfigListen, FaultsOfTcpRoutesByName) {
+  const std::string begin = "[[listen.sni]]\nname = \"db\"\n";
+  EXPECT_EQ(problem(listen(begin)), "f:3:1: listen[0].sni[0].server_names: no name is said for which clients come; add server_names = [\"db.example.com\"]; "
+                                    "`tcp` beside it takes all others");
+  for (const char* bad : {"DB.example.com", "a b", "*", "*.", "a..b", ".a", "a.", "*.*.a", ""})
+    EXPECT_NE(problem(listen(begin + "server_names = [\"" + bad + "\"]\n")).find("is no name of a host; write it in lower case"), std::string::npos) << bad;
+  EXPECT_NE(problem(listen(begin + "server_names = [\"a\", \"a\"]\n")).find("\"a\" leads to two routes; remove one"), std::string::npos);
+  EXPECT_NE(problem(listen(begin + "server_names = [\"a\"]\n[[listen.sni]]\nname = \"x\"\nserver_names = [\"a\"]\n")).find("leads to two routes"), std::string::npos);
+  EXPECT_NE(problem(listen(begin + "server_names = [\"a\"]\n[[listen.sni]]\nname = \"db\"\nserver_names = [\"b\"]\n")).find("name of another TCP route"),
+            std::string::npos);
+  EXPECT_NE(problem(listen("h2c = true\n" + begin + "server_names = [\"a\"]\n")).find("remove it, or remove sni"), std::string::npos);
+}
+
 TEST(ConfigListen, OrdersInFlightAreWaitedFor) {
   const auto waits = [](const std::string& rest) {
     const auto config = parse_config("[service]\naddress = \"127.0.0.1:1\"\n" + rest, "f");

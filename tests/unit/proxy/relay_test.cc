@@ -19,6 +19,11 @@ class RelayTest : public ::testing::Test, public RelayHost {
   }
   void relay_trouble(const Endpoint& endpoint, Trouble trouble) override { troubles.emplace_back(endpoint.id, trouble); }
 
+  void relay_ended(const AccessRecord& record) override {
+    records.push_back(record);
+    told.push_back(std::string(record.route) + " " + std::string(record.client) + " " + std::string(record.endpoint) + " " + std::string(record.reason));
+  }
+
   std::shared_ptr<RelayRoute> route(PoolKind kind = PoolKind::kAll) {
     auto made = std::make_shared<RelayRoute>();
     made->name = "db";
@@ -67,6 +72,8 @@ class RelayTest : public ::testing::Test, public RelayHost {
   TimePoint clock{std::chrono::hours(1)};
   std::vector<std::shared_ptr<Wire>> ups;
   std::vector<std::pair<EndpointId, Trouble>> troubles;
+  std::vector<AccessRecord> records;  ///< without their texts, which `told` has
+  std::vector<std::string> told;
   std::unique_ptr<Relay> relay = std::make_unique<Relay>(*this);
 };
 
@@ -241,6 +248,78 @@ TEST_F(RelayTest, ACriticalEndpointLosesItsConnections) {
   EXPECT_TRUE(c->reset);
   client(route());
   EXPECT_EQ(ups[1]->endpoint.id, EndpointId{2});
+}
+
+TEST_F(RelayTest, EachConnectionLeavesOneRecord) {
+  auto of = route(PoolKind::kPrimary);
+  RelayClient who{ListenerKind::kDownstream, ProxyHeader::Ends{*parse_ip("192.0.2.7"), *parse_ip("10.0.0.1"), 4711, 5432}};
+  auto c = std::make_shared<Wire>();
+  relay->accept(std::make_unique<MemoryStream>(c), of, who);
+  advance(Milliseconds{300});
+  local_primary(4);
+  advance(Milliseconds{20});
+  ups.at(0)->connect();
+  c->send("question");
+  ups[0]->send("answer!");
+  advance(Milliseconds{700});
+  EXPECT_TRUE(records.empty()) << "at its end";
+  c->eof();
+  ups[0]->eof();
+  ASSERT_EQ(records.size(), 1U);
+  EXPECT_EQ(told[0], "db 192.0.2.7 127.0.0.1:5432 ");
+  const AccessRecord& record = records[0];
+  EXPECT_EQ(record.outcome, Outcome::kTunnelled);
+  EXPECT_EQ(record.status, 0);
+  EXPECT_EQ(record.epoch, Epoch{4});
+  EXPECT_EQ(record.request_body_bytes, 8U);
+  EXPECT_EQ(record.response_body_bytes, 7U);
+  EXPECT_EQ(record.held, Milliseconds{300});
+  EXPECT_EQ(record.connected, Milliseconds{20});
+  EXPECT_EQ(record.upstream_total, Milliseconds{720});
+  EXPECT_EQ(record.total, Milliseconds{1020});
+  EXPECT_TRUE(record.logged);
+}
+
+TEST_F(RelayTest, RecordsSayWhyAConnectionEnded) {
+  auto of = route();
+  of->connections_max = 1;
+  of->access_log = false;
+  client(of);
+  EXPECT_EQ(told.back(), "db unix  no_endpoint");
+  EXPECT_EQ(records.back().outcome, Outcome::kNotSent);
+  EXPECT_EQ(records.back().connected, kNotMeasured);
+  EXPECT_FALSE(records.back().logged);
+  pool({endpoint(1)});
+  auto c = client(of);
+  client(of);
+  EXPECT_EQ(told.back(), "db unix  tcp_connections_max");
+  ups.at(0)->connect();
+  c->fail(StreamEnd::kReset);
+  EXPECT_EQ(told.back(), "db unix 127.0.0.1:5432 client_reset");
+  client(of);
+  ups.at(1)->connect();
+  ups[1]->fail(StreamEnd::kReset);
+  EXPECT_EQ(told.back(), "db unix 127.0.0.1:5432 upstream_reset");
+  client(of);
+  ups.at(2)->connect();
+  pool({});
+  EXPECT_EQ(told.back(), "db unix 127.0.0.1:5432 endpoint_gone");
+  auto leased = route(PoolKind::kPrimary);
+  const auto lease = local_primary(1);
+  c = client(leased);
+  ups.at(3)->connect();
+  lease->valid_until_ns = 0;
+  c->send("x");
+  EXPECT_EQ(told.back(), "db unix 127.0.0.1:5432 lease_lost");
+  local_primary(2);
+  client(leased);
+  elsewhere(3, PrimaryView::Holder::kPeer);
+  EXPECT_EQ(told.back(), "db unix 127.0.0.1:5432 primary_changed");
+  client(leased);
+  EXPECT_TRUE(ups.at(5)->endpoint.kind == EndpointKind::kPeer);
+  relay->end_all();
+  EXPECT_EQ(told.back().substr(told.back().rfind(' ')), " agent_stops");
+  EXPECT_TRUE(records.back().at_peer);
 }
 
 TEST_F(RelayTest, ABrokenSideBreaksTheOther) {
