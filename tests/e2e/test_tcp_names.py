@@ -57,8 +57,10 @@ class TcpNames(RealProcesses):
 address = "{instance.address}"
 [service.health]
 every = "100ms"
+timeout = "100ms"
 [access_log]
 to = "file"
+file = "{self.folder}/access.log"
 [proxy]
 head_timeout = "500ms"
 [[listen]]
@@ -93,6 +95,10 @@ address = "{self.entry}"
         start = f'outrigger_tcp_client_hellos_total{{result="{result}"}}'
         return sum(int(float(line.split()[-1])) for line in request(self.api, "GET", "/metrics")[2].decode().splitlines() if line.startswith(start))
 
+    def tcp_lines(self):
+        lines = [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+        return [line for line in lines if line["method"] == "TCP"]
+
     def routes(self, *entries):
         return "".join(f'[[listen.sni]]\nname = "{name}"\nserver_names = {json.dumps(names)}\npool = "all"\nto = "{service.address}"\n'
                        for name, names, service in entries)
@@ -100,8 +106,8 @@ address = "{self.entry}"
     def test_the_name_leads_to_the_service_that_has_its_certificate(self):
         one, two = self.service("one"), self.service("two", "wild")
         self.start(self.routes(("one", ["site.example"], one), ("two", ["*.site.example"], two)))
-        with self.connect("site.example", trust=True) as secure:  # checked against the service's own certificate
-            stream = secure.makefile("rwb")
+        # Checked against the service's own certificate.
+        with self.connect("site.example", trust=True) as secure, secure.makefile("rwb") as stream:
             self.assertEqual(stream.readline(), b"one\n")
             for size in (1, 100_000):
                 stream.write(b"x" * size)
@@ -110,9 +116,7 @@ address = "{self.entry}"
         self.assertEqual(self.answer("SITE.example"), "one")
         self.assertEqual(self.answer("a.site.example"), "two")
         self.assertEqual(self.hellos("named"), 3)
-        lines = lambda: [json.loads(line) for line in (self.folder / "n1" / "data" / "access.log").read_text().splitlines()]  # noqa: E731
-        tcp = wait_until(lambda: [line for line in lines() if line["method"] == "TCP"][2:] and [line for line in lines() if line["method"] == "TCP"],
-                         10, "three lines")
+        tcp = wait_until(lambda: self.tcp_lines()[2:] and self.tcp_lines(), 10, "three lines")
         self.assertEqual({(line["host"], line["route"], line["endpoint"]) for line in tcp},
                          {("site.example", "one", one.address), ("a.site.example", "two", two.address)})
         self.assertTrue(all(line["outcome"] == "tunnelled" and line["bytes_in"] > 100 and line["bytes_out"] > 100 for line in tcp), tcp)
