@@ -89,9 +89,9 @@ class Load:
             head, body = b"GET /positions HTTP/1.1\r\nHost: h\r\n\r\n", b""
         writer.write(head + body)
         status, size, keep = await self.read_head(reader)
-        await reader.readexactly(size)
+        said = await reader.readexactly(size)
         if status >= 500:
-            raise Failed(f"status {status} to {head.split(b' ', 1)[0].decode()}")
+            raise Failed(f"status {status} to {head.split(b' ', 1)[0].decode()}: {said.decode(errors='replace')[:200]}")
         return keep
 
     @staticmethod
