@@ -128,6 +128,10 @@ void Store::on_disk_times(const DiskTimes& times, TimePoint) {
   if (!impl_->stopped()) impl_->raft->note_disk_times(times);
 }
 
+void Store::on_wall_clock(std::uint64_t wall_ms, TimePoint now) {
+  if (!impl_->stopped()) impl_->on_wall_clock(wall_ms, now);
+}
+
 void Store::on_task_done(disk::TaskSeq seq, disk::Result<disk::TaskAnswer> answer, TimePoint now) {
   if (!impl_->stopped()) impl_->on_task_done(seq, std::move(answer), now);
 }

@@ -44,6 +44,11 @@ class Store {
   /// the answers to heartbeats, into status(), and lets a leader with a slow disk step aside (step_aside.h).
   void on_disk_times(const DiskTimes& times, TimePoint now);
 
+  /// The host's wall clock, ms since 1970; to be told every few seconds (never told: no order is ever forgotten).
+  /// A leader proposes the removal of orders whose retention ended kOrderClockSlack before it: clocks of agents that
+  /// differ by no more than that never cut a retention short.
+  void on_wall_clock(std::uint64_t wall_ms, TimePoint now);
+
   // --- from the mesh ----------------------------------------------------------------------------------------------
   /// A frame of at most kFrameBytesMax bytes; anything malformed or foreign is dropped with a counter.
   void on_peer_frame(NodeId from, std::string_view bytes, TimePoint now);

@@ -104,7 +104,7 @@ void Store::Impl::finish_write(kv::Applied done) {
   if (done.outcome == kv::Outcome::kForgotten)
     return reply(*write->request, fail(Errc::kTimeout, "decided so long ago that the outcome is unknown"));
   reply(*write->request,
-        Written{done.outcome, done.index, done.epoch, std::move(done.detail), std::move(done.txn)});
+        Written{done.outcome, done.index, done.epoch, std::move(done.detail), std::move(done.txn), std::move(done.order)});
 }
 
 void Store::Impl::on_soft_state(const raft::SoftState& soft, TimePoint now) {

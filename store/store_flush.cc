@@ -210,6 +210,14 @@ void Store::Impl::tick_keepers(TimePoint now) {
   }
 }
 
+// One sweep per call is enough: at one every five seconds the whole table goes in a fraction of a day.
+void Store::Impl::on_wall_clock(std::uint64_t wall_ms, TimePoint now) {
+  constexpr auto kSlack = static_cast<std::uint64_t>(kOrderClockSlack.count());
+  const auto due = machine.orders().next_due_ms();
+  if (!leads() || !raft->own_term_committed() || !due || wall_ms < kSlack || wall_ms > kv::kOrderTimeMsMax) return;
+  if (*due <= wall_ms - kSlack) static_cast<void>(propose_internal(kv::OrderSweep{wall_ms - kSlack}, now));
+}
+
 void Store::Impl::resend(TimePoint now) {
   const TimePoint before = now - config.resend_after;
   counters.writes_resent += writes.resend_before(before);

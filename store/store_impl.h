@@ -70,6 +70,7 @@ struct Store::Impl {
   void finish_renewal(std::uint64_t token, RenewVerdict verdict);
   void tick(TimePoint now);
   void tick_keepers(TimePoint now);
+  void on_wall_clock(std::uint64_t wall_ms, TimePoint now);
   void expire_requests(TimePoint now);
   void resend(TimePoint now);
   [[nodiscard]] Error late_error(bool sent, TimePoint now) const;

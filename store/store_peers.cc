@@ -21,7 +21,7 @@ bool leaders_own(const kv::CommandBody& body) {
   return std::holds_alternative<kv::LeaseExpire>(body) || std::holds_alternative<kv::LeaseOpen>(body) ||
          std::holds_alternative<kv::SessionExpire>(body) || std::holds_alternative<kv::LockDelayEnd>(body) ||
          std::holds_alternative<kv::MemberSet>(body) || std::holds_alternative<kv::MemberRemove>(body) ||
-         std::holds_alternative<kv::ClusterSet>(body);
+         std::holds_alternative<kv::ClusterSet>(body) || std::holds_alternative<kv::OrderSweep>(body);
 }
 
 void Store::Impl::send(NodeId to, const FrameBody& body, bool urgent) {

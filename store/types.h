@@ -75,6 +75,9 @@ struct Written {
   std::string detail{};
   /// Txn: what it read or why it was refused. Null in the same rare case: outcome and index still hold.
   std::shared_ptr<const kv::TxnAnswer> txn{};
+  /// Order commands: the row as it was when this was decided, or, if the decision came in a snapshot, as it is now: ask
+  /// may_send(). Null = there is no such order. It stays what it is after the next call into the Store.
+  kv::OrderRow order{};
 };
 /// state() may be read now, and until the next call into the Store.
 struct Readable {
@@ -101,6 +104,7 @@ struct PeerFrame {
   std::string bytes;   ///< <= kFrameBytesMax
   bool urgent = true;  ///< false: snapshot chunks, on a stream of their own
 };
+inline constexpr Milliseconds kOrderClockSlack{300'000};  ///< see Store::on_wall_clock()
 inline constexpr std::size_t kFrameBytesMax = std::size_t{4} << 20;  ///< an append holds 1 MiB of payload
 
 // --- events, in the order in which they happened ------------------------------------------------------------------

@@ -253,6 +253,8 @@ void StoreDriver::on_synced(Synced&& synced) {
 
 // Without writes of ours the room still shrinks and grows: by what others keep there.
 void StoreDriver::look_at_room() {
+  store_->on_wall_clock(static_cast<std::uint64_t>(io::wall_ms()), io::boottime_now());
+  input();
   on_disk([log = log_.get(), sender = news_.sender()] { sender.send(Looked{log->space()}); });
 }
 

@@ -83,6 +83,18 @@ CommandBody decode_catalog_body(ArrayReader& r, CommandKind kind) {
   return CheckRemove{take_text(r, kNameBytesMax), take_text(r, kNameBytesMax)};
 }
 
+CommandBody decode_order_body(ArrayReader& r, CommandKind kind) {
+  if (kind == CommandKind::kOrderReserve)
+    return OrderReserve{take_order_name(r), take_fingerprint(r), take_epoch(r), take_node(r), r.number(), r.number()};
+  if (kind == CommandKind::kOrderOutcome)
+    return OrderOutcome{take_order_name(r), take_index(r), take_enum(r, kOrderStateLast, "state of an order"),
+                        take_answer(r), r.number()};
+  if (kind == CommandKind::kOrderResolve)
+    return OrderResolve{take_order_name(r), take_index(r), take_enum(r, kOrderStateLast, "state of an order"),
+                        take_enum(r, kOrderSourceLast, "source of a verdict"), take_answer(r), r.number()};
+  return OrderSweep{r.number(), r.number32()};
+}
+
 CommandBody decode_rest(ArrayReader& r, CommandKind kind) {
   switch (kind) {
     case CommandKind::kTxn:
@@ -132,6 +144,7 @@ CommandBody decode_body(ArrayReader& r, CommandKind kind) {
   if (kind >= CommandKind::kLeaseAcquire && kind <= CommandKind::kLeaseForget) return decode_lease_body(r, kind);
   if (kind >= CommandKind::kAcquire && kind <= CommandKind::kLockDelayEnd) return decode_session_body(r, kind);
   if (kind >= CommandKind::kNodeSet && kind <= CommandKind::kCheckRemove) return decode_catalog_body(r, kind);
+  if (kind >= CommandKind::kOrderReserve && kind <= CommandKind::kOrderSweep) return decode_order_body(r, kind);
   return decode_rest(r, kind);
 }
 

@@ -6,6 +6,7 @@
 
 #include "store/kv/catalog_rows.h"
 #include "store/kv/error.h"
+#include "store/kv/order.h"
 #include "store/kv/session.h"
 #include "store/kv/txn.h"
 #include "store/kv/types.h"
@@ -205,12 +206,58 @@ struct RestoreAbort {
   Uuid id;
 };
 
+// --- orders (order.h) -------------------------------------------------------------------------------------------------
+// Applied::order is the row as it is afterwards, whatever the outcome; null only if there is none.
+
+/// Asks for the right to send an order once. Outcomes:
+///   kDone             reserved by this entry: send it, as soon as the lease check passes (may_send())
+///   kExists           it is there, with this fingerprint: RESERVED (in flight), DONE (replay its answer) or UNKNOWN
+///   kConditionFailed  it is there, with another fingerprint
+///   kStaleEpoch       the lease of the service is not `node`'s under `epoch`: whoever holds it has to be asked
+///   kFull             a bound of the ledger, named in the detail
+/// A NOT_SENT order is reserved anew, by the same fingerprint alone: its attempt counter grows.
+struct OrderReserve {
+  OrderName name;
+  Fingerprint fingerprint{};
+  Epoch epoch{};   ///< > 0
+  NodeId node{};   ///< the lease's holder: it alone may send
+  std::uint64_t time_ms = 0;
+  std::uint64_t retention_ms = kOrderRetentionMsDefault;  ///< kOrderRetentionMsMin..Max
+};
+/// The sender's word on what came of one reservation. To be repeated until it is decided. A reservation whose answer never
+/// came (the write ended in a time-out) is the sender's, too: nobody sent it, so it is NOT_SENT by its word. Outcomes: kDone; kUnchanged
+/// (said before); kConditionFailed (that reservation is over, or ended in another way); kNotFound.
+/// Where the lease made it UNKNOWN meanwhile, the sender's word is still taken: it alone knows what it did.
+struct OrderOutcome {
+  OrderName name;
+  Index reserved{};                          ///< Order::reserved of the reservation
+  OrderState state = OrderState::kUnknown;   ///< kDone (with an answer), kNotSent (no byte left), kUnknown
+  OrderAnswer answer;                        ///< kDone: kWhole or kStatus; else kNone
+  std::uint64_t time_ms = 0;
+};
+/// What a hook or a person found out about an UNKNOWN order. Outcomes: kDone; kUnchanged (it is so already);
+/// kConditionFailed (it is not UNKNOWN, or changed since `seen`); kNotFound.
+struct OrderResolve {
+  OrderName name;
+  Index seen{};                             ///< Order::changed, read before the exchange was asked
+  OrderState state = OrderState::kDone;     ///< kDone or kNotSent
+  OrderSource source = OrderSource::kHook;  ///< kHook or kOperator
+  OrderAnswer answer;                       ///< kDone: any; kNotSent: kNone
+  std::uint64_t time_ms = 0;
+};
+/// Forgets DONE and NOT_SENT orders whose retention ended at `before_ms` or earlier. Proposed by the leader alone.
+/// kDone, or kUnchanged if there is none.
+struct OrderSweep {
+  std::uint64_t before_ms = 0;
+  std::uint32_t count_max = kOrderSweepMax;  ///< 1..kOrderSweepMax; the oldest go first
+};
+
 using CommandBody =
     std::variant<Set, Cas, Delete, DeleteCas, DeleteTree, LeaseAcquire, LeaseRelease, LeaseExpire, LeaseOpen,
                  LeaseForget, MemberSet, MemberRemove, ClusterSet, Acquire, Release, SessionCreate, SessionDestroy,
                  SessionExpire, LockDelayEnd, Txn, NodeSet, NodeRemove, ServiceSet, ServiceRemove, CheckSet,
                  CheckStatusSet, CheckRemove, EventFire, QuotaSet, QuotaRemove, RestoreBegin, RestoreChunk,
-                 RestoreCommit, RestoreAbort>;
+                 RestoreCommit, RestoreAbort, OrderReserve, OrderOutcome, OrderResolve, OrderSweep>;
 struct Command {
   RequestId request;
   CommandBody body;

@@ -102,6 +102,24 @@ Result<void> check_check(const Check& check) {
   return check_text(check.definition, kDefinitionBytesMax, "the definition");
 }
 
+Result<void> check_order(const OrderName& name, std::uint64_t time_ms) {
+  if (name.key.empty()) return fail(Errc::kBadKey, "the order's key is empty");
+  if (name.key.size() > kOrderKeyBytesMax) return fail(Errc::kTooLarge, "the order's key is longer than 255 bytes");
+  if (time_ms > kOrderTimeMsMax) return fail(Errc::kMalformed, "a time of the order is out of bounds");
+  return check_name(name.service, "the service").and_then([&] { return check_name(name.zone, "the zone"); });
+}
+
+Result<void> check_answer(const OrderAnswer& answer) {
+  if (answer.headers.size() + answer.body.size() > kOrderAnswerBytesMax)
+    return fail(Errc::kTooLarge, "the answer is larger than 256 KiB");
+  if (answer.kept != AnswerKept::kWhole && !(answer.headers.empty() && answer.body.empty()))
+    return fail(Errc::kMalformed, "an answer that is not kept has bytes");
+  const bool has_status = answer.status >= 100 && answer.status <= 999;
+  if (answer.kept == AnswerKept::kNone ? answer.status != 0 : !has_status)
+    return fail(Errc::kMalformed, "the answer's status is out of bounds");
+  return {};
+}
+
 struct Checker {
   Result<void> operator()(const Set& c) const {
     return check_key(c.key).and_then([&] { return check_value(c.value); });
@@ -161,6 +179,14 @@ struct Checker {
   Result<void> operator()(const RestoreChunk& c) const;
   Result<void> operator()(const RestoreCommit& c) const { return check_id(c.id, "the restore"); }
   Result<void> operator()(const RestoreAbort& c) const { return check_id(c.id, "the restore"); }
+  Result<void> operator()(const OrderReserve& c) const;
+  Result<void> operator()(const OrderOutcome& c) const;
+  Result<void> operator()(const OrderResolve& c) const;
+  Result<void> operator()(const OrderSweep& c) const {
+    if (c.count_max == 0 || c.count_max > kOrderSweepMax || c.before_ms > kOrderTimeMsMax)
+      return fail(Errc::kMalformed, "a sweep of no order, of too many, or of no time");
+    return {};
+  }
 
   static Result<void> lock(std::string_view key, std::string_view value, const SessionId& session) {
     if (session.is_none()) return fail(Errc::kMalformed, "a lock needs a session");
@@ -214,6 +240,32 @@ Result<void> Checker::operator()(const EventFire& c) const {
 Result<void> Checker::operator()(const RestoreChunk& c) const {
   if (c.rows.size() > kRestoreChunkBytesMax) return fail(Errc::kTooLarge, "the chunk is larger than 768 KiB");
   return check_id(c.id, "the restore");
+}
+
+Result<void> Checker::operator()(const OrderReserve& c) const {
+  if (c.epoch == Epoch{} || c.node == NodeId{}) return fail(Errc::kMalformed, "a reservation needs an epoch and its holder");
+  if (c.retention_ms < kOrderRetentionMsMin || c.retention_ms > kOrderRetentionMsMax)
+    return fail(Errc::kMalformed, "retention out of bounds (1 s to 366 days)");
+  return check_order(c.name, c.time_ms);
+}
+
+Result<void> Checker::operator()(const OrderOutcome& c) const {
+  if (c.reserved == Index{}) return fail(Errc::kMalformed, "an outcome needs the index of its reservation");
+  if (c.state == OrderState::kReserved) return fail(Errc::kMalformed, "RESERVED is no outcome");
+  if ((c.state == OrderState::kDone) != (c.answer.kept != AnswerKept::kNone))
+    return fail(Errc::kMalformed, "an order that is done has an answer, another one has none");
+  return check_order(c.name, c.time_ms).and_then([&] { return check_answer(c.answer); });
+}
+
+Result<void> Checker::operator()(const OrderResolve& c) const {
+  if (c.seen == Index{}) return fail(Errc::kMalformed, "a verdict needs the index of what was seen");
+  if (c.state != OrderState::kDone && c.state != OrderState::kNotSent)
+    return fail(Errc::kMalformed, "a verdict is DONE or NOT_SENT");
+  if (c.source != OrderSource::kHook && c.source != OrderSource::kOperator)
+    return fail(Errc::kMalformed, "a verdict comes from a hook or an operator");
+  if (c.state == OrderState::kNotSent && c.answer.kept != AnswerKept::kNone)
+    return fail(Errc::kMalformed, "an order that was not sent has no answer");
+  return check_order(c.name, c.time_ms).and_then([&] { return check_answer(c.answer); });
 }
 
 }  // namespace

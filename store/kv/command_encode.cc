@@ -125,6 +125,29 @@ struct Encoder {
     return writer.add(c.chunks).take();
   }
   std::string operator()(const RestoreAbort& c) const { return whole(CommandKind::kRestoreAbort, c.id); }
+  std::string operator()(const OrderReserve& c) const {
+    ArrayWriter writer = begin(request, CommandKind::kOrderReserve, kOrderNameFields + 5);
+    add(writer, c.name);
+    add(writer, c.fingerprint);
+    return writer.add(value(c.epoch)).add(value(c.node)).add(c.time_ms).add(c.retention_ms).take();
+  }
+  std::string operator()(const OrderOutcome& c) const {
+    ArrayWriter writer = begin(request, CommandKind::kOrderOutcome, kOrderNameFields + kOrderAnswerFields + 3);
+    add(writer, c.name);
+    writer.add(value(c.reserved)).add(static_cast<std::uint64_t>(c.state));
+    add(writer, c.answer);
+    return writer.add(c.time_ms).take();
+  }
+  std::string operator()(const OrderResolve& c) const {
+    ArrayWriter writer = begin(request, CommandKind::kOrderResolve, kOrderNameFields + kOrderAnswerFields + 4);
+    add(writer, c.name);
+    writer.add(value(c.seen)).add(static_cast<std::uint64_t>(c.state)).add(static_cast<std::uint64_t>(c.source));
+    add(writer, c.answer);
+    return writer.add(c.time_ms).take();
+  }
+  std::string operator()(const OrderSweep& c) const {
+    return begin(request, CommandKind::kOrderSweep, 2).add(c.before_ms).add(c.count_max).take();
+  }
 
   // A command that is one structure and nothing else.
   template <class T>

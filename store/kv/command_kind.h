@@ -44,6 +44,11 @@ enum class CommandKind : std::uint64_t {
   kRestoreChunk = 91,
   kRestoreCommit = 92,
   kRestoreAbort = 93,
+  // Orders.
+  kOrderReserve = 100,
+  kOrderOutcome = 101,
+  kOrderResolve = 102,
+  kOrderSweep = 103,
 };
 inline constexpr std::size_t kCommandFieldsMax = 256;  ///< values of one array: the longest is a list of tags
 

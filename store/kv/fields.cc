@@ -211,4 +211,38 @@ TxnOp take_txn_op(ArrayReader& reader) {
   return op;
 }
 
+// --- orders -------------------------------------------------------------------------------------------------------
+
+void add(ArrayWriter& writer, const OrderName& name) { writer.add(name.service).add(name.zone).add(name.key); }
+
+OrderName take_order_name(ArrayReader& reader) {
+  // Braced initialisers are evaluated from left to right.
+  return OrderName{take_text(reader, kNameBytesMax), take_text(reader, kNameBytesMax),
+                   take_text(reader, kOrderKeyBytesMax)};
+}
+
+void add(ArrayWriter& writer, const Fingerprint& fingerprint) {
+  writer.add(std::string_view(reinterpret_cast<const char*>(fingerprint.data()), fingerprint.size()));
+}
+
+Fingerprint take_fingerprint(ArrayReader& reader) {
+  Fingerprint fingerprint{};
+  const std::string_view bytes = reader.bytes(fingerprint.size());
+  if (bytes.size() != fingerprint.size()) {
+    reader.reject(Errc::kMalformed, "fingerprint is not 32 bytes");
+    return fingerprint;
+  }
+  for (std::size_t i = 0; i < bytes.size(); ++i) fingerprint[i] = static_cast<std::uint8_t>(bytes[i]);
+  return fingerprint;
+}
+
+void add(ArrayWriter& writer, const OrderAnswer& answer) {
+  writer.add(static_cast<std::uint64_t>(answer.kept)).add(answer.status).add(answer.headers).add(answer.body);
+}
+
+OrderAnswer take_answer(ArrayReader& reader) {
+  return OrderAnswer{take_enum(reader, kAnswerKeptLast, "how much of an answer is kept"), reader.number32(),
+                     take_text(reader, kOrderAnswerBytesMax), take_text(reader, kOrderAnswerBytesMax)};
+}
+
 }  // namespace store::kv

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "store/kv/catalog_rows.h"
+#include "store/kv/order.h"
 #include "store/kv/session.h"
 #include "store/kv/txn.h"
 #include "store/kv/wire.h"
@@ -20,6 +21,11 @@ void add(ArrayWriter& writer, const ServiceInstance& instance);
 void add(ArrayWriter& writer, const Check& check);
 void add(ArrayWriter& writer, const UserEvent& event);
 void add(ArrayWriter& writer, const TxnOp& op);
+// Of orders. No arrays of their own: so many values of the array that is open.
+inline constexpr std::size_t kOrderNameFields = 3, kOrderAnswerFields = 4;
+void add(ArrayWriter& writer, const OrderName& name);
+void add(ArrayWriter& writer, const Fingerprint& fingerprint);
+void add(ArrayWriter& writer, const OrderAnswer& answer);
 
 [[nodiscard]] std::string take_text(ArrayReader& reader, std::size_t bytes_max);
 [[nodiscard]] Uuid take_uuid(ArrayReader& reader);
@@ -29,6 +35,9 @@ void add(ArrayWriter& writer, const TxnOp& op);
 [[nodiscard]] Check take_check(ArrayReader& reader);
 [[nodiscard]] UserEvent take_event(ArrayReader& reader);
 [[nodiscard]] TxnOp take_txn_op(ArrayReader& reader);
+[[nodiscard]] OrderName take_order_name(ArrayReader& reader);
+[[nodiscard]] Fingerprint take_fingerprint(ArrayReader& reader);
+[[nodiscard]] OrderAnswer take_answer(ArrayReader& reader);
 
 /// A number that stands for an enumerator from 0 to `last`; kUnknownKind above.
 template <class Enum>

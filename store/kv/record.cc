@@ -115,6 +115,39 @@ Row decode_staged_row(std::string_view name, ArrayReader& r) {
   return StagedRow{read_big_endian(name), restore, take_text(r, kRestoreChunkBytesMax)};
 }
 
+// What a row claims must be possible, or it was not written by us.
+bool sound(const Order& order) {
+  const bool reserved = order.state == OrderState::kReserved;
+  if (order.attempt == 0 || order.epoch == Epoch{} || order.node == NodeId{} || order.reserved == Index{}) return false;
+  if (order.changed < order.reserved || reserved != (order.changed == order.reserved)) return false;
+  if (order.reserved_ms > kOrderTimeMsMax || order.settled_ms > kOrderTimeMsMax) return false;
+  if (order.retention_ms < kOrderRetentionMsMin || order.retention_ms > kOrderRetentionMsMax) return false;
+  if (order.state != OrderState::kDone && order.answer != OrderAnswer{}) return false;
+  if (order.answer.headers.size() + order.answer.body.size() > kOrderAnswerBytesMax) return false;
+  if (order.source == OrderSource::kLease) return order.state == OrderState::kUnknown && order.settled_ms == 0;
+  return !reserved || (order.settled_ms == 0 && order.source == OrderSource::kSender);
+}
+
+Row decode_order_row(std::string_view name, ArrayReader& r) {
+  Order order;
+  order.name = take_order_name(r);
+  order.fingerprint = take_fingerprint(r);
+  order.state = take_enum(r, kOrderStateLast, "state of an order");
+  order.source = take_enum(r, kOrderSourceLast, "source of a verdict");
+  order.attempt = r.number32();
+  order.epoch = Epoch{r.number()};
+  order.node = NodeId{r.number()};
+  order.reserved = Index{r.number()};
+  order.changed = Index{r.number()};
+  order.reserved_ms = r.number();
+  order.settled_ms = r.number();
+  order.retention_ms = r.number();
+  order.answer = take_answer(r);
+  if (r.ok() && order_key(order.name).substr(1) != name) r.reject(Errc::kMalformed, "row under another one's key");
+  if (r.ok() && !sound(order)) r.reject(Errc::kMalformed, "an order whose fields contradict each other");
+  return order;
+}
+
 Row decode_fields(char kind, std::string_view name, ArrayReader& r, std::uint64_t version) {
   switch (kind) {
     case 'k':
@@ -154,6 +187,8 @@ Row decode_fields(char kind, std::string_view name, ArrayReader& r, std::uint64_
       return QuotaRow{std::string(name), {r.number(), r.number()}};
     case 'r':
       return decode_staged_row(name, r);
+    case 'o':
+      return decode_order_row(name, r);
     default:
       r.reject(Errc::kUnknownKind, std::string("record kind ") + kind);
       return FloorRow{};
@@ -267,6 +302,11 @@ std::string restore_key(std::uint64_t number) {
   return key;
 }
 
+// The key comes last, since it alone may hold a NUL byte.
+std::string order_key(const OrderName& name) {
+  return key_of('o', name.service).append(1, '\0').append(name.zone).append(1, '\0').append(name.key);
+}
+
 std::string encode_entry(const Entry& entry, const Lock* lock) {
   ArrayWriter writer(lock != nullptr ? 7 : 5);
   writer.add(lock != nullptr ? kLockedEntryVersion : kRecordVersion)
@@ -354,6 +394,18 @@ std::string encode_staged(const Uuid& restore, std::string_view rows) {
   writer.add(kRecordVersion);
   add(writer, restore);
   return writer.add(rows).take();
+}
+
+std::string encode_order(const Order& order) {
+  ArrayWriter writer(1 + kOrderNameFields + 11 + kOrderAnswerFields);
+  writer.add(kRecordVersion);
+  add(writer, order.name);
+  add(writer, order.fingerprint);
+  writer.add(static_cast<std::uint64_t>(order.state)).add(static_cast<std::uint64_t>(order.source)).add(order.attempt);
+  writer.add(value(order.epoch)).add(value(order.node)).add(value(order.reserved)).add(value(order.changed));
+  writer.add(order.reserved_ms).add(order.settled_ms).add(order.retention_ms);
+  add(writer, order.answer);
+  return writer.take();
 }
 
 Result<Row> decode_row(std::string_view key, std::string_view value) {

@@ -8,6 +8,7 @@
 
 #include "store/kv/catalog_rows.h"
 #include "store/kv/error.h"
+#include "store/kv/order.h"
 #include "store/kv/session.h"
 #include "store/kv/types.h"
 
@@ -18,6 +19,7 @@
 ///   'e' epoch counter by service   'm' member by id   'c' cluster id         'd' remembered request by origin, slot
 ///   's' session by id   'b' lock-delay by key   'n' node by name   'v' instance, 'h' check by node, NUL, id
 ///   'i' index counter by name ("" = floor)   'E' event by index   'q' quota by prefix   'r' staged restore by number
+///   'o' order by service, NUL, zone, NUL, key
 ///   A KV entry has version 1 while it was never locked, version 2 with its lock. The other rows have version 1.
 namespace store::kv {
 
@@ -58,13 +60,13 @@ enum class Outcome : std::uint8_t {
   kConditionFailed = 2,  ///< Cas, DeleteCas: the modify index is another one; others: see the command
   kHeld = 3,             ///< LeaseAcquire, Acquire, Release: somebody else holds it; LeaseForget: it is held
   kReserved = 4,         ///< LeaseAcquire: vacant, but kept for another one
-  kStaleEpoch = 5,       ///< LeaseRelease, LeaseExpire, LeaseOpen: that epoch is over
+  kStaleEpoch = 5,       ///< LeaseRelease, LeaseExpire, LeaseOpen, OrderReserve: that epoch is over
   kFull = 6,             ///< a bound of types.h or a quota is reached; Applied::detail names it
   kForgotten = 7,        ///< repeated so late that its first outcome is not remembered: this copy had no effect
   kNotFound = 8,         ///< no such service, member, node, instance, check, key or restore
   kInvalidSession = 9,   ///< Acquire, Release: there is no such session
   kHeldBack = 10,        ///< Acquire: the last holder's session ended and its lock-delay runs
-  kExists = 11,          ///< SessionCreate: the id is in use
+  kExists = 11,          ///< SessionCreate: the id is in use; OrderReserve: the order is there already
 };
 inline constexpr Outcome kOutcomeLast = Outcome::kExists;
 [[nodiscard]] const char* to_string(Outcome outcome);  ///< "ConditionFailed", ...
@@ -96,6 +98,7 @@ struct Remembered {
 [[nodiscard]] std::string event_key(Index index);
 [[nodiscard]] std::string quota_key(std::string_view prefix);
 [[nodiscard]] std::string restore_key(std::uint64_t number);
+[[nodiscard]] std::string order_key(const OrderName& name);
 
 // Values of rows.
 [[nodiscard]] std::string encode_entry(const Entry& entry, const Lock* lock);  ///< nullptr = never locked
@@ -113,6 +116,7 @@ struct Remembered {
 [[nodiscard]] std::string encode_event(const UserEvent& event);
 [[nodiscard]] std::string encode_quota(const Quota& quota);
 [[nodiscard]] std::string encode_staged(const Uuid& restore, std::string_view rows);
+[[nodiscard]] std::string encode_order(const Order& order);
 
 /// A decoded row: the kind is the alternative, the name is inside.
 struct EntryRow {
@@ -165,7 +169,8 @@ struct StagedRow {
   std::string rows;
 };
 using Row = std::variant<EntryRow, TombstoneRow, FloorRow, LeaseRow, EpochRow, MemberRow, ClusterRow, RequestRow,
-                         Session, DelayRow, Node, ServiceInstance, Check, CounterRow, UserEvent, QuotaRow, StagedRow>;
+                         Session, DelayRow, Node, ServiceInstance, Check, CounterRow, UserEvent, QuotaRow, StagedRow,
+                         Order>;
 
 /// Takes any bytes. Errors: kTruncated, kMalformed, kUnknownVersion, kUnknownKind, kTooLarge, kBadKey.
 [[nodiscard]] Result<Row> decode_row(std::string_view key, std::string_view value);

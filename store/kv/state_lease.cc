@@ -33,6 +33,8 @@ StateMachine::Decision StateMachine::decide(Index index, const LeaseAcquire& com
   granted.create = present != nullptr ? present->create : index;
   const Epoch epoch = granted.epoch;
   write_lease(index, command.service, std::move(granted));
+  // In this very entry: nobody ever sees the new epoch beside an order that an old holder might still be sending.
+  orders_.fence(index, command.service, journal_);
   applying_->lease_changed = command.service;
   return {Outcome::kDone, epoch, {}};
 }

@@ -20,6 +20,7 @@ Result<Applied> StateMachine::apply(Index index, std::string_view command) {
     applied.outcome = known ? before->outcome : Outcome::kForgotten;
     applied.index = known ? before->index : index;
     applied.epoch = known ? before->epoch : Epoch{};
+    applied.order = order_of(decoded->body);
     return applied;
   }
   applying_ = &applied;

@@ -17,11 +17,12 @@
 #include "store/kv/command.h"
 #include "store/kv/journal.h"
 #include "store/kv/kv_space.h"
+#include "store/kv/order_ledger.h"
 #include "store/kv/record.h"
 #include "store/kv/session_table.h"
 
-/// The replicated state: KV with flags, locks, indexes and tombstones; sessions; leases with epochs; catalog; events;
-/// quotas; a restore being staged; member directory; cluster id; requests already decided. Kept in memory; every
+/// The replicated state: KV with flags, locks, indexes and tombstones; sessions; leases with epochs; orders; catalog;
+/// events; quotas; a restore being staged; member directory; cluster id; requests already decided. Kept in memory; every
 /// change is also handed out as records for the disk.
 /// Source:    replicated state machine after Schneider (1990); client sessions of Ongaro's thesis, 6.3; lease rules
 ///            of the design, section 5; KV rules as Consul's clients know them.
@@ -39,6 +40,7 @@ struct Applied {
   bool repeated = false;  ///< the command was decided before and had no effect this time
   std::string detail;     ///< kFull, kNotFound, kConditionFailed of sessions and catalog: what; empty when repeated
   std::shared_ptr<const TxnAnswer> txn;      ///< Txn of the origin given to answer_txns_of(), not repeated
+  OrderRow order;                            ///< order commands but OrderSweep, repeated ones too: the row as it is now
   std::optional<std::string> lease_changed;  ///< service whose lease row changed
   std::vector<SessionId> sessions_changed;   ///< created or gone
   std::vector<std::string> delays_changed;   ///< keys that are held back from now on, or not any more
@@ -105,6 +107,9 @@ class StateMachine {
   [[nodiscard]] const Catalog& catalog() const { return catalog_; }
   [[nodiscard]] const std::deque<UserEvent>& events() const { return events_; }  ///< oldest first, <= kEventsMax
   [[nodiscard]] Index events_index() const;                                      ///< of the newest, at least 1
+
+  // --- orders -----------------------------------------------------------------------------------------------------
+  [[nodiscard]] const OrderLedger& orders() const { return orders_; }
 
   // --- restore --------------------------------------------------------------------------------------------------
   struct Staged {
@@ -183,7 +188,14 @@ class StateMachine {
   Decision decide(Index index, const RestoreChunk& command);
   Decision decide(Index index, const RestoreCommit& command);
   Decision decide(Index index, const RestoreAbort& command);
+  // state_order.cc
+  Decision decide(Index index, const OrderReserve& command);
+  Decision decide(Index index, const OrderOutcome& command);
+  Decision decide(Index index, const OrderResolve& command);
+  Decision decide(Index index, const OrderSweep& command);
 
+  Decision after_order(const std::string& service, OrderLedger::Verdict verdict);
+  [[nodiscard]] OrderRow order_of(const CommandBody& body) const;  ///< null: the command names none
   Decision put(Index index, const std::string& key, std::string_view value, std::uint64_t flags);
   void write_lease(Index index, const std::string& service, Lease lease);
   Decision vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred);
@@ -229,6 +241,8 @@ class StateMachine {
   void load_counter(CounterRow row);
   void load_staged(StagedRow row);
   [[nodiscard]] bool load_consistent() const;
+  void append_rows_before_orders(std::vector<Record>& rows) const;
+  void append_rows_after_orders(std::vector<Record>& rows) const;
   void append_kv_rows(std::vector<Record>& rows) const;
   void append_counter_rows(std::vector<Record>& rows) const;
   void append_staged_rows(std::vector<Record>& rows) const;
@@ -245,6 +259,7 @@ class StateMachine {
   SessionTable sessions_;
   Catalog catalog_;
   std::deque<UserEvent> events_;
+  OrderLedger orders_;
   Staged staged_;
   std::map<std::string, Lease, std::less<>> leases_;
   std::map<std::string, EpochCounter, std::less<>> epochs_;

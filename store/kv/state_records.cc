@@ -71,6 +71,8 @@ void StateMachine::load_row(Row row) {
           load_counter(std::move(r));
         } else if constexpr (std::is_same_v<T, StagedRow>) {
           load_staged(std::move(r));
+        } else if constexpr (std::is_same_v<T, Order>) {
+          orders_.load(std::move(r));
         } else if constexpr (std::is_same_v<T, RequestRow>) {
           load_request(r);
         } else {
@@ -111,6 +113,7 @@ bool StateMachine::load_consistent() const {
     if (!lock.session.is_none() && sessions_.find(lock.session) == nullptr) return false;
   }
   if (!events_.empty() && events_.back().index > applied_) return false;
+  if (!orders_.consistent(applied_, [this](const std::string& service) { return epoch(service); })) return false;
   return catalog_.consistent(applied_) && sessions_.consistent(catalog_, applied_);
 }
 
@@ -124,9 +127,16 @@ void StateMachine::append_kv_rows(std::vector<Record>& rows) const {
 }
 
 std::vector<Record> StateMachine::records() const {
-  // In order of the kind letters, so that the whole is sorted by key.
   std::vector<Record> rows;
-  rows.reserve(kv_.entries().size() + kv_.tombstone_count() + 2 * leases_.size() + members_.size());
+  rows.reserve(kv_.entries().size() + kv_.tombstone_count() + 2 * leases_.size() + members_.size() + orders_.size());
+  append_rows_before_orders(rows);
+  orders_.append_rows(rows);
+  append_rows_after_orders(rows);
+  return rows;
+}
+
+// In order of the kind letters, so that the whole is sorted by key.
+void StateMachine::append_rows_before_orders(std::vector<Record>& rows) const {
   for (const UserEvent& event : events_) rows.push_back({event_key(event.index), encode_event(event)});
   for (const auto& [key, delay] : sessions_.delays()) rows.push_back({delay_key(key), encode_delay(delay)});
   if (!cluster_id_.is_none()) rows.push_back({cluster_key(), encode_cluster(cluster_id_)});
@@ -143,13 +153,15 @@ std::vector<Record> StateMachine::records() const {
   for (const auto& [service, lease] : leases_) rows.push_back({lease_key(service), encode_lease(lease)});
   for (const auto& [id, name] : members_) rows.push_back({member_key(id), encode_member(name)});
   for (const auto& [name, node] : catalog_.nodes()) rows.push_back({node_key(name), encode_node(node)});
+}
+
+void StateMachine::append_rows_after_orders(std::vector<Record>& rows) const {
   for (const auto& [prefix, row] : quotas().rows()) rows.push_back({quota_key(prefix), encode_quota(row.quota)});
   append_staged_rows(rows);
   for (const auto& [id, session] : sessions_.all()) rows.push_back({session_key(id), encode_session(session)});
   for (const auto& [key, index] : kv_.tombstones()) rows.push_back({tombstone_key(key), encode_index(index)});
   for (const ServiceInstance* instance : catalog_.all_instances())
     rows.push_back({instance_key(instance->node, instance->id), encode_instance(*instance)});
-  return rows;
 }
 
 void StateMachine::append_counter_rows(std::vector<Record>& rows) const {

@@ -114,8 +114,15 @@ std::optional<std::string> StateMachine::exceeded_bound() const {
   return std::nullopt;
 }
 
+// Orders stay as they are: going back in time must not make one forgotten.
 void StateMachine::adopt(Index index, Restored restored) {
-  for (Record& row : records()) journal_.mark_gone(std::move(row.key));
+  const auto replaced = [this] {
+    std::vector<Record> rows;
+    append_rows_before_orders(rows);
+    append_rows_after_orders(rows);
+    return rows;
+  };
+  for (Record& row : replaced()) journal_.mark_gone(std::move(row.key));
   for (const auto& [id, session] : sessions_.all()) applying_->sessions_changed.push_back(id);
   for (const auto& [key, delay] : sessions_.delays()) applying_->delays_changed.push_back(key);
   kv_ = std::move(restored.kv);
@@ -136,7 +143,7 @@ void StateMachine::adopt(Index index, Restored restored) {
     counter = {saved.epoch, index};
     journal_.watches.touch(Topic::Kind::kLease, service);
   }
-  for (Record& row : records()) journal_.mark(std::move(row.key), std::move(*row.value));
+  for (Record& row : replaced()) journal_.mark(std::move(row.key), std::move(*row.value));
   journal_.watches.touch_all();
   applying_->replaced = true;
 }

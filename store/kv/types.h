@@ -114,6 +114,20 @@ inline constexpr std::size_t kMetaKeyBytesMax = 128, kMetaValueBytesMax = 512;
 inline constexpr std::size_t kNotesBytesMax = 4'096, kOutputBytesMax = 4'096;
 inline constexpr std::size_t kDefinitionBytesMax = std::size_t{16} << 10;
 
+// Orders.
+inline constexpr std::size_t kOrderKeyBytesMax = 255;                          ///< of a client's key
+inline constexpr std::size_t kOrderAnswerBytesMax = std::size_t{256} << 10;    ///< headers + body of one answer
+inline constexpr std::size_t kOrdersMax = 1'000'000;                           ///< orders of the cluster
+inline constexpr std::size_t kOrderBytesMax = std::size_t{1} << 30;            ///< names, answers and overhead of all
+inline constexpr std::size_t kOrderRoomBytes = std::size_t{64} << 20;          ///< of these, kept for answers under way
+inline constexpr std::size_t kOrderOverheadBytes = 512;                        ///< counted per order: what it costs in memory
+inline constexpr std::size_t kOrdersReservedMax = 4'096;                       ///< open reservations of one service
+inline constexpr std::uint64_t kOrderRetentionMsDefault = 86'400'000;          ///< 24 hours
+inline constexpr std::uint64_t kOrderRetentionMsMin = 1'000;                   ///< of one order, milliseconds
+inline constexpr std::uint64_t kOrderRetentionMsMax = 366 * 86'400'000ULL;
+inline constexpr std::uint64_t kOrderTimeMsMax = 1ULL << 52U;                  ///< of any wall clock: no sum overflows
+inline constexpr std::uint32_t kOrderSweepMax = 1'024;                         ///< orders that one OrderSweep removes
+
 // Events, change feed, quotas, restore.
 inline constexpr std::size_t kEventsMax = 256;                            ///< events remembered
 inline constexpr std::size_t kEventPayloadBytesMax = std::size_t{8} << 10;

@@ -172,6 +172,28 @@ std::vector<kv::CommandBody> later_bodies() {
           NodeRemove{"n1"}};
 }
 
+// Orders of every fate. @param before  how many commands come first: outcomes name the entry of their reservation
+std::vector<kv::CommandBody> order_bodies(std::uint64_t before) {
+  using namespace kv;
+  const auto name = [](const char* key) { return OrderName{"desk", "orders", key}; };
+  const auto reserve = [&name](const char* key, std::uint64_t epoch) {
+    return OrderReserve{name(key), Fingerprint{1, 2, 3}, Epoch{epoch}, NodeId{1}, 1'000, 1'000};
+  };
+  const auto entry = [before](std::uint64_t number) { return Index{before + number}; };
+  return {LeaseAcquire{"desk", NodeId{1}, "n1", 1500, 500},
+          reserve("done", 1),
+          reserve("open", 1),
+          reserve("none", 1),
+          OrderOutcome{name("done"), entry(2), OrderState::kDone, {AnswerKept::kWhole, 201, "a: b\r\n", "ok"}, 1'200},
+          OrderOutcome{name("none"), entry(4), OrderState::kNotSent, {}, 1'300},
+          reserve("done", 1),
+          reserve("none", 1),
+          LeaseAcquire{"desk", NodeId{1}, "n1", 1500, 500},
+          OrderResolve{name("open"), entry(9), OrderState::kDone, OrderSource::kHook, {AnswerKept::kStatus, 200, {}, {}}, 9},
+          OrderResolve{name("none"), entry(9), OrderState::kNotSent, OrderSource::kOperator, {}, 1'400},
+          OrderSweep{3'000, 1}};
+}
+
 void write_kv() {
   using namespace kv;
   std::vector<CommandBody> bodies{Set{"a/b", "value", 42},
@@ -190,6 +212,7 @@ void write_kv() {
                                         ClusterSet{ClusterId{{1, 2, 3}}},
                                         DeleteTree{"a/"}};
   for (CommandBody& body : later_bodies()) bodies.push_back(std::move(body));
+  for (CommandBody& body : order_bodies(bodies.size())) bodies.push_back(std::move(body));
   std::string all;
   StateMachine state;
   std::vector<std::string> commands;

@@ -63,7 +63,14 @@ std::vector<CommandBody> all_bodies() {
           RestoreBegin{uuid(1)},
           RestoreChunk{uuid(1), 3, "rows"},
           RestoreCommit{uuid(1), 4},
-          RestoreAbort{uuid(1)}};
+          RestoreAbort{uuid(1)},
+          OrderReserve{order_name("k"), fingerprint(7), Epoch{4}, NodeId{3}, 1'700'000'000'000, 60'000},
+          OrderOutcome{order_name("k"), Index{9}, OrderState::kDone, answer("body"), 1'700'000'000'001},
+          OrderOutcome{order_name("k"), Index{9}, OrderState::kUnknown, {}, 5},
+          OrderResolve{order_name("k"), Index{9}, OrderState::kNotSent, OrderSource::kOperator, {}, 6},
+          OrderResolve{order_name(std::string("k\0\xff", 3)), Index{9}, OrderState::kDone, OrderSource::kHook,
+                       {AnswerKept::kStatus, 201, {}, {}}, 6},
+          OrderSweep{1'700'000'000'000, 10}};
 }
 
 TEST(Command, EveryKindSurvivesTheRoundTrip) {

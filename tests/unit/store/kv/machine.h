@@ -27,7 +27,9 @@ class Machine {
 
   /// The rows handed to the disk so far are the state, and load again as the same state.
   void expect_mirrored() {
+    mirrored.clear();
     for (Record& record : state.take_dirty()) {
+      mirrored += record.key.front();
       if (record.value) {
         disk_.insert_or_assign(record.key, *record.value);
       } else {
@@ -49,6 +51,7 @@ class Machine {
   }
 
   StateMachine state;
+  std::string mirrored;  ///< kinds of the rows that the last expect_mirrored() wrote
 
  private:
   std::uint64_t index_ = 0, seq_ = 0;
@@ -107,6 +110,21 @@ inline Check check_row(const std::string& node, const std::string& id, const std
   made.status = status;
   made.type = "ttl";
   return made;
+}
+
+// --- orders ---------------------------------------------------------------------------------------------------------
+
+inline OrderName order_name(const std::string& key, const std::string& service = "trader") {
+  return {service, "orders", key};
+}
+inline Fingerprint fingerprint(std::uint8_t number) {
+  Fingerprint made{};
+  made[0] = number;
+  made[31] = 0xff;
+  return made;
+}
+inline OrderAnswer answer(const std::string& body, std::uint32_t status = 200) {
+  return {AnswerKept::kWhole, status, std::string("content-type: text/plain\r\nx: \0\xff\r\n", 33), body};
 }
 
 }  // namespace store::kv
