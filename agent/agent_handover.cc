@@ -117,7 +117,17 @@ void Agent::on_successor_word(std::string_view text) {
   if (word->kind == Kind::kTakeOver) return begin_hand_over(word->text);
   if (phase_ != Phase::kHandedOver) return;
   if (word->kind == Kind::kReady) return retire();
-  if (word->kind == Kind::kPrimary) proxy_->publish_primary(word->primary);
+  if (word->kind == Kind::kPrimary) follow_primary(word->primary);
+}
+
+/// A successor that has just begun knows the epoch from its disk before gossip tells it where the holder is. "Nobody" under an epoch
+/// that we know is no news then: orders at that holder go on, and it guards its lease itself.
+void Agent::follow_primary(const proxy::PrimaryView& view) {
+  const bool older = view_ && view.epoch < view_->epoch;
+  const bool no_news = view_ && view.epoch == view_->epoch && view.holder == proxy::PrimaryView::Holder::kNone;
+  if (older || no_news) return;
+  view_ = view;
+  proxy_->publish_primary(view);
 }
 
 void Agent::begin_hand_over(const std::string& version) {

@@ -100,6 +100,7 @@ class Agent {
   void open_door();
   void on_successor_word(std::string_view text);
   void on_successor_gone();
+  void follow_primary(const proxy::PrimaryView& view);
   void begin_hand_over(const std::string& version);
   io::Result<void> send_sockets();
   void hand_over();

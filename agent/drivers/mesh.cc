@@ -105,14 +105,11 @@ std::vector<Mesh::PeerStatus> Mesh::peers() const {
 
 void Mesh::on_accept(std::unique_ptr<io::TcpStream> stream) {
   ++counters_.accepted;
-  if (unproved_.size() >= settings_.unproved_max) {
-    ++counters_.refused_limit;
-    note_inbound("too many new connections at once; one from " + stream->peer_address().to_string() + " is closed");
-    return;
-  }
   auto inbound = std::make_unique<MeshInbound>(*this, std::move(stream));
   const MeshInbound* key = inbound.get();
   unproved_.emplace(key, std::move(inbound));
+  // A burst of requests brings a burst of connections: those beyond wait in the socket's queue for a handshake to end.
+  if (unproved_.size() >= settings_.unproved_max) listener_->pause();
 }
 
 /// Its certificate (with TLS) is good; now: is it one of us, and who it says it is?
@@ -147,6 +144,7 @@ void Mesh::on_inbound_hello(MeshInbound& inbound) {
   const auto waiting = unproved_.find(&inbound);
   std::unique_ptr<MeshInbound> owned = std::move(waiting->second);
   unproved_.erase(waiting);
+  listener_->resume();
   // A newer stream of the same peer and lane takes the place of one whose end we have not noticed.
   auto& place = inbound_[key];
   if (place) bury(std::move(place));
@@ -159,6 +157,7 @@ void Mesh::close_inbound(MeshInbound& inbound) {
   if (const auto waiting = unproved_.find(&inbound); waiting != unproved_.end()) {
     bury(std::move(waiting->second));
     unproved_.erase(waiting);
+    listener_->resume();
     return;
   }
   const auto standing = inbound_.find(std::pair(inbound.hello().node, inbound.hello().lane.value_or(Lane::kUrgent)));

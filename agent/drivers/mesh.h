@@ -60,7 +60,7 @@ struct MeshSettings {
   std::size_t urgent_bytes_max = 8U << 20;   ///< waiting per peer; over it a new frame is refused
   std::size_t bulk_bytes_max = 16U << 20;    ///< waiting per peer; over it the oldest frames are dropped
   std::size_t inbound_max = 4096;            ///< streams with a hello; 2 per peer are used
-  std::size_t unproved_max = 128;            ///< accepted streams whose hello or first bytes are awaited
+  std::size_t unproved_max = 128;            ///< accepted streams whose hello or first bytes are awaited; more wait in the backlog
   std::function<std::uint64_t(std::uint64_t bound)> chance;  ///< for the jitter of retries
 };
 
@@ -91,7 +91,7 @@ struct MeshCounters {
   std::uint64_t refused_hello = 0;     ///< broken preface, hello or frame
   std::uint64_t refused_cluster = 0;   ///< another label
   std::uint64_t refused_name = 0;      ///< certificate without the claimed name, or not the peer we know
-  std::uint64_t refused_limit = 0;     ///< over unproved_max or inbound_max
+  std::uint64_t refused_limit = 0;     ///< over inbound_max
 };
 
 /// Ownership: of the agent. Thread: the control loop; handshakes run in the thread pool, two at a time.
