@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "proxy/exchange.h"
 
@@ -18,6 +19,13 @@ Connection::~Connection() {
   assert(!idle_);
   --endpoint_.open;
   --core_.counters.upstream_open;
+  opening_ended();
+}
+
+void Connection::opening_ended() {
+  if (!std::exchange(opening_, false)) return;
+  --endpoint_.opening;
+  core_.note_slot_freed();
 }
 
 void Connection::open(Exchange& exchange, TimePoint deadline) {
@@ -25,6 +33,8 @@ void Connection::open(Exchange& exchange, TimePoint deadline) {
   ++core_.counters.upstream_connects;
   // A local instance may get orders over this connection later: nothing may wait in user space on the way there.
   const Queueing queueing = endpoint_.endpoint.kind == EndpointKind::kLocal ? Queueing::kNone : Queueing::kSome;
+  opening_ = endpoint_.endpoint.kind == EndpointKind::kPeer;
+  if (opening_) ++endpoint_.opening;
   stream_ = core_.connector.connect(endpoint_.endpoint, queueing, *this);
   assert(stream_ != nullptr);
   stream_->set_sink(this);
@@ -86,6 +96,7 @@ void Connection::leave_pool() {
 void Connection::on_connected() {
   Core::Event event(core_);
   connected_ = true;
+  opening_ended();
   core_.wheel.disarm(timer_);
   if (exchange_ != nullptr) exchange_->upstream_connected();
 }

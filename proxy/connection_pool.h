@@ -64,6 +64,7 @@ class Connection final : public StreamSink, public Timer::Owner {
 
  private:
   void note_late_write(std::size_t taken);
+  void opening_ended();
 
   Core& core_;
   EndpointState& endpoint_;
@@ -77,6 +78,7 @@ class Connection final : public StreamSink, public Timer::Owner {
   TimePoint idle_since_{};
   std::uint32_t generation_;
   bool connected_ = false;
+  bool opening_ = false;  ///< it counts in EndpointState::opening
   bool reused_ = false;
   bool idle_ = false;
   bool reading_ = true;

@@ -25,6 +25,10 @@ namespace proxy {
 class Connection;
 class Exchange;
 
+/// A connection to a peer costs both sides milliseconds of mutual TLS, a request microseconds. A burst that opened one for each of its
+/// requests would spend on handshakes what it needs to answer, and most would be given up for their slowness.
+inline constexpr std::uint32_t kPeerOpeningMax = 16;
+
 /// One endpoint as long as anything refers to it. Shared by all pools and views that name it.
 struct EndpointState {
   Endpoint endpoint;
@@ -39,6 +43,7 @@ struct EndpointState {
   std::uint32_t in_flight = 0;      ///< exchanges whose present attempt is here
   std::uint32_t tunnels = 0;        ///< of `in_flight`, upgraded connections: long-lived, so no measure of load
   std::uint32_t open = 0;           ///< connections, connecting ones included
+  std::uint32_t opening = 0;        ///< of `open`, those to a peer that are not connected yet; at most kPeerOpeningMax
   std::vector<Connection*> idle;    ///< newest last; at most Settings::upstream_idle_max
   LinkList attempts;                ///< of `in_flight`, for those that a change of health must reach
   std::uint64_t request_count = 0, failure_count = 0;
@@ -138,7 +143,9 @@ class Core {
   void note_slot_freed() { slot_freed_ = true; }
   /// The local instance among the endpoints of a pool that can take a request; null = none.
   EndpointState* local_of(const PoolState& pool);
-  [[nodiscard]] bool has_room(const EndpointState& state) const { return !state.idle.empty() || state.open < settings.upstream_open_max; }
+  [[nodiscard]] bool has_room(const EndpointState& state) const {
+    return !state.idle.empty() || (state.open < settings.upstream_open_max && state.opening < kPeerOpeningMax);
+  }
 
   /// The deadline of a drain has passed: no client is waited for any longer.
   [[nodiscard]] bool drained_long_enough() const { return draining && drain_deadline == TimePoint::max(); }

@@ -453,6 +453,37 @@ TEST_F(Plain, ThePoolIsBounded) {
   EXPECT_EQ(counters().upstream_idle, 1U);
 }
 
+TEST_F(Plain, ABurstOpensAFewConnectionsToAPeerAndUsesThemAgain) {
+  start();
+  set_pool({endpoint(2, EndpointKind::kPeer)});
+  std::vector<std::shared_ptr<Wire>> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(client());
+    clients.back()->send(get("/" + std::to_string(i)));
+  }
+  EXPECT_EQ(host.upstreams.size(), 16U) << "the others wait, since a handshake costs more than many requests";
+  up(0).connect();
+  EXPECT_EQ(host.upstreams.size(), 17U) << "one that is open counts no longer";
+  for (const char* next : {"/17 ", "/18 ", "/19 "}) {
+    up(0).take();
+    up(0).send(ok("done"));
+    EXPECT_TRUE(has(up(0).take(), next)) << "a connection that comes free takes the next one";
+  }
+  up(0).send(ok("done"));
+  EXPECT_EQ(host.upstreams.size(), 17U);
+}
+
+TEST_F(Plain, ABurstAtTheInstanceOpensAllAtOnce) {
+  start();
+  set_pool({endpoint(1)});
+  std::vector<std::shared_ptr<Wire>> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(client());
+    clients.back()->send(get("/x"));
+  }
+  EXPECT_EQ(host.upstreams.size(), 20U);
+}
+
 TEST_F(Plain, ClientsAreBoundedAndRefusedWhileDraining) {
   settings.connections_max = 1;
   start();
