@@ -69,7 +69,7 @@ void Exchange::recycle() {
   keep_client_ = true;
   client_eof_ = upstream_eof_ = false;
   goodbye_ = Goodbye::kNone;
-  goodbye_at_ = TimePoint::max();
+  goodbye_at_ = former_until_ = TimePoint::max();
   from_client_ = from_server_ = FrameTrack();
   reason_ = {};
   outcome_ = Outcome::kNotSent;
@@ -303,6 +303,7 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
   ++endpoint.request_count;
   in_flight_ = true;
   attempt_at_ = core_.now;
+  former_until_ = TimePoint::max();
   connected_time_ = head_time_ = attempt_time_ = kNotMeasured;
   if (std::exchange(held_noted_, false)) note(Step::kReleased, {}, {}, static_cast<std::uint64_t>(held_time_.count()));
   if (lease != nullptr) note(Step::kLease, {}, {}, static_cast<std::uint64_t>(lease->epoch), static_cast<std::uint64_t>((lease->valid_until() - core_.now).count()));
@@ -512,6 +513,7 @@ void Exchange::arm_timer() {
     case Phase::kConnecting:  // the connection has a timer of its own
     case Phase::kOver: break;
   }
+  if (phase_ == Phase::kWaiting || phase_ == Phase::kResponding) deadline = std::min(deadline, former_until_);
   if (phase_ != Phase::kTunnel) deadline = std::min(deadline, after(started_, limits.total));
   core_.wheel.arm(timer_, deadline);
 }
@@ -556,6 +558,10 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
   }
   if (phase_ == Phase::kTunnel) {
     tunnel_late(now);
+    return;
+  }
+  if (now >= former_until_) {
+    end_under_lease(kPrimaryChanged, kPrimaryChangedText);
     return;
   }
   if (passed(started_, limits.total)) {

@@ -32,6 +32,12 @@ struct MadeId {
   std::array<char, 32> text;
 };
 
+/// How long the answer of a peer that is primary no longer may take to arrive: milliseconds where it gave the role away, and where it
+/// hangs its clients are told so much later.
+inline constexpr Milliseconds kFormerWait{1000};
+inline constexpr std::string_view kPrimaryChanged = "primary_changed";
+inline constexpr std::string_view kPrimaryChangedText = "the primary changed while the request was there";
+
 /// Recycled: Core keeps ended ones with their buffers, so that a request allocates nothing in the steady state.
 class Exchange final : public http1::ResponseSink, public Timer::Owner {
  public:
@@ -72,7 +78,9 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void on_end(std::span<const http1::Header> trailers) override;
 
   // From the core.
-  void holder_changed();            ///< the view of the attempt is no longer true
+  /// The view of the attempt is no longer true. What a peer has been sent in full it may have answered before it gave the role away:
+  /// that answer is waited for, kFormerWait at most. It guards its own lease, so it tells us what it had to cut.
+  void holder_changed();
   void endpoint_unfit();            ///< its endpoint has turned critical, was ejected or has gone
   void dispatch_held();             ///< a primary is there, or may be
   void dispatch_queued();           ///< its turn has come, or an endpoint may have room
@@ -312,6 +320,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   };
   Goodbye goodbye_ = Goodbye::kNone;
   TimePoint goodbye_at_ = TimePoint::max();
+  TimePoint former_until_ = TimePoint::max();  ///< the answer of a holder that is one no longer is waited for until then
   FrameTrack from_client_, from_server_;
   std::string_view reason_;           ///< literal: code of our own answer
   Outcome outcome_ = Outcome::kNotSent;

@@ -164,8 +164,15 @@ void Exchange::lease_lost() {
 }
 
 void Exchange::holder_changed() {
+  const bool answering = (phase_ == Phase::kWaiting && request_complete_ && up_->drained()) || phase_ == Phase::kResponding;
+  if (answering && endpoint_->endpoint.kind == EndpointKind::kPeer) {
+    service_link.unlink();
+    former_until_ = core_.now + kFormerWait;
+    arm_timer();
+    return;
+  }
   if (local_order_) ++core_.counters.lease_stops;
-  end_under_lease("primary_changed", "the primary changed while the request was there");
+  end_under_lease(kPrimaryChanged, kPrimaryChangedText);
 }
 
 void Exchange::endpoint_unfit() {

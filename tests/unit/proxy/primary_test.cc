@@ -335,6 +335,26 @@ TEST_F(PrimaryRoute, AChangeOfHolderEndsWhatIsThere) {
   EXPECT_EQ(proxy->orders_in_flight("trader"), 0U);
 }
 
+TEST_F(PrimaryRoute, TheAnswerOfAPeerThatWasPrimaryIsWaitedForAMoment) {
+  peer_is_primary(7, 2);
+  auto answered = client(), silent = client(), refused = client();
+  for (auto& one : {answered, silent, refused}) one->send(post("/orders", "a"));
+  for (std::size_t i = 0; i < 3; ++i) up(i).connect();
+  peer_is_primary(8, 3);
+  EXPECT_EQ(host.upstreams.size(), 3U) << "what was sent is not sent again";
+  up(0).send(ok("done"));
+  EXPECT_EQ(body_of(answered->take()), "done") << "it was on its way when the role went";
+  up(2).send("HTTP/1.1 421 Misdirected Request\r\nX-Outrigger-Refused: not-primary\r\nContent-Length: 0\r\n\r\n");
+  advance(Milliseconds{100});
+  ASSERT_EQ(host.upstreams.size(), 4U);
+  EXPECT_EQ(up(3).endpoint.id, EndpointId{3}) << "what it did not take goes to the new one";
+  advance(Milliseconds{800});
+  EXPECT_EQ(silent->take(), "");
+  advance(Milliseconds{200});
+  EXPECT_TRUE(has(silent->take(), "\"code\":\"primary_changed\""));
+  EXPECT_TRUE(up(1).reset);
+}
+
 TEST_F(PrimaryRoute, ANewEpochOfTheSameHolderIsAChange) {
   become_primary(7);
   auto c = client();
