@@ -6,6 +6,7 @@
 #include "proxy/exchange.h"
 #include "proxy/forwarding.h"
 #include "proxy/http1/writer.h"
+#include "proxy/unasked.h"
 
 namespace proxy {
 namespace {
@@ -178,26 +179,12 @@ void Downstream::refuse(const Error& error) {
   reply.message = error.detail;
   reply.hint = hint_of(error.code);
   reply.outcome = name_of(Outcome::kNotSent);
-  ++core_.counters.requests;
   answer_without_exchange(reply);
 }
 
-// To bytes that never became a request. It leaves a record all the same: who sent them, and what was wrong.
 void Downstream::answer_without_exchange(const LocalReply& reply) {
-  ResponseFacts facts;
-  facts.keep_alive = false;
-  facts.hsts = hsts();
-  std::string text;
-  append_reply(text, reply, facts, http1::Method::kGet);
+  const std::string text = answer_unasked(core_, *this, reply, 11);
   const Bytes piece = http1::bytes_of(text);
-  ++(reply.status < 500 ? core_.counters.responses_4xx : core_.counters.responses_5xx);
-  AccessRecord record;
-  record.client = record.peer = accepted().client;
-  record.from_peer = accepted().kind == ListenerKind::kPeer;
-  record.reason = reply.code;
-  record.status = reply.status;
-  record.started = core_.now;
-  core_.host.on_access(record);
   send(std::span<const Bytes>(&piece, 1), kWholeAnswer);
   linger();
 }

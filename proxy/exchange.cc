@@ -60,7 +60,8 @@ void Exchange::recycle() {
   held_time_ = first_byte_ = std::chrono::nanoseconds{0};
   connected_time_ = head_time_ = attempt_time_ = kNotMeasured;
   client_.clear();
-  traced_ = false;
+  traced_ = spanned_ = false;
+  spans_.clear();
   trail_.clear();
   held_noted_ = false;
   client_framing_ = http1::Framing::kNone;
@@ -315,6 +316,7 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
     if (local_order_) ++service_->local_orders;
   }
   head_.resize(common_bytes_);
+  if (traced_) append_traceparent_field();
   if (shaped_) append_request_fields();
   const bool is_primary = service_ != nullptr && service_->view.holder == PrimaryView::Holder::kLocal;
   append_attempt_head(head_, {endpoint.endpoint.kind, core_.settings.node, is_primary,

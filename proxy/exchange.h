@@ -21,6 +21,7 @@
 #include "proxy/http1/codec.h"
 #include "proxy/outlet.h"
 #include "proxy/response_cache.h"
+#include "proxy/span.h"
 #include "proxy/trail.h"
 #include "proxy/websocket.h"
 
@@ -148,6 +149,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   [[nodiscard]] Naming naming(std::string_view made_id) const;
   void begin_naming(const http1::RequestHead& head);
   void begin_trace(const http1::RequestHead& head, std::string_view made_id);
+  void append_traceparent_field();
+  void note_span();
   void record();
   void count_ending();
   void count_response(int status);
@@ -267,6 +270,11 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   TraceContext trace_;                ///< meaningful with traced_
   SpanId parent_{};
   bool traced_ = false;
+  AttemptSpans spans_;
+  SpanId attempt_span_{};
+  bool spanned_ = false;              ///< the present attempt is a span of its own
+  int attempt_status_ = 0;            ///< of the endpoint's final head
+  std::string_view attempt_code_;     ///< literal: why the attempt failed
   Trail trail_;
   bool held_noted_ = false;           ///< trail_ says that it is held, and not yet that it is no more
   std::string head_;                  ///< upstream head: the common part, then that of the attempt

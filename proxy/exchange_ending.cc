@@ -35,6 +35,7 @@ std::unique_ptr<Connection> Exchange::detach_attempt() {
     in_flight_ = false;
     attempt_time_ = core_.now - attempt_at_;
     if (response_complete_ && phase_ == Phase::kResponding) endpoint_->times.add(attempt_time_);
+    if (spanned_) note_span();
     --endpoint_->in_flight;
     if (std::exchange(slot_, false)) endpoint_->share->in_flight.fetch_sub(1, std::memory_order_relaxed);
     core_.note_slot_freed();
@@ -72,6 +73,7 @@ bool Exchange::can_go_elsewhere() {
 }
 
 void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string_view message) {
+  attempt_code_ = code;
   EndpointState* endpoint = endpoint_;
   const bool blamed = blames_endpoint(end, up_ != nullptr && up_->reused());
   const bool from_peer = down_->accepted().kind == ListenerKind::kPeer;
@@ -111,6 +113,7 @@ void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string
 void Exchange::give_up(AttemptEnd end, std::string_view code, std::string_view message) {
   EndpointState* endpoint = endpoint_;
   const bool blamed = endpoint != nullptr && in_flight_ && blames_endpoint(end, up_ != nullptr && up_->reused());
+  attempt_code_ = code;
   judge_breaker(end, blamed);
   drop_attempt(true);
   if (blamed) core_.report(*endpoint, AttemptResult::kFailed);
@@ -138,6 +141,7 @@ void Exchange::end_under_lease(std::string_view code, std::string_view message) 
     return;
   }
   note(Step::kLeaseLost, code);
+  attempt_code_ = code;
   const AttemptEnd end = end_now();
   if (may_have_arrived(end) || !replayable_) {
     drop_attempt(true);

@@ -68,9 +68,6 @@ void Exchange::begin_trace(const http1::RequestHead& head, std::string_view made
   }
   trace_.span = random_digits<16>(core_.chance);
   make_nonzero(trace_.span);
-  head_ += "traceparent: ";
-  append_traceparent(head_, trace_);
-  head_ += "\r\n";
   if (!given) return;
   const std::size_t before = head_.size();
   head_ += "tracestate: ";
@@ -80,6 +77,41 @@ void Exchange::begin_trace(const http1::RequestHead& head, std::string_view made
   } else {
     head_.resize(before);
   }
+}
+
+// Of each attempt anew: where attempts are spans, each endpoint hears of its own.
+void Exchange::append_traceparent_field() {
+  TraceContext told = trace_;
+  spanned_ = core_.settings.trace.spans && trace_.sampled() && endpoint_->endpoint.site == nullptr;
+  if (spanned_) {
+    attempt_span_ = random_digits<16>(core_.chance);
+    make_nonzero(attempt_span_);
+    told.span = attempt_span_;
+    attempt_status_ = 0;
+    attempt_code_ = {};
+  }
+  head_ += "traceparent: ";
+  append_traceparent(head_, told);
+  head_ += "\r\n";
+}
+
+// The attempt is over; what it was is still here.
+void Exchange::note_span() {
+  AttemptSpan span;
+  span.span = attempt_span_;
+  span.begun = attempt_at_ - started_;
+  span.connected = connected_time_;
+  span.head = attempt_status_ == 0 ? kNotMeasured : head_time_;
+  span.total = attempt_time_;
+  span.number = attempt_count_;
+  span.status = attempt_status_;
+  span.at_peer = endpoint_->endpoint.kind == EndpointKind::kPeer;
+  span.reused = up_ != nullptr && up_->reused();
+  span.address = endpoint_->endpoint.address;
+  span.node = endpoint_->endpoint.node;
+  if (!response_complete_ && phase_ != Phase::kTunnel) span.failure = !attempt_code_.empty() ? attempt_code_ : !reason_.empty() ? reason_ : "cancelled";
+  spans_.add(span);
+  spanned_ = false;
 }
 
 void Exchange::name_response(ResponseFacts& facts) const {
@@ -128,8 +160,13 @@ void Exchange::record() {
   record.target = head.substr(method_bytes_ + 1, target_bytes_);
   // "METHOD target HTTP/1.1 CR LF Host: " stands before it.
   record.host = head.substr(method_bytes_ + target_bytes_ + 18, host_bytes_);
-  if (route_ != nullptr) record.route = route_->name;
-  if (route_ != nullptr) record.logged = route_->access_log;
+  if (route_ != nullptr) {
+    record.route = route_->name;
+    record.route_path = route_->path;
+    record.logged = route_->access_log;
+  }
+  record.https = from.scheme == Scheme::kHttps;
+  record.http_version = down_->is_stream() ? 20 : static_cast<std::uint8_t>(10 + client_minor_);
   record.request_id = request_id();
   record.peer = from.client;
   record.client = client_.empty() ? std::string_view(from.client) : std::string_view(client_);
@@ -156,6 +193,8 @@ void Exchange::record() {
   record.trace = trace_;
   record.parent = parent_;
   record.traced = traced_;
+  record.spans = spans_.bytes();
+  record.span_count = spans_.count();
   note(Step::kEnd, name_of(outcome_), {}, static_cast<std::uint64_t>(status_));
   record.trail = trail_.bytes();
   record.trail_left_out = trail_.left_out();

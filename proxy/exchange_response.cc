@@ -48,6 +48,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   }
   first_byte_ = core_.now - started_;
   head_time_ = core_.now - attempt_at_;
+  attempt_status_ = head.status;
   note(Step::kHead, {}, {}, static_cast<std::uint64_t>(head.status));
   const bool gateway_error = head.status >= 502 && head.status <= 504;
   const bool refused = from_peer && head.status == 421 && head.find(kRefusedField);
@@ -121,6 +122,7 @@ void Exchange::response_broken(const Error& error) {
   // The text of `error` may lie in the parser that goes with the attempt; the reply needs it afterwards.
   early_text_ = error.detail;
   judge_breaker(AttemptEnd::kResponseBroken, true);
+  attempt_code_ = name_of(Errc::kBadResponse);
   drop_attempt(true);
   core_.report(*endpoint_, AttemptResult::kFailed);
   if (response_begun_) {
@@ -203,6 +205,7 @@ void Exchange::peer_refused() {
   note(Step::kRefusedThere, refused_end_ == AttemptEnd::kRefusedByPeer ? "its instance got nothing" : "its instance failed");
   refused_ = false;
   response_complete_ = false;
+  attempt_code_ = refused_end_ == AttemptEnd::kRefusedByPeer ? "refused_by_peer" : "failed_at_peer";
   const bool reuse = upstream_keep_alive_ && request_complete_;
   EndpointState* endpoint = endpoint_;
   const bool failed_there = refused_end_ != AttemptEnd::kRefusedByPeer;

@@ -7,6 +7,7 @@
 #include "proxy/forwarding.h"
 #include "proxy/h2_connection.h"
 #include "proxy/http1/writer.h"
+#include "proxy/unasked.h"
 
 namespace proxy {
 
@@ -42,12 +43,7 @@ void H2Client::refuse(http2::Stream& stream, const Error& error) {
   reply.message = error.detail;
   reply.hint = error.code == Errc::kHeadTooLarge ? "send fewer or shorter header fields" : "send a request that conforms to RFC 9113";
   reply.outcome = name_of(Outcome::kNotSent);
-  ResponseFacts facts;
-  facts.hsts = hsts();
-  std::string text;
-  append_reply(text, reply, facts, http1::Method::kGet);
-  ++core_.counters.requests;
-  ++(reply.status < 500 ? core_.counters.responses_4xx : core_.counters.responses_5xx);
+  const std::string text = answer_unasked(core_, *this, reply, 20);
   const Bytes piece = http1::bytes_of(text);
   send({&piece, 1}, kWholeAnswer);
   connection_.session().abandon_request(stream);

@@ -5,6 +5,7 @@
 
 #include "proxy/exchange.h"
 #include "proxy/http1/writer.h"
+#include "proxy/unasked.h"
 
 namespace proxy {
 namespace {
@@ -61,7 +62,10 @@ void H2Connection::touch(H2Client& client) {
 
 http2::Receiver* H2Connection::on_request(http2::Stream& stream, const http1::RequestHead& head) {
   // A stream costs an exchange as a connection does; all together are bounded like those.
-  if (last_said_ || core_.counters.h2_streams_open >= core_.settings.connections_max) return nullptr;
+  if (last_said_ || core_.counters.h2_streams_open >= core_.settings.connections_max) {
+    record_unasked(core_, met, last_said_ ? "draining" : "too_many_streams", 20, &head);
+    return nullptr;
+  }
   H2Client& client = take_client();
   client.begin(stream, head);
   return &client;
@@ -88,7 +92,8 @@ void H2Connection::on_data(Bytes bytes) {
   touched_.clear();
   note_news();
   if (!goes_on) {
-    leave(session_.flood() == http2::Flood::kNone ? "h2_protocol_error" : "h2_flood");
+    fault_ = session_.flood() == http2::Flood::kNone ? "h2_protocol_error" : "h2_flood";
+    leave(fault_);
     send_frames();
     close();
     return;
@@ -104,6 +109,9 @@ void H2Connection::note_news() {
   c.h2_resets += news.resets_received;
   c.h2_streams_refused += news.refused;
   c.h2_malformed += news.malformed;
+  if (news.faults > 0 && fault_.empty()) fault_ = "h2_protocol_error";
+  for (std::uint64_t i = 0; i < news.unasked_refused; ++i) record_unasked(core_, met, "h2_stream_refused", 20);
+  for (std::uint64_t i = 0; i < news.unasked_malformed; ++i) record_unasked(core_, met, "h2_malformed", 20);
 }
 
 void H2Connection::send_frames() {
@@ -125,13 +133,14 @@ void H2Connection::flush() {
   send_frames();
   note_news();
   if (session_.flood() != http2::Flood::kNone) {  // found while it was answered
-    leave("h2_flood");
+    fault_ = "h2_flood";
+    leave(fault_);
     send_frames();
     close();
     return;
   }
   if ((session_.over() || (last_said_ && session_.streams() == 0)) && outlet_.empty()) {
-    leave("client_gone");
+    leave(fault_.empty() ? "client_gone" : fault_);
     close();
     return;
   }
@@ -150,7 +159,10 @@ void H2Connection::on_writable() {
 
 // ---- the end ----
 
+// A client that is sent away in the middle of its requests is in their records; one without any has one of its own.
 void H2Connection::leave(std::string_view reason) {
+  const bool asks = std::any_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->in_use(); });
+  if (!fault_.empty() && !asks) record_unasked(core_, met, fault_, 20);
   const http2::Flood flood = session_.flood();
   if (flood != http2::Flood::kNone) ++core_.counters.h2_floods[static_cast<std::size_t>(flood) - 1];
   for (const auto& client : clients_) {
@@ -234,7 +246,10 @@ void H2Connection::on_deadline(Timer& timer, TimePoint now) {
     session_.refuse_new();
     last_said_ = true;
   } else {
-    if (in_head_) ++core_.counters.h2_head_timeouts;
+    if (in_head_) {
+      ++core_.counters.h2_head_timeouts;
+      fault_ = "head_timeout";
+    }
     if (!outlet_.empty()) return abort("client_gone");  // it does not even take the answers to its last streams
     session_.terminate(in_head_ ? http2::Code::kEnhanceYourCalm : http2::Code::kNoError);
   }

@@ -67,6 +67,7 @@ class H2Connection final : private AcceptedFacts, public ClientConnection, publi
   Timer pace_timer_;
   Pace reader_pace_;    ///< of the connection as a whole
   std::uint64_t offered_bytes_ = 0;
+  std::string_view fault_;          ///< literal: why the connection is ended, where that is the client's doing
   bool reading_ = true, heard_ = false, in_head_ = false, idle_ = false;
   bool leaving_ = false, last_said_ = false, closed_ = false;
 };

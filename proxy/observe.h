@@ -32,6 +32,7 @@ struct AccessRecord {
   std::string_view target;       ///< as received
   std::string_view host;         ///< as asked for; may be empty
   std::string_view route;        ///< name; empty when no route was found
+  std::string_view route_path;   ///< what its requests have in common: the path of the route as the settings say it
   std::string_view request_id;   ///< empty when no head was understood
   std::string_view client;       ///< address of the client, as far as it can be believed
   std::string_view peer;         ///< address of the connection: a trusted proxy's, another agent's, or `client` again
@@ -55,10 +56,14 @@ struct AccessRecord {
   TraceContext trace;                     ///< meaningful with `traced`: our span
   SpanId parent{};                        ///< of our span; all NUL = we began the trace
   bool traced = false;
+  std::string_view spans;                 ///< AttemptSpans::bytes; empty unless TraceSettings::spans and the trace is sampled
+  std::uint32_t span_count = 0;           ///< in `spans`
   std::string_view trail;                 ///< Trail::bytes; empty unless Settings::trails
   std::uint32_t trail_left_out = 0;       ///< steps that it had no room for
   bool from_peer = false;                 ///< another agent has passed it on
   bool at_peer = false;                   ///< `endpoint` is another agent, which knows the rest
+  bool https = false;                     ///< the client's connection has TLS
+  std::uint8_t http_version = 11;         ///< of the client: 10, 11, 20
   bool logged = true;                     ///< its route wants a line in the access log
 };
 static_assert(std::is_trivially_copyable_v<AccessRecord>);

@@ -66,6 +66,9 @@ struct TraceSettings {
   bool on = false;
   bool from_anyone = true;         ///< false: only trusted proxies may begin a trace for us
   std::uint32_t sample_every = 1;  ///< of traces that begin here one in so many is sampled, by chance; 0 = none
+  /// Attempts of sampled requests are spans of their own (AccessRecord::spans), and endpoints are told of those. Else they
+  /// are told of the request's: a parent that nobody ever hears of would tear a trace in two.
+  bool spans = false;
 };
 
 /// Settings that do not change while the proxy lives. Every *_max is a bound; what lies beyond it is refused.

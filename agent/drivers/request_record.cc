@@ -15,7 +15,7 @@ using proxy::AccessRecord;
 constexpr std::string_view AccessRecord::* kTexts[] = {
     &AccessRecord::method, &AccessRecord::target, &AccessRecord::host, &AccessRecord::route, &AccessRecord::request_id,
     &AccessRecord::client, &AccessRecord::peer, &AccessRecord::endpoint, &AccessRecord::endpoint_node, &AccessRecord::reason,
-    &AccessRecord::trail};
+    &AccessRecord::trail, &AccessRecord::route_path, &AccessRecord::spans};
 
 struct Packed {
   AccessRecord record;
@@ -74,6 +74,10 @@ void append_trace(std::string& out, const AccessRecord& record) {
 void append_record(std::string& out, const AccessRecord& record, const RecordRules& rules) {
   Packed packed{record, record.target.size()};
   if (!rules.trail) packed.record.trail = {};
+  if (!rules.spans) {
+    packed.record.spans = packed.record.route_path = {};
+    packed.record.span_count = 0;
+  }
   if (!rules.query) packed.record.target = record.target.substr(0, record.target.find('?'));
   packed.target_bytes = packed.record.target.size();
   packed.record.target = packed.record.target.substr(0, rules.target_bytes_max);

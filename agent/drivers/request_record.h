@@ -15,6 +15,7 @@ namespace agent::drivers {
 struct RecordRules {
   bool query = false;                       ///< false: the query string is cut off and forgotten
   bool trail = false;                       ///< the decisions are kept too
+  bool spans = false;                       ///< so are the attempts as spans
   std::size_t target_bytes_max = 2048;      ///< longer targets are cut; `target_bytes` says how long they were
 };
 

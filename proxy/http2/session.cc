@@ -62,7 +62,7 @@ void Stream::recycle() {
   tail_.clear();
   sent_bytes_ = 0;
   unconsumed_ = 0;
-  request_ended_ = answered_ = ended_ = deferred_ = wants_room_ = reset_by_us_ = abandons_request_ = false;
+  request_ended_ = answered_ = ended_ = deferred_ = wants_room_ = reset_by_us_ = abandons_request_ = asked_ = false;
   was_drained_ = true;
 }
 
@@ -144,6 +144,7 @@ void Session::request_complete(Stream& stream, bool ends) {
   http1::RequestHead head;
   const auto made = stream.head_.finish(head, ends, limits_.head, stream.head_.names_protocol() ? web_key(chance_) : std::string());
   stream.request_ended_ = ends;
+  stream.asked_ = true;
   stream.receiver_ = made ? acceptor_.on_request(stream, head) : acceptor_.on_bad_head(stream, made.error());
   if (stream.receiver_ == nullptr) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id_, NGHTTP2_REFUSED_STREAM);

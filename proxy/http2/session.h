@@ -82,6 +82,7 @@ class Stream {
   std::uint32_t unconsumed_ = 0;
   bool request_ended_ = false, answered_ = false, ended_ = false, deferred_ = false, wants_room_ = false;
   bool reset_by_us_ = false, was_drained_ = true, abandons_request_ = false;
+  bool asked_ = false;   // the acceptor has heard of it
 };
 
 /// Decides about requests.
@@ -97,6 +98,8 @@ class Acceptor {
 /// Numbers of one session since the last take.
 struct SessionNews {
   std::uint64_t streams = 0, resets_received = 0, refused = 0, malformed = 0;
+  std::uint64_t faults = 0;  ///< connections ended with an error of ours: GOAWAY with a code
+  std::uint64_t unasked_refused = 0, unasked_malformed = 0;  ///< of those two, streams that the acceptor never heard of
 };
 
 class Session {
@@ -162,6 +165,7 @@ class Session {
   std::uint32_t head_frames_ = 0;      ///< of the present field list
   std::size_t head_bytes_ = 0;
   std::string names_;                  ///< scratch: names in lower case
+  std::int32_t head_stream_ = 0;  // of the newest field list
   bool in_head_ = false, begun_ = false, failed_ = false;
 };
 

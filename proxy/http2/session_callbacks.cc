@@ -29,7 +29,9 @@ struct Callbacks {
   }
 
   static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* header, void* user) {
-    if (header->type == NGHTTP2_HEADERS) session_of(user).in_head_ = true;
+    if (header->type != NGHTTP2_HEADERS) return 0;
+    session_of(user).in_head_ = true;
+    session_of(user).head_stream_ = header->stream_id;
     return 0;
   }
 
@@ -113,12 +115,16 @@ struct Callbacks {
     Session& s = session_of(user);
     Stream* stream = frame->hd.stream_id == 0 ? nullptr : stream_of(raw, frame->hd.stream_id);
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
+      if (frame->hd.stream_id == s.head_stream_) s.in_head_ = false;  // of a list that was refused we hear no end
       // Ours are about instances; those that nghttp2 sends by itself answer something that the client did.
       if (stream != nullptr && stream->reset_by_us_) return 0;
-      frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM ? ++s.news_.refused : ++s.news_.malformed;
+      const bool refused = frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM;
+      refused ? ++s.news_.refused : ++s.news_.malformed;
+      if (stream == nullptr || !stream->asked_) refused ? ++s.news_.unasked_refused : ++s.news_.unasked_malformed;
       static_cast<void>(s.note(Flood::kResets));  // feed() and write() look at it
       return 0;
     }
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) ++s.news_.faults;
     const bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
                       (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS);
     // RFC 9113, section 8.1: a complete answer, and no wish for the rest of the request.

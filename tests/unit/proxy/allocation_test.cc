@@ -29,7 +29,7 @@ class Allocation : public ProxyTest {
 TEST_F(Allocation, NoneInTheSteadyState) { expect_none(); }
 
 TEST_F(Allocation, NoneForTracesTrailsAndNamesEither) {
-  settings.trails = settings.trace.on = settings.request_id.from_anyone = settings.request_id.to_client = true;
+  settings.trails = settings.trace.on = settings.trace.spans = settings.request_id.from_anyone = settings.request_id.to_client = true;
   expect_none();
 }
 

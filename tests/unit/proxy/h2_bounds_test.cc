@@ -134,6 +134,22 @@ TEST_F(H2Test, AHeadThatDoesNotEndInTimeEndsTheConnection) {
   EXPECT_TRUE(wire->closed);
 }
 
+// A list that was refused has an end, too: whoever sent it is not late with it.
+TEST_F(H2Test, AMalformedHeadDoesNotCostTheConnection) {
+  auto p = peer();
+  p->send(headers(1, head_of("GET", "/a"), true));
+  up(0).connect();
+  p->send(headers(3, {{":method", "GET"}}, true));
+  EXPECT_EQ((*p)[3].reset_code, 1U);
+  advance(Milliseconds(4000));
+  up(0).send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+  advance(Milliseconds(7000));
+  answer(*p, 0, "ok");
+  EXPECT_TRUE(p->goaways().empty()) << "10 s after the malformed one";
+  EXPECT_EQ((*p)[1].body, "ok");
+  EXPECT_EQ(counters().h2_head_timeouts, 0U);
+}
+
 TEST_F(H2Test, AnIdleConnectionEndsAndPingsDoNotProlongIt) {
   auto p = peer();
   for (int i = 0; i < 10; ++i) {

@@ -66,7 +66,7 @@ TEST(RequestRecordTest, EverythingStandsInTheLine) {
 
 TEST(RequestRecordTest, QueryStringsAreLeftOutUnlessAskedFor) {
   EXPECT_EQ(line_of(sample()).find("secret"), std::string::npos);
-  EXPECT_EQ(json::parse(line_of(sample(), {true, false, 2048}))["path"], "/quotes?token=secret");
+  EXPECT_EQ(json::parse(line_of(sample(), {true, false, false, 2048}))["path"], "/quotes?token=secret");
 }
 
 TEST(RequestRecordTest, NoByteOfARequestCanForgeALine) {
@@ -76,7 +76,7 @@ TEST(RequestRecordTest, NoByteOfARequestCanForgeALine) {
   evil += "\"}\n{\"status\":500}";
   record.target = record.host = record.client = record.request_id = record.method = evil;
   record.route = evil;
-  const std::string line = line_of(record, {true, false, 4096});
+  const std::string line = line_of(record, {true, false, false, 4096});
   for (const char c : line) ASSERT_TRUE(c >= ' ' && c <= '~') << static_cast<int>(c);
   const json parsed = json::parse(line);
   EXPECT_EQ(parsed["status"], 200);

@@ -1,0 +1,51 @@
+#pragma once
+/// The attempts of one request as spans of its trace, so that somebody can tell them to a collector.
+/// Bound: kCountMax per request, kTextMax bytes of each text; what comes after that is counted.
+/// Ownership: of the exchange, recycled with it; nothing is allocated once the buffer has grown.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/observe.h"
+#include "proxy/trace.h"
+
+namespace proxy {
+
+/// One attempt at one endpoint. Durations are from its beginning; kNotMeasured = did not happen.
+struct AttemptSpan {
+  SpanId span{};                      ///< the endpoint was told that this is its parent
+  std::chrono::nanoseconds begun{0};  ///< since the head of the request was received
+  std::chrono::nanoseconds connected = kNotMeasured;  ///< 0 on a kept connection
+  std::chrono::nanoseconds head = kNotMeasured;       ///< final head of the answer
+  std::chrono::nanoseconds total{0};                  ///< answer complete, or given up
+  std::uint32_t number = 0;           ///< of the attempt, from 1
+  int status = 0;                     ///< of the endpoint's answer; 0 = none came
+  bool at_peer = false;               ///< another agent, which has spans of its own
+  bool reused = false;                ///< on a kept connection
+  std::string_view address, node;     ///< of the endpoint
+  std::string_view failure;           ///< code of what ended it early; empty = its answer is complete, or it is a tunnel
+};
+
+class AttemptSpans {
+ public:
+  static constexpr std::uint32_t kCountMax = 16;
+  static constexpr std::size_t kTextMax = 255;
+
+  void clear() { bytes_.clear(); count_ = left_out_ = 0; }
+  void add(const AttemptSpan& span);
+  [[nodiscard]] std::string_view bytes() const { return bytes_; }
+  [[nodiscard]] std::uint32_t count() const { return count_; }        ///< in bytes()
+  [[nodiscard]] std::uint32_t left_out() const { return left_out_; }
+
+ private:
+  std::string bytes_;
+  std::uint32_t count_ = 0, left_out_ = 0;
+};
+
+/// The spans in `bytes` of an AttemptSpans of this process, in order; their texts are views into it.
+[[nodiscard]] std::vector<AttemptSpan> read_attempt_spans(std::string_view bytes);
+
+}  // namespace proxy
