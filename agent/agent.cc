@@ -198,6 +198,10 @@ io::Result<void> Agent::start_proxy() {
   auto access_log = access_log_settings(config_);
   if (!access_log) return tl::make_unexpected(access_log.error());
   settings->access_log = std::move(*access_log);
+  auto spans = span_settings(config_, io::wall_ms());
+  if (!spans) return tl::make_unexpected(spans.error());
+  settings->spans = std::move(*spans);
+  if (settings->spans) settings->spans->schemes = {settings->instance_tls.has_value(), peer_tls_ != nullptr};
   auto policies = listen_tls_.load(config_.listeners, io::wall_ms());
   if (!policies) return tl::make_unexpected(policies.error());
   auto listeners = proxy_listeners(config_, std::move(*policies));
@@ -219,6 +223,10 @@ io::Result<void> Agent::start_proxy() {
   callbacks.on_access_log = [](const std::string& why) {
     if (why.empty()) return log_line(LogLevel::kInfo, "access_log_written", "the access log takes lines again");
     log_line(LogLevel::kError, "access_log_lost", why + "; lines are lost and counted until it can be written again");
+  };
+  callbacks.on_spans = [](const std::string& why) {
+    if (why.empty()) return log_line(LogLevel::kInfo, "spans_exported", "the collector takes spans again");
+    log_line(LogLevel::kWarn, "spans_not_exported", why + "; they wait as long as there is room, then they are dropped and counted");
   };
   auto proxy = drivers::ProxyDriver::start(*loop_, std::move(*settings), std::move(callbacks));
   if (!proxy) return tl::make_unexpected(proxy.error());
@@ -335,7 +343,7 @@ BackendParts Agent::backend_parts() {
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
     proxy_->totals([done = std::move(done), table = route_table_](drivers::ProxyTotals totals) {
       done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls, totals.access_log,
-                       totals.headers, totals.hellos, std::move(totals.relays)});
+                       totals.spans, totals.headers, totals.hellos, std::move(totals.relays)});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };

@@ -55,6 +55,7 @@ struct ProxyStatus {
   std::shared_ptr<const proxy::RouteTable> table;  ///< in force; null in tests without a proxy
   drivers::TlsCounters tls{};
   std::optional<drivers::AccessLogCounters> access_log{};  ///< none = there is no log
+  std::optional<drivers::SpanExportCounters> spans{};      ///< none = spans go nowhere
   drivers::ProxyHeaderCounters headers{};
   drivers::HelloCounters hellos{};
   std::map<std::string, proxy::RelayCounters> relays{};  ///< by name of the TCP route

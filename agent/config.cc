@@ -369,7 +369,7 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   read_proxy(reading, root.section("proxy"));
   read_outlier(reading, root.section("outlier"));
   config_read_access_log(root.section("access_log"), reading.all_keys, reading.config.node.data_dir, reading.config.access_log);
-  config_read_tracing(root.section("tracing"), reading.all_keys, reading.config.tracing);
+  config_read_tracing(root.section("tracing"), reading.tls(), reading.config.tracing);
   root.finish(reading.all_keys);
 }
 

@@ -402,6 +402,16 @@ struct TracingConfig {
   bool enabled = false;            ///< false: traceparent and tracestate pass through like any field
   bool from_anyone = true;         ///< key `accept`: whose traceparent is gone on with, "anyone" or "proxies"
   std::uint32_t sample_every = 1;  ///< of traces that begin here one in so many is sampled; 0 = none; <= 1,000,000
+  // Where spans of sampled requests go: OTLP over HTTP, JSON.
+  std::string endpoint;            ///< "http://127.0.0.1:4318/v1/traces"; empty = nowhere
+  std::string service_name = "outrigger";  ///< resource attribute service.name; 1..255 bytes
+  std::vector<std::string> headers;        ///< "Name: value" of each request to the collector; <= 16
+  bool gzip = false;                       ///< requests are compressed
+  std::uint32_t batch_spans = 512;         ///< key `batch`; 1..8192
+  Milliseconds batch_wait{1000};           ///< how long a span waits for others; 10 ms .. 1 min
+  std::uint64_t queue_bytes = 4 << 20;     ///< key `queue`; spans waiting for the collector, 64 KiB .. 256 MiB
+  Milliseconds timeout{10'000};            ///< of one request to it; 100 ms .. 5 min
+  std::optional<InstanceTlsConfig> tls;    ///< [tracing.tls]; set exactly with https
   friend bool operator==(const TracingConfig&, const TracingConfig&) = default;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 
 #include "agent/config_values.h"
 
@@ -24,6 +25,48 @@ bool is_taken_field(std::string text) {
       "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-forwarded-client-cert", "authorization", "cookie", "set-cookie",
       "via", "date", "traceparent", "tracestate", "location"};
   return text.starts_with("x-outrigger-") || std::find(kTaken.begin(), kTaken.end(), text) != kTaken.end();
+}
+
+// Of a collector. The agent's own part looks again, with the grammar that it really uses.
+struct Url {
+  std::string host;  ///< without brackets
+  bool https = false;
+};
+/// @return what is wrong; empty = nothing
+std::string read_url(std::string_view text, Url& url) {
+  if (!text.starts_with("http://") && !text.starts_with("https://")) return "a collector is spoken to over http:// or https://";
+  url.https = text.starts_with("https://");
+  text.remove_prefix(url.https ? 8 : 7);
+  for (const char c : text)
+    if (c <= ' ' || c >= '\x7f' || c == '#') return "a byte in it belongs into no URL";
+  std::string_view place = text.substr(0, text.find('/'));
+  if (place.find('@') != std::string_view::npos) return "no user belongs here; use headers";
+  const std::size_t bracket = place.starts_with('[') ? place.find(']') : 0;
+  const std::size_t colon = bracket == std::string_view::npos ? bracket : place.find(':', bracket);
+  if (colon != std::string_view::npos) {
+    unsigned port = 0;
+    const std::string_view digits = place.substr(colon + 1);
+    const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    if (code != std::errc{} || end != digits.data() + digits.size() || port == 0 || port > 65535) return "the port is none";
+    place = place.substr(0, colon);
+  }
+  if (place.starts_with('[') && place.ends_with(']')) place = place.substr(1, place.size() - 2);
+  url.host = std::string(place);
+  return url.host.empty() ? "it names no host" : std::string();
+}
+
+/// One line of tracing.headers. @return what is wrong; empty = nothing. The value stays out of it: it may be a secret.
+std::string header_fault(std::string_view line) {
+  const std::size_t colon = line.find(':');
+  std::string name(line.substr(0, colon));
+  if (colon == std::string_view::npos || !is_field_name(name)) return "a line has no name in front of a colon";
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  static constexpr std::array<std::string_view, 9> kOurs = {"host", "content-type", "content-length", "content-encoding", "transfer-encoding",
+                                                            "connection", "user-agent", "expect", "accept-encoding"};
+  if (std::find(kOurs.begin(), kOurs.end(), name) != kOurs.end()) return "\"" + name + "\" is written by the agent itself";
+  for (const char c : line.substr(colon + 1))
+    if (c < ' ' || c > '~') return "the value of \"" + name + "\" holds bytes that no field may have";
+  return {};
 }
 
 // A key that its `to` does not look at is a mistake that would show late.
@@ -62,11 +105,42 @@ void config_read_access_log(ConfigReader reader, const std::set<std::string>& al
   reader.finish(all_keys);
 }
 
-void config_read_tracing(ConfigReader reader, const std::set<std::string>& all_keys, TracingConfig& tracing) {
+void config_read_tracing(ConfigReader reader, const TlsReading& reading, TracingConfig& tracing) {
   reader.boolean("enabled", tracing.enabled);
   reader.choice("accept", tracing.from_anyone, {{"anyone", true}, {"proxies", false}});
   reader.number("sample_every", tracing.sample_every, 0, 1'000'000);
-  reader.finish(all_keys);
+  Url url;
+  if (reader.text("endpoint", tracing.endpoint) && !tracing.endpoint.empty()) {
+    const std::string fault = read_url(tracing.endpoint, url);
+    if (!fault.empty()) reader.problem("endpoint", "\"" + tracing.endpoint + "\": " + fault, "write \"http://127.0.0.1:4318/v1/traces\"");
+    if (!tracing.enabled) reader.problem("endpoint", "without traces there are no spans to send", "add enabled = true, or remove this key");
+  }
+  for (const char* key : {"service_name", "headers", "gzip", "batch", "batch_wait", "queue", "timeout", "tls"}) {
+    if (reader.has(key) && tracing.endpoint.empty())
+      reader.problem(key, "no collector is named that it could be for", "add endpoint, or remove this key");
+  }
+  if (reader.text("service_name", tracing.service_name, 255) && tracing.service_name.empty())
+    reader.problem("service_name", "the name is empty", "leave the key out for \"outrigger\"");
+  if (reader.list("headers", tracing.headers, 16)) {
+    for (const std::string& line : tracing.headers) {
+      if (const std::string fault = header_fault(line); !fault.empty())
+        reader.problem("headers", fault, "write \"Authorization: Bearer ...\"");
+    }
+  }
+  reader.boolean("gzip", tracing.gzip);
+  reader.number("batch", tracing.batch_spans, 1, 8192);
+  reader.duration("batch_wait", tracing.batch_wait, Milliseconds(10), std::chrono::minutes(1));
+  reader.size("queue", tracing.queue_bytes, 64 << 10, 256 << 20);
+  reader.duration("timeout", tracing.timeout, Milliseconds(100), std::chrono::minutes(5));
+  if (url.https && !reader.has("tls")) {
+    tracing.tls = config_default_client_tls(url.host);
+    const auto fault = reading.opens_files && reading.check_instance ? reading.check_instance(*tracing.tls) : std::nullopt;
+    if (fault) reader.problem("endpoint", *fault, "name the authority of its certificate in tracing.tls, or speak http to a collector on this machine");
+  }
+  if (reader.has("tls") && !url.https && !url.host.empty())
+    reader.problem("tls", "the endpoint is spoken to over plain http", "write https:// in endpoint, or remove this table");
+  config_read_client_tls(reader, reading, url.host, tracing.tls);
+  reader.finish(reading.all_keys);
 }
 
 void config_read_request_id(ConfigReader reader, const std::set<std::string>& all_keys, RequestIdConfig& id) {

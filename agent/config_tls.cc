@@ -106,16 +106,27 @@ void config_read_listen_tls(ConfigReader& reader, const TlsReading& reading, Lis
 }
 
 void config_read_instance_tls(ConfigReader& above, const TlsReading& reading, ServiceConfig& service) {
+  config_read_client_tls(above, reading, service.address.is_unix() ? std::string() : service.address.host, service.tls);
+}
+
+InstanceTlsConfig config_default_client_tls(const std::string& host) {
+  InstanceTlsConfig tls;
+  tls.ca = kSystemAuthorities;
+  tls.server_name = host;
+  return tls;
+}
+
+void config_read_client_tls(ConfigReader& above, const TlsReading& reading, const std::string& host, std::optional<InstanceTlsConfig>& out) {
   ConfigReader reader = above.section("tls");
   InstanceTlsConfig tls;
   reader.boolean("verify", tls.verify);
   const bool own_authority = reader.path("ca", tls.ca, true);
   bool sound = check_file(reading, reader, "ca", tls.ca);
   if (own_authority && !tls.verify)
-    reader.problem("ca", "verify = false: the instance's certificate is not looked at", "remove one of the two");
+    reader.problem("ca", "verify = false: the other side's certificate is not looked at", "remove one of the two");
   if (tls.verify && tls.ca.empty()) tls.ca = kSystemAuthorities;
   if (!tls.verify) tls.ca.clear();
-  tls.server_name = service.address.is_unix() ? std::string() : service.address.host;
+  tls.server_name = host;
   reader.text("server_name", tls.server_name, 255);
   reader.path("cert", tls.cert, true);
   reader.path("key", tls.key, true);
@@ -132,7 +143,7 @@ void config_read_instance_tls(ConfigReader& above, const TlsReading& reading, Se
   if (!reader.present()) return;
   if (sound && reading.opens_files && reading.check_instance)
     if (const auto fault = reading.check_instance(tls)) above.problem("tls", *fault, {});
-  service.tls = std::move(tls);
+  out = std::move(tls);
 }
 
 }  // namespace agent

@@ -22,5 +22,10 @@ struct TlsReading {
 void config_read_listen_tls(ConfigReader& reader, const TlsReading& reading, ListenConfig& listen);
 /// The same for [service]; `service.address` has been read.
 void config_read_instance_tls(ConfigReader& reader, const TlsReading& reading, ServiceConfig& service);
+/// What is meant where nothing is said: verified by what the system trusts.
+[[nodiscard]] InstanceTlsConfig config_default_client_tls(const std::string& host);
+/// The table `tls` of whoever speaks TLS to somebody else; left as it is when there is none.
+/// @param host  name that the certificate must carry unless the table says another; empty = it has to say one
+void config_read_client_tls(ConfigReader& above, const TlsReading& reading, const std::string& host, std::optional<InstanceTlsConfig>& tls);
 
 }  // namespace agent

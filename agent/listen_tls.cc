@@ -112,6 +112,10 @@ io::Result<std::optional<drivers::InstanceTls>> instance_tls(const ServiceConfig
   return std::optional(drivers::InstanceTls{std::move(*context), service.tls->server_name});
 }
 
+io::Result<std::shared_ptr<const io::TlsContext>> client_tls(const InstanceTlsConfig& tls, std::int64_t wall_ms) {
+  return io::TlsContext::load(client_options(tls), wall_ms);
+}
+
 std::optional<std::string> check_listen_tls(const ListenTlsConfig& tls) {
   const auto context = io::TlsContext::load(server_options(tls), io::wall_ms());
   return context ? std::nullopt : std::optional(context.error().detail);

@@ -47,6 +47,9 @@ class ListenTls {
 /// What the proxy needs to reach the instance over TLS; nullopt = plain. Errors as of ListenTls::load.
 [[nodiscard]] io::Result<std::optional<drivers::InstanceTls>> instance_tls(const ServiceConfig& service, std::int64_t wall_ms);
 
+/// The context of a client with these settings. Errors as of TlsContext::load.
+[[nodiscard]] io::Result<std::shared_ptr<const io::TlsContext>> client_tls(const InstanceTlsConfig& tls, std::int64_t wall_ms);
+
 /// ConfigSource::check_listen_tls and check_instance_tls.
 [[nodiscard]] std::optional<std::string> check_listen_tls(const ListenTlsConfig& tls);
 [[nodiscard]] std::optional<std::string> check_instance_tls(const InstanceTlsConfig& tls);

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "agent/io/crypto.h"
+#include "agent/listen_tls.h"
 #include "agent/route_content.h"
 #include "proxy/proxy_header.h"
 
@@ -280,7 +281,7 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.compress_streams_max = config.proxy.compress_streams_max;
   settings.proxy.head_timeout = config.proxy.head_timeout;
   settings.proxy.request_id = {config.proxy.request_id.field, config.proxy.request_id.from_anyone, config.proxy.request_id.to_client};
-  settings.proxy.trace = {config.tracing.enabled, config.tracing.from_anyone, config.tracing.sample_every};
+  settings.proxy.trace = {config.tracing.enabled, config.tracing.from_anyone, config.tracing.sample_every, !config.tracing.endpoint.empty()};
   settings.proxy.trails = config.proxy.trail_bytes > 0;
   settings.trail_bytes = config.proxy.trail_bytes;
   settings.rules.query = config.access_log.query;
@@ -340,6 +341,34 @@ io::Result<std::optional<drivers::AccessLogSettings>> access_log_settings(const 
       break;
     }
   }
+  return std::optional(std::move(settings));
+}
+
+io::Result<std::optional<drivers::SpanExportSettings>> span_settings(const Config& config, std::int64_t wall_ms) {
+  const TracingConfig& tracing = config.tracing;
+  if (tracing.endpoint.empty()) return std::optional<drivers::SpanExportSettings>();
+  drivers::SpanExportSettings settings;
+  auto to = drivers::parse_collector_url(tracing.endpoint);
+  if (!to) return bad("tracing.endpoint", to.error().detail);
+  settings.to = std::move(*to);
+  if (settings.to.https) {
+    const InstanceTlsConfig tls = tracing.tls.value_or(InstanceTlsConfig());
+    settings.server_name = tls.server_name;
+    auto context = client_tls(tls, wall_ms);
+    if (!context) return bad("tracing.tls", context.error().detail);
+    settings.tls = std::move(*context);
+  }
+  for (const std::string& line : tracing.headers) {
+    const std::size_t colon = line.find(':');
+    const std::size_t value = std::min(line.find_first_not_of(' ', colon + 1), line.size());
+    settings.fields.emplace_back(line.substr(0, colon), line.substr(value));
+  }
+  settings.gzip = tracing.gzip;
+  settings.timeout = tracing.timeout;
+  settings.resource = {tracing.service_name, config.node.name, OUTRIGGER_VERSION};
+  settings.batches.batch_spans = tracing.batch_spans;
+  settings.batches.wait = tracing.batch_wait;
+  settings.batches.queue_bytes = tracing.queue_bytes;
   return std::optional(std::move(settings));
 }
 

@@ -99,6 +99,7 @@ Flow HttpClient::on_head(const proxy::http1::ResponseHead& head) {
   if (!head.interim()) {
     answer_.status = head.status;
     answer_.location = std::string(head.find("location").value_or(std::string_view()));
+    answer_.retry_after = std::string(head.find("retry-after").value_or(std::string_view()));
     keep_ = head.keep_alive;
     headed_ = true;
     if (ends_at_location_ && !answer_.location.empty()) {

@@ -29,6 +29,7 @@ struct HttpAnswer {
   int status = 0;  ///< 200..599; interim answers are skipped
   std::string body;
   std::string location{};  ///< the field of that name, as received; empty: there is none
+  std::string retry_after{};  ///< the same for Retry-After
 };
 
 /// Ownership: by value or unique_ptr of its user; destruction cancels without a callback. Thread: its loop's.

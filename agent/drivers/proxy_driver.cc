@@ -41,18 +41,32 @@ io::Result<std::unique_ptr<ProxyDriver>> ProxyDriver::start(io::Loop& loop, Prox
     if (!place) return tl::make_unexpected(place.error());
     driver->places_.push_back(std::move(*place));
   }
-  if (driver->settings_.access_log) {
-    driver->settings_.access_log->workers = driver->settings_.threads;
-    auto log = AccessLog::start(loop, std::move(*driver->settings_.access_log), [self = driver.get()](const std::string& why) {
-      if (self->callbacks_.on_access_log) self->callbacks_.on_access_log(why);
-    });
-    if (!log) return tl::make_unexpected(log.error());
-    driver->access_log_ = std::move(*log);
-  }
+  if (auto begun = driver->start_writers(loop); !begun) return tl::make_unexpected(begun.error());
   for (std::size_t i = 0; i < driver->settings_.threads; ++i) {
     if (auto started = driver->start_worker(i, listeners); !started) return tl::make_unexpected(started.error());
   }
   return driver;
+}
+
+/// Whoever takes what workers have to say must be there before they are.
+io::Result<void> ProxyDriver::start_writers(io::Loop& loop) {
+  if (settings_.access_log) {
+    settings_.access_log->workers = settings_.threads;
+    auto log = AccessLog::start(loop, std::move(*settings_.access_log), [this](const std::string& why) {
+      if (callbacks_.on_access_log) callbacks_.on_access_log(why);
+    });
+    if (!log) return tl::make_unexpected(log.error());
+    access_log_ = std::move(*log);
+  }
+  if (settings_.spans) {
+    settings_.spans->workers = settings_.threads;
+    auto spans = SpanExporter::start(loop, std::move(*settings_.spans), [this](const std::string& why) {
+      if (callbacks_.on_spans) callbacks_.on_spans(why);
+    });
+    if (!spans) return tl::make_unexpected(spans.error());
+    spans_ = std::move(*spans);
+  }
+  return {};
 }
 
 /// One socket per worker, all on one port. Whether it is free is found out without SO_REUSEPORT first, which would
@@ -106,7 +120,7 @@ io::Result<void> ProxyDriver::start_worker(std::size_t number, const std::vector
       [this] {
         if (callbacks_.on_health_news) callbacks_.on_health_news();
       },
-      access_log_.get(), number};
+      access_log_.get(), spans_.get(), number};
   // start() must not return before clients can connect: the worker says once how its listeners fared.
   struct Readiness {
     io::Result<void> listening;
@@ -290,6 +304,7 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   const auto gathering = std::make_shared<Gathering>();
   gathering->waiting = workers_.size();
   if (access_log_) gathering->totals.access_log = access_log_->counters();
+  if (spans_) gathering->totals.spans = spans_->counters();
   gathering->done = std::move(done);
   const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints,
                                    const std::vector<proxy::Proxy::RouteStatus>& routes, const TlsCounters& tls,

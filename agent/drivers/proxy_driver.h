@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/drivers/access_log.h"
+#include "agent/drivers/span_exporter.h"
 #include "agent/drivers/hello_reader.h"
 #include "agent/drivers/tap.h"
 #include "agent/drivers/tls_acceptor.h"
@@ -63,6 +64,7 @@ struct ProxyDriverSettings {
   std::size_t trail_bytes = 0;  ///< per worker, of recent requests with their trails; needs proxy.trails
   RecordRules rules;            ///< of what is kept for `why` and tap
   std::optional<AccessLogSettings> access_log{};  ///< its `workers` is filled here; none = no log
+  std::optional<SpanExportSettings> spans{};      ///< the same; needs proxy.trace.spans; none = nobody is told of spans
   /// How long idle connections of a listener that goes may still bring one more request.
   io::Milliseconds part_idle{3000};
 };
@@ -76,6 +78,8 @@ struct ProxyDriverCallbacks {
   std::function<void()> on_health_news{};
   /// The access log cannot be written, and why; empty = it can again.
   std::function<void(const std::string& why)> on_access_log{};
+  /// The same for spans and their collector.
+  std::function<void(const std::string& why)> on_spans{};
 };
 
 /// Counters of all workers together; endpoints of one id and routes of one name are summed.
@@ -85,6 +89,7 @@ struct ProxyTotals {
   std::vector<proxy::Proxy::RouteStatus> routes;  ///< by name
   TlsCounters tls;
   std::optional<AccessLogCounters> access_log{};  ///< none = there is no log
+  std::optional<SpanExportCounters> spans{};      ///< none = spans go nowhere
   ProxyHeaderCounters headers;  ///< of the PROXY protocol
   HelloCounters hellos;         ///< of listeners that choose by name
   std::map<std::string, proxy::RelayCounters> relays;  ///< by name of the TCP route
@@ -154,6 +159,7 @@ class ProxyDriver {
   void close_place(Place place);
   void on_place_left(std::uint64_t id);
   std::function<void()> after_all_workers(std::function<void()> done) const;
+  io::Result<void> start_writers(io::Loop& loop);
   io::Result<void> start_worker(std::size_t number, const std::vector<ProxyListen>& listeners);
   bool post(std::size_t worker, std::function<void(ProxyWorker&)> task);
   void post_all(const std::function<void(ProxyWorker&)>& task);
@@ -171,6 +177,7 @@ class ProxyDriver {
   std::size_t next_worker_ = 0;
   std::uint64_t messages_lost_ = 0;
   std::unique_ptr<AccessLog> access_log_;  // null: none
+  std::unique_ptr<SpanExporter> spans_;    // the same
   Tap tap_;
   std::vector<Worker> workers_;  // last: joined before anything above goes
 };

@@ -135,6 +135,7 @@ void ProxyWorker::drain(io::TimePoint deadline, std::function<void()> idle) {
 
 void ProxyWorker::on_access(const proxy::AccessRecord& record) {
   if (reports_.access_log != nullptr && record.logged) reports_.access_log->take(reports_.number, record);
+  if (reports_.spans != nullptr && record.traced && record.trace.sampled()) reports_.spans->take(reports_.number, record);
   if (settings_.trail_bytes > 0 && !record.request_id.empty()) recent_.add(record);
   if (tap_ == nullptr) return;
   scratch_.clear();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/drivers/access_log.h"
+#include "agent/drivers/span_exporter.h"
 #include "agent/drivers/file_stream.h"
 #include "agent/drivers/packers.h"
 #include "agent/drivers/proxy_driver.h"
@@ -40,6 +41,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
     std::function<void(std::uint64_t id)> on_listener_left;                               ///< the same
     std::function<void()> on_health_news;                                                 ///< the same
     AccessLog* access_log = nullptr;  ///< null = none; outlives the worker
+    SpanExporter* spans = nullptr;    ///< the same
     std::size_t number = 0;           ///< of the worker
   };
 

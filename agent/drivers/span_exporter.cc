@@ -1,0 +1,237 @@
+#include "agent/drivers/span_exporter.h"
+
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "agent/drivers/http_client.h"
+#include "agent/io/address.h"
+#include "agent/io/crypto.h"
+#include "agent/io/gzip.h"
+#include "agent/io/resolver.h"
+#include "agent/io/timer.h"
+#include "agent/io/wall_clock.h"
+
+namespace agent::drivers {
+namespace {
+
+constexpr RecordRules kSpanRules{.query = false, .trail = false, .spans = true, .target_bytes_max = 1024};
+constexpr int kGzipLevel = 1;  // spans are alike: the fast level takes nine tenths away
+
+bool may_try_again(int status) { return status == 429 || (status >= 502 && status <= 504); }
+
+}  // namespace
+
+io::Result<CollectorAddress> parse_collector_url(std::string_view url) {
+  CollectorAddress to;
+  const std::string_view whole = url;
+  const auto bad = [&](const std::string& why) { return io::fail(io::Errc::kInvalidArgument, "\"" + std::string(whole) + "\": " + why); };
+  if (url.starts_with("https://")) to.https = true;
+  else if (!url.starts_with("http://")) return bad("a collector is spoken to over http:// or https://");
+  url.remove_prefix(to.https ? 8 : 7);
+  if (to.https) to.port = 443;
+  const std::size_t slash = url.find('/');
+  to.authority = std::string(url.substr(0, slash));
+  if (to.authority.find('@') != std::string::npos) return bad("no user belongs here; name an Authorization field instead");
+  auto place = io::parse_host_port(to.authority, to.port);
+  if (!place) return bad(place.error().detail);
+  if (place->port == 0) return bad("the port is 0");
+  to.host = place->host;
+  to.port = place->port;
+  if (slash != std::string_view::npos && slash + 1 < url.size()) to.path = std::string(url.substr(slash));
+  for (const std::string* text : {&to.authority, &to.path}) {
+    for (const char c : *text)
+      if (c <= ' ' || c >= '\x7f' || c == '#') return bad("a byte in it belongs into no URL");
+  }
+  return to;
+}
+
+/// The exporter's thread: built, run and destroyed there.
+class SpanExporter::Sender {
+ public:
+  Sender(io::Loop& loop, SpanExporter& owner)
+      : loop_(loop), owner_(owner), settings_(owner.settings_), head_(otlp_head(settings_.resource)),
+        batches_(settings_.batches, [](std::uint64_t bound) { return io::random_below(bound); }), timer_(loop, [this] { look(); }) {
+    timer_.arm_after(kLook);
+  }
+
+  void look() {
+    sweep();
+    send_next();
+    timer_.arm_after(kLook);
+  }
+  /// No worker writes any more: what is left goes out, as far as the collector takes it now.
+  void say_farewell() {
+    sweep();
+    batches_.hurry();
+    bool late = false;
+    io::Timer guard(loop_, [&late] { late = true; });
+    guard.arm_after(kFarewell);
+    send_next();
+    while (!batches_.empty() && !late && !failing_ && loop_.run_once()) {
+    }
+    batches_.give_up();
+    publish();
+  }
+
+ private:
+  void sweep() {
+    const SpanClock clock{io::wall_ns(), io::boottime_now()};
+    for (const auto& lane : owner_.lanes_) {
+      lane->ring.drain([&](std::string_view bytes) {
+        std::uint64_t target_bytes = 0;
+        const proxy::AccessRecord record = read_record(bytes, target_bytes);
+        text_.clear();
+        const std::size_t count = append_otlp_spans(text_, record, clock, settings_.schemes);
+        batches_.add(text_, count, clock.boot);
+      });
+    }
+    publish();
+  }
+  void publish() {
+    const SpanCounters& c = batches_.counters();
+    owner_.exported_.store(c.exported, std::memory_order_relaxed);
+    owner_.full_.store(c.dropped_full, std::memory_order_relaxed);
+    owner_.late_.store(c.dropped_late, std::memory_order_relaxed);
+    owner_.rejected_.store(c.rejected, std::memory_order_relaxed);
+  }
+
+  void send_next() {
+    const SpanBatches::Batch* batch = batches_.next(io::boottime_now());
+    if (batch == nullptr) return;
+    body_ = head_;
+    body_ += batch->spans;
+    body_ += kOtlpTail;
+    packed_ = settings_.gzip && pack();
+    if (client_) return request();
+    resolution_ = io::resolve(loop_, settings_.to.host, settings_.to.port, [this](io::Result<std::vector<io::Address>> found) {
+      if (!found || found->empty()) return failed(settings_.to.host + ": " + (found ? std::string("no address") : found.error().detail));
+      // The next one after a failure: a name may stand for several collectors, one of them away.
+      connect((*found)[failures_ % found->size()]);
+    });
+  }
+  void connect(const io::Address& to) {
+    client_.emplace(loop_, to, settings_.to.authority);
+    if (settings_.to.https) client_->use_tls(settings_.tls, settings_.server_name, nullptr);
+    request();
+  }
+  bool pack() {
+    if (gzip_ == nullptr) gzip_ = io::GzipStream::create(kGzipLevel).value_or(nullptr);
+    if (gzip_ == nullptr) return false;
+    gzip_->restart();
+    text_.clear();
+    if (!gzip_->write(std::as_bytes(std::span<const char>(body_)), io::GzipStream::Flush::kFinish, text_)) return false;
+    body_.swap(text_);
+    return true;
+  }
+  void request() {
+    owner_.requests_.fetch_add(1, std::memory_order_relaxed);
+    std::vector<proxy::http1::TextHeader> fields{{"Content-Type", "application/json"}, {"User-Agent", "outrigger"}};
+    if (packed_) fields.push_back({"Content-Encoding", "gzip"});
+    for (const auto& [name, value] : settings_.fields) fields.push_back({name, value});
+    client_->request("POST", settings_.to.path, fields, body_, io::boottime_now() + settings_.timeout,
+                     [this](io::Result<HttpAnswer> answer) { answered(answer); });
+  }
+
+  void answered(const io::Result<HttpAnswer>& answer) {
+    if (!answer) return failed(answer.error().detail);
+    const io::TimePoint now = io::boottime_now();
+    const std::string status = "answered " + std::to_string(answer->status);
+    if (may_try_again(answer->status)) {
+      batches_.answered(SpanBatches::TryAgain{read_retry_after(answer->retry_after, io::wall_ms())}, now);
+      note(status);
+    } else if (answer->status < 300) {
+      const OtlpRejection rejection = read_otlp_answer(answer->body);
+      batches_.answered(SpanBatches::Delivered{rejection.spans}, now);
+      note(rejection.spans > 0 ? "does not take " + std::to_string(rejection.spans) + " spans: " + rejection.message : std::string());
+    } else {
+      batches_.answered(SpanBatches::Refused{}, now);
+      note(status + ", which means that it does not want these spans");
+    }
+    after_answer();
+  }
+  void failed(const std::string& why) {
+    ++failures_;
+    batches_.answered(SpanBatches::TryAgain{}, io::boottime_now());
+    note(why);
+    client_.reset();  // the next try looks the name up again
+    after_answer();
+  }
+  void after_answer() {
+    publish();
+    timer_.arm_after(io::Milliseconds(0));  // the next batch, from a turn of its own
+  }
+  /// Says when it begins to go wrong and when it ends, not every time.
+  void note(const std::string& why) {
+    const bool fails = !why.empty();
+    if (fails == std::exchange(failing_, fails)) return;
+    owner_.problems_.sender().send(fails ? "the collector at " + settings_.to.authority + ": " + why : std::string());
+  }
+
+  io::Loop& loop_;
+  SpanExporter& owner_;
+  const SpanExportSettings& settings_;
+  std::string head_, text_, body_;  // text_ is scratch; body_ is under way
+  bool packed_ = false, failing_ = false;
+  std::size_t failures_ = 0;
+  SpanBatches batches_;
+  std::unique_ptr<io::GzipStream> gzip_;
+  std::unique_ptr<io::Resolution> resolution_;
+  std::optional<HttpClient> client_;
+  io::Timer timer_;
+};
+
+SpanExporter::SpanExporter(io::Loop& loop, SpanExportSettings settings, std::function<void(const std::string&)> on_problem)
+    : settings_(std::move(settings)),
+      problems_(loop, 64, [tell = std::move(on_problem)](std::string&& what) { tell(what); }),
+      sender_(std::make_shared<Sender*>(nullptr)) {
+  problems_.unref();
+  for (std::size_t i = 0; i < settings_.workers; ++i) lanes_.push_back(std::make_unique<Lane>(settings_.ring_bytes));
+}
+
+io::Result<std::unique_ptr<SpanExporter>> SpanExporter::start(io::Loop& loop, SpanExportSettings settings,
+                                                              std::function<void(const std::string&)> on_problem) {
+  std::unique_ptr<SpanExporter> exporter(new SpanExporter(loop, std::move(settings), std::move(on_problem)));
+  auto thread = io::Thread::start("span-export", [&self = *exporter, slot = exporter->sender_](io::Loop& own) {
+    Sender sender(own, self);
+    *slot = &sender;
+    own.run();
+    *slot = nullptr;
+    sender.say_farewell();
+  });
+  if (!thread) return tl::make_unexpected(thread.error());
+  exporter->thread_ = std::move(*thread);
+  return exporter;
+}
+
+SpanExporter::~SpanExporter() {
+  if (thread_ == nullptr) return;
+  thread_->stop();
+  thread_->join();
+}
+
+void SpanExporter::take(std::size_t worker, const proxy::AccessRecord& record) {
+  Lane& lane = *lanes_[worker];
+  lane.scratch.clear();
+  append_record(lane.scratch, record, kSpanRules);
+  if (!lane.ring.push(lane.scratch)) lane.dropped.fetch_add(1 + record.span_count, std::memory_order_relaxed);
+  const bool full = lane.ring.half_full();
+  // Once per filling: the thread may have gone to sleep for longer than the ring lasts.
+  if (full && !lane.kicked) {
+    thread_->post([slot = sender_] {
+      if (*slot != nullptr) (*slot)->look();
+    });
+  }
+  lane.kicked = full;
+}
+
+SpanExportCounters SpanExporter::counters() const {
+  SpanExportCounters out;
+  out.spans = {exported_.load(std::memory_order_relaxed), full_.load(std::memory_order_relaxed), late_.load(std::memory_order_relaxed),
+               rejected_.load(std::memory_order_relaxed)};
+  out.requests = requests_.load(std::memory_order_relaxed);
+  for (const auto& lane : lanes_) out.dropped_behind += lane->dropped.load(std::memory_order_relaxed);
+  return out;
+}
+
+}  // namespace agent::drivers
