@@ -221,6 +221,17 @@ void add_health_words(Families& out, const HealthExchange* health) {
            {{{"what", "spared"}}, static_cast<double>(words.spared), {}}});
 }
 
+void add_spans(Families& out, const std::optional<drivers::SpanExportCounters>& spans) {
+  if (!spans) return;
+  out.counter("spans_exported_total", "Spans that the collector has taken", spans->spans.exported);
+  const std::pair<const char*, std::uint64_t> reasons[] = {{"behind", spans->dropped_behind}, {"queue_full", spans->spans.dropped_full},
+                                                           {"not_delivered", spans->spans.dropped_late}, {"rejected", spans->spans.rejected}};
+  std::vector<MetricSample> dropped;
+  for (const auto& [reason, count] : reasons) dropped.push_back({{{"reason", reason}}, static_cast<double>(count), {}});
+  out.add("spans_dropped_total", "Spans that nobody will see, by reason", MetricFamily::Type::kCounter, std::move(dropped));
+  out.counter("span_requests_total", "Requests to the collector, tries again included", spans->requests);
+}
+
 void add_breakers(Families& out, const ProxyStatus& status) {
   std::vector<MetricSample> states, opened;
   for (const proxy::Route& route : status.table->routes()) {
@@ -233,22 +244,6 @@ void add_breakers(Families& out, const ProxyStatus& status) {
   }
   out.add("breaker_state", "0 closed, 1 open, 2 half-open", MetricFamily::Type::kGauge, std::move(states));
   out.add("breaker_opened_total", "Times that a breaker opened", MetricFamily::Type::kCounter, std::move(opened));
-}
-
-void add_content(Families& out, const ProxyStatus& status) {
-  std::vector<MetricSample> packed, denied, in, gone;
-  for (const auto& one : status.routes) {
-    const proxy::RouteCounters& c = one.counters;
-    const Labels route{{"route", one.name}};
-    packed.push_back({route, static_cast<double>(c.packed), {}});
-    denied.push_back({route, static_cast<double>(c.packed_denied), {}});
-    in.push_back({route, static_cast<double>(c.packed_bytes_in), {}});
-    gone.push_back({route, static_cast<double>(c.packed_bytes_out), {}});
-  }
-  out.add("compressed_total", "Responses compressed on their way", MetricFamily::Type::kCounter, std::move(packed));
-  out.add("compress_denied_total", "Responses left as they were because proxy.compress_streams_max were under way", MetricFamily::Type::kCounter, std::move(denied));
-  out.add("compress_bytes_in_total", "Bytes before compression", MetricFamily::Type::kCounter, std::move(in));
-  out.add("compress_bytes_out_total", "Bytes after compression", MetricFamily::Type::kCounter, std::move(gone));
 }
 
 void add_cache(Families& out, const proxy::RouteTable& table) {
@@ -266,36 +261,49 @@ void add_cache(Families& out, const proxy::RouteTable& table) {
   out.gauge("cache_entries", "Answers kept now", static_cast<double>(cache->entries()));
 }
 
+/// One family with a sample for each route, or for each route and value of `label`.
+struct RouteFamily {
+  const char* name;
+  const char* help;
+  const char* label;  ///< null = the route alone
+  std::vector<std::pair<const char*, std::uint64_t proxy::RouteCounters::*>> counters;  ///< value of `label`, where it is counted
+};
+
+const std::vector<RouteFamily>& route_families() {
+  using C = proxy::RouteCounters;
+  static const std::vector<RouteFamily> kFamilies = {
+      {"route_requests_total", "Requests per route", nullptr, {{"", &C::requests}}},
+      {"route_responses_total", "Answers per route, by class of status", "status",
+       {{"2xx", &C::responses_2xx}, {"3xx", &C::responses_3xx}, {"4xx", &C::responses_4xx}, {"5xx", &C::responses_5xx}, {"none", &C::unanswered}}},
+      {"route_body_bytes_total", "Bytes of bodies per route", "direction", {{"in", &C::request_bytes}, {"out", &C::response_bytes}}},
+      {"route_refused_total", "Requests that a rule of the route refused, by reason", "reason",
+       {{"address", &C::address_denied}, {"credentials", &C::unauthorized}, {"rate", &C::rate_limited}, {"concurrency", &C::busy},
+        {"queue_full", &C::queue_full}, {"queue_timeout", &C::queue_timeouts}, {"breaker", &C::breaker_denied}}},
+      {"route_delayed_total", "Requests of a burst that waited for their turn", nullptr, {{"", &C::rate_delayed}}},
+      {"route_queued_total", "Requests that waited for an endpoint with room", nullptr, {{"", &C::queued}}},
+      {"compressed_total", "Responses compressed on their way", nullptr, {{"", &C::packed}}},
+      {"compress_denied_total", "Responses left as they were because proxy.compress_streams_max were under way", nullptr, {{"", &C::packed_denied}}},
+      {"compress_bytes_in_total", "Bytes before compression", nullptr, {{"", &C::packed_bytes_in}}},
+      {"compress_bytes_out_total", "Bytes after compression", nullptr, {{"", &C::packed_bytes_out}}},
+  };
+  return kFamilies;
+}
+
 void add_routes(Families& out, const ProxyStatus& status) {
-  std::vector<MetricSample> requests, refused, delayed, queued, responses, bytes, times;
-  for (const auto& one : status.routes) {
-    const proxy::RouteCounters& c = one.counters;
-    const Labels route{{"route", one.name}};
-    requests.push_back({route, static_cast<double>(c.requests), {}});
-    delayed.push_back({route, static_cast<double>(c.rate_delayed), {}});
-    queued.push_back({route, static_cast<double>(c.queued), {}});
-    const std::pair<const char*, std::uint64_t> classes[] = {{"2xx", c.responses_2xx}, {"3xx", c.responses_3xx}, {"4xx", c.responses_4xx},
-                                                             {"5xx", c.responses_5xx}, {"none", c.unanswered}};
-    for (const auto& [name, count] : classes) responses.push_back({{{"route", one.name}, {"status", name}}, static_cast<double>(count), {}});
-    bytes.push_back({{{"route", one.name}, {"direction", "in"}}, static_cast<double>(c.request_bytes), {}});
-    bytes.push_back({{{"route", one.name}, {"direction", "out"}}, static_cast<double>(c.response_bytes), {}});
-    times.push_back(histogram_sample(route, one.times));
-    const std::pair<const char*, std::uint64_t> reasons[] = {{"address", c.address_denied}, {"credentials", c.unauthorized},
-                                                             {"rate", c.rate_limited}, {"concurrency", c.busy},
-                                                             {"queue_full", c.queue_full}, {"queue_timeout", c.queue_timeouts},
-                                                             {"breaker", c.breaker_denied}};
-    for (const auto& [reason, count] : reasons) {
-      refused.push_back({{{"route", one.name}, {"reason", reason}}, static_cast<double>(count), {}});
+  for (const RouteFamily& family : route_families()) {
+    std::vector<MetricSample> samples;
+    for (const auto& one : status.routes) {
+      for (const auto& [value, counter] : family.counters) {
+        Labels labels{{"route", one.name}};
+        if (family.label != nullptr) labels.emplace_back(family.label, value);
+        samples.push_back({std::move(labels), static_cast<double>(one.counters.*counter), {}});
+      }
     }
+    out.add(family.name, family.help, MetricFamily::Type::kCounter, std::move(samples));
   }
-  out.add("route_requests_total", "Requests per route", MetricFamily::Type::kCounter, std::move(requests));
-  out.add("route_responses_total", "Answers per route, by class of status", MetricFamily::Type::kCounter, std::move(responses));
-  out.add("route_body_bytes_total", "Bytes of bodies per route", MetricFamily::Type::kCounter, std::move(bytes));
+  std::vector<MetricSample> times;
+  for (const auto& one : status.routes) times.push_back(histogram_sample({{"route", one.name}}, one.times));
   out.add("route_request_seconds", "Head received to the end of the response, per route", MetricFamily::Type::kHistogram, std::move(times));
-  out.add("route_refused_total", "Requests that a rule of the route refused, by reason", MetricFamily::Type::kCounter, std::move(refused));
-  out.add("route_delayed_total", "Requests of a burst that waited for their turn", MetricFamily::Type::kCounter, std::move(delayed));
-  out.add("route_queued_total", "Requests that waited for an endpoint with room", MetricFamily::Type::kCounter, std::move(queued));
-  add_content(out, status);
   if (status.table == nullptr) return;
   add_breakers(out, status);
   add_cache(out, *status.table);
@@ -425,6 +433,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_sticky(out, parts.sticky);
   add_health_words(out, parts.health);
   add_access_log(out, proxy.access_log);
+  add_spans(out, proxy.spans);
   add_tls(out, parts, proxy.tls);
   add_headers(out, proxy.headers);
   add_hellos(out, proxy.hellos);
