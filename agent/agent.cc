@@ -183,7 +183,7 @@ io::Result<void> Agent::start_proxy() {
     sticky_->routes_changed();
     proxy_->publish_routes(*routes);
     start_health();
-    return {};
+    return start_upstreams();
   }
   auto settings = proxy_settings(config_);
   if (!settings) return tl::make_unexpected(settings.error());
@@ -213,6 +213,7 @@ io::Result<void> Agent::start_proxy() {
   drivers::ProxyDriverCallbacks callbacks;
   callbacks.on_trouble = [this](const proxy::Endpoint& endpoint, proxy::Trouble) {
     if (endpoint.kind == proxy::EndpointKind::kLocal && checks_) checks_->check_now();
+    if (endpoint.kind == proxy::EndpointKind::kStatic && upstreams_) upstreams_->check_now(endpoint.id);
   };
   callbacks.on_orders_drained = [this](const std::string&, proxy::Epoch epoch) {
     if (primary_) primary_->on_orders_drained(Epoch{static_cast<std::uint64_t>(epoch)});
@@ -233,8 +234,9 @@ io::Result<void> Agent::start_proxy() {
   proxy_ = std::move(*proxy);
   route_table_ = *routes;
   sticky_->routes_changed();
-  proxy_->publish_routes(*routes);
   start_health();
+  if (auto started = start_upstreams(); !started) return started;
+  proxy_->publish_routes(*routes);
   if (!taking_over_) proxy_->start_accepting();
   return {};
 }
@@ -245,9 +247,11 @@ io::Result<void> Agent::start_service() {
   if (!checks) return tl::make_unexpected(checks.error());
   auto tls = instance_tls(*config_.service, io::wall_ms());
   if (!tls) return tl::make_unexpected(tls.error());
-  if (*tls) {
-    checks->tls = std::move((*tls)->context);
-    checks->server_name = (*tls)->server_name;
+  for (std::size_t i = 0; *tls && i < checks->size(); ++i) {
+    // Another place than the instance's own speaks plainly.
+    if (i > 0 && config_.service->checks[i - 1].address) continue;
+    (*checks)[i].tls = (*tls)->context;
+    (*checks)[i].server_name = (*tls)->server_name;
   }
   auto settings = primary_settings(config_, raft_id_);
   if (!settings) return tl::make_unexpected(settings.error());
@@ -330,6 +334,7 @@ BackendParts Agent::backend_parts() {
   parts.catalog = catalog_.get();
   parts.sticky = &sticky_->keeper();
   parts.health = health_.get();
+  parts.upstreams = upstreams_.get();
   parts.is_pushed_out = [this](const std::string& node) { return is_pushed_out(node); };
   parts.members = [this] { return gossip_->core().members(); };
   parts.gossip_counters = [this] { return gossip_->core().counters(); };

@@ -181,6 +181,7 @@ void Agent::publish_endpoints() {
   }
   proxy::EndpointTable table = endpoint_table(gossip_->core().members(), own, routed_service(config_));
   for (proxy::PoolEndpoints& pool : static_pools(config_)) table.pools.push_back(std::move(pool));
+  add_upstreams(table);
   if (endpoints_ && same_endpoints(*endpoints_, table)) return;
   if (const auto& known = sticky_->keeper().table(); known != nullptr) {
     for (proxy::PoolEndpoints& pool : table.pools) {

@@ -190,6 +190,7 @@ void Agent::close_control() {
   backend_.reset();
   operator_.reset();
   requests_.reset();
+  upstreams_.reset();
   health_.reset();
   keeper_.reset();
   catalog_.reset();

@@ -7,6 +7,26 @@
 
 namespace agent {
 
+io::Result<void> Agent::start_upstreams() {
+  upstreams_ = std::make_unique<UpstreamChecks>(
+      *loop_, io::random_below, [this](const std::string& pool, const std::string& address, drivers::InstanceHealth health, const std::string& reason) {
+        log_line(health == drivers::InstanceHealth::kPassing ? LogLevel::kInfo : LogLevel::kWarn, "upstream",
+                 pool + ", " + address + ": " + std::string(drivers::name_of(health)) + (reason.empty() ? "" : ": " + reason));
+        publish_endpoints();
+        if (health_) health_->look();
+      });
+  if (auto set = upstreams_->set(config_.upstreams); !set) return set;
+  publish_endpoints();
+  return {};
+}
+
+void Agent::add_upstreams(proxy::EndpointTable& table) const {
+  for (proxy::PoolEndpoints& pool : upstream_pools(config_.upstreams)) {
+    if (upstreams_) upstreams_->judge(pool);
+    table.pools.push_back(std::move(pool));
+  }
+}
+
 void Agent::start_health() {
   HealthExchangeParts parts;
   parts.self = identity_.id;
@@ -16,9 +36,15 @@ void Agent::start_health() {
   parts.members = [this] { return gossip_->core().members(); };
   parts.endpoints = [this]() -> const proxy::EndpointTable* { return endpoints_ ? &*endpoints_ : nullptr; };
   parts.routes = [this] { return route_table_; };
-  parts.add_checks = [](HealthShare::Endpoint&) {};
+  parts.add_checks = [this](HealthShare::Endpoint& endpoint) {
+    const drivers::CheckDriver* checks = upstreams_ ? upstreams_->find(endpoint.id) : nullptr;
+    if (checks == nullptr) return;
+    endpoint.failing = checks->health() == drivers::InstanceHealth::kCritical || checks->health() == drivers::InstanceHealth::kGone;
+    endpoint.well_at = checks->well_at();
+  };
   parts.check_now = [this](proxy::EndpointId id) {
     if (checks_ && id == proxy::EndpointId{raft_id_.value}) checks_->check_now();
+    if (upstreams_) upstreams_->check_now(id);
   };
   parts.tell = [this](const std::string& text) {
     const gossip::TagChange change{std::string(kHealthTag), text.empty() ? std::nullopt : std::optional(text)};

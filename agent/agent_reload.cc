@@ -83,6 +83,10 @@ void Agent::warn_of_certificates() const {
 api::ReloadReport Agent::apply_settings(const Config& fresh) {
   api::ReloadReport report;
   report.needs_restart = waiting_sections(config_, fresh);
+  if (auto fine = UpstreamChecks::valid(fresh.upstreams); !fine) {
+    report.problems.push_back(fine.error().detail);
+    return report;
+  }
   std::shared_ptr<const proxy::RouteTable> routes;
   if (fresh.routes != config_.routes) {
     // Routes name the pool of the service that runs, not of one that waits for a restart.
@@ -97,6 +101,18 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
   }
   // Nothing is changed before everything that can fail has been tried.
   if (!reload_listeners(fresh, report)) return report;
+  const bool upstreams = fresh.upstreams != config_.upstreams;
+  if (upstreams) {
+    // Those that go leave behind the routes that name them.
+    std::vector<UpstreamConfig> both = fresh.upstreams;
+    for (const UpstreamConfig& old : config_.upstreams) {
+      if (std::none_of(both.begin(), both.end(), [&](const UpstreamConfig& one) { return one.name == old.name; })) both.push_back(old);
+    }
+    config_.upstreams = std::move(both);
+    static_cast<void>(upstreams_->set(config_.upstreams).has_value());  // found valid above
+    publish_endpoints();
+    report.applied.emplace_back("upstream");
+  }
   if (routes) {
     route_table_ = routes;
     sticky_->routes_changed();
@@ -108,6 +124,11 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
     publish_endpoints();
     if (health_) health_->look();  // breakers of rules that have changed begin anew
     report.applied.emplace_back("route");
+  }
+  if (upstreams) {
+    config_.upstreams = fresh.upstreams;
+    static_cast<void>(upstreams_->set(config_.upstreams).has_value());
+    publish_endpoints();
   }
   if (fresh.node.log_level != config_.node.log_level) {
     config_.node.log_level = fresh.node.log_level;

@@ -30,6 +30,7 @@
 #include "agent/io/timer.h"
 #include "agent/primary_driver.h"
 #include "agent/sticky_keeper.h"
+#include "agent/upstreams.h"
 #include "gossip/output.h"
 #include "proxy/proxy.h"
 
@@ -75,6 +76,7 @@ struct BackendParts {
   AgentCatalog* catalog = nullptr;         ///< null in tests that need none
   const StickyKeeper* sticky = nullptr;    ///< the same
   const HealthExchange* health = nullptr;  ///< the same
+  const UpstreamChecks* upstreams = nullptr;  ///< the same
   std::function<bool(const std::string&)> is_pushed_out;  ///< members on their way out at an operator's word
   std::function<std::span<const gossip::Member>()> members;  ///< this agent among them; void with the next event of gossip
   std::function<gossip::Counters()> gossip_counters;

@@ -63,9 +63,10 @@ void AgentBackend::upstreams(api::Completion<std::vector<api::UpstreamInfo>> don
         info.health = std::string(proxy::name_of(endpoint.health));
         info.weight = endpoint.weight;
         info.breaker = worst_breaker(status, endpoint.id);
-        if (info.is_local && parts_.checks != nullptr) {
-          info.reason = parts_.checks->reason();
-          info.checks = std::to_string(parts_.checks->failure_count()) + " of " + std::to_string(parts_.checks->check_count()) + " failed";
+        const drivers::CheckDriver* checks = info.is_local ? parts_.checks : parts_.upstreams != nullptr ? parts_.upstreams->find(endpoint.id) : nullptr;
+        if (checks != nullptr) {
+          info.reason = checks->reason();
+          info.checks = std::to_string(checks->failure_count()) + " of " + std::to_string(checks->check_count()) + " failed";
         }
         add_seen(info, status, endpoint.id);
         upstream.endpoints.push_back(std::move(info));

@@ -9,6 +9,7 @@
 #include "agent/config_route.h"
 #include "agent/config_tcp.h"
 #include "agent/config_tls.h"
+#include "agent/config_upstream.h"
 #include "agent/config_values.h"
 
 namespace agent {
@@ -211,15 +212,6 @@ void read_raft(Reading& reading, ConfigReader reader) {
   reader.finish(reading.all_keys);
 }
 
-std::vector<std::string> read_asserts(Reading& reading, ConfigReader& reader, const std::string& key) {
-  std::vector<std::string> texts;
-  reader.list(key, texts, 32);
-  for (const auto& text : texts)
-    if (const auto fault = reading.check_assert ? reading.check_assert(text) : std::nullopt)
-      reader.problem(key, "cannot read \"" + text + "\": " + *fault, "write it like \"$.status=='healthy'\"");
-  return texts;
-}
-
 void read_health(Reading& reading, ConfigReader reader) {
   HealthConfig& health = reading.config.service->health;
   if (reader.text("path", health.path) &&
@@ -231,8 +223,8 @@ void read_health(Reading& reading, ConfigReader reader) {
     reader.problem("timeout", "longer than health.every: checks would overlap", "set it to at most every");
   reader.number("fall", health.fall, 1, 100);
   reader.number("rise", health.rise, 1, 100);
-  health.asserts = read_asserts(reading, reader, "assert");
-  health.critical_asserts = read_asserts(reading, reader, "critical_assert");
+  health.asserts = config_read_asserts(reading.check_assert, reader, "assert");
+  health.critical_asserts = config_read_asserts(reading.check_assert, reader, "critical_assert");
   reader.finish(reading.all_keys);
 }
 
@@ -282,6 +274,7 @@ void read_service(Reading& reading, ConfigReader reader) {
   auto hooks = reader.section("hooks");
   if (reader.present()) {
     read_health(reading, std::move(health));
+    service.checks = config_read_checks(reader, reading.all_keys, reading.check_assert, reading.config.catalog.check_scripts);
     service.hooks.promote = read_hook(reading, hooks.section("promote"), hooks, "promote");
     service.hooks.demote = read_hook(reading, hooks.section("demote"), hooks, "demote");
     hooks.duration("timeout", service.hooks.timeout, Milliseconds(50), minutes(5));
@@ -365,6 +358,7 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   read_raft(reading, root.section("raft"));
   read_service(reading, root.section("service"));
   read_listeners(reading, root);
+  config_read_upstreams(root, reading.all_keys, reading.check_assert, reading.config);
   config_read_routes(root, reading.all_keys, reading.routes, reading.config);
   read_proxy(reading, root.section("proxy"));
   read_outlier(reading, root.section("outlier"));
@@ -458,8 +452,12 @@ std::vector<std::string> config_keys() {
   Reading reading{findings, config, none, false, {}, {}, {}, {}};
   ConfigNode tree;
   auto& tables = std::get<ConfigNode::Table>(tree.value);
+  ConfigNode upstream, service;
+  for (const auto* name : {"endpoints", "check"}) std::get<ConfigNode::Table>(upstream.value)[name].value = ConfigNode::List{ConfigNode{}};
+  std::get<ConfigNode::Table>(service.value)["check"].value = ConfigNode::List{ConfigNode{}};
+  tables["upstream"].value = ConfigNode::List{std::move(upstream)};
   for (const auto* name : {"listen", "route"}) tables[name].value = ConfigNode::List{ConfigNode{}};
-  tables["service"] = ConfigNode{};
+  tables["service"] = std::move(service);
   ConfigNode tls;
   std::get<ConfigNode::Table>(tls.value)["certificates"].value = ConfigNode::List{ConfigNode{}};
   std::get<ConfigNode::Table>(std::get<ConfigNode::List>(tables["listen"].value)[0].value)["tls"] = std::move(tls);

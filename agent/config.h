@@ -124,6 +124,20 @@ struct HealthConfig {
   friend bool operator==(const HealthConfig&, const HealthConfig&) = default;
 };
 
+/// One of [[service.check]] and [[upstream.check]]: exactly one of `http`, `tcp` and `exec`.
+struct CheckConfig {
+  std::string http;                           ///< path of a GET; empty = another kind
+  bool tcp = false;                           ///< a connection can be opened
+  std::vector<std::string> exec;              ///< argv; argv[0] absolute or found in PATH; no shell
+  std::optional<HostPort> address;            ///< http, tcp: another place than the endpoint's own, such as a port for administration
+  std::vector<std::pair<int, int>> expect{{200, 299}};  ///< http: good statuses, both ends included; key `expect`, "200" or "200-299"; <= 16
+  std::vector<std::string> asserts, critical_asserts;  ///< http: as in HealthConfig
+  Milliseconds every{1000};                   ///< 50 ms .. 1 h
+  Milliseconds timeout{500};                  ///< <= every
+  std::uint32_t fall = 3, rise = 2;           ///< as in HealthConfig
+  friend bool operator==(const CheckConfig&, const CheckConfig&) = default;
+};
+
 /// One of [service.hooks] promote, demote: a program or an http URL. Invariant: exactly one of the two is set.
 struct HookConfig {
   std::vector<std::string> exec;  ///< argv; argv[0] absolute or found in PATH; empty when `url` is set
@@ -163,6 +177,7 @@ struct ServiceConfig {
   std::optional<InstanceTlsConfig> tls;  ///< absent = plain
   std::uint8_t proxy_protocol = 0;       ///< "v1" or "v2": each connection to the instance begins with such a header; 0 = off
   HealthConfig health;              ///< [service.health]
+  std::vector<CheckConfig> checks;  ///< [[service.check]], beside `health`: the worst of all counts; <= 8
   HooksConfig hooks;                ///< [service.hooks]
   friend bool operator==(const ServiceConfig&, const ServiceConfig&) = default;
 };
@@ -284,6 +299,25 @@ struct StickyConfig {
 /// under load, or always the same one for a key. proxy/balancer.h has the rules.
 enum class BalanceKind { kLeastRequest, kRoundRobin, kPeakEwma, kRingHash };
 
+/// One of the endpoints of an [[upstream]].
+struct UpstreamEndpointConfig {
+  HostPort address;          ///< never port 0
+  std::uint32_t weight = 1;  ///< 0..1000; 0 = no traffic
+  Tier tier = Tier::kActive;
+  std::string zone;          ///< <= 64 bytes; "" = none
+  friend bool operator==(const UpstreamEndpointConfig&, const UpstreamEndpointConfig&) = default;
+};
+
+/// [[upstream]]: addresses that are no agents, asked by each agent itself; routes name it as their pool.
+struct UpstreamConfig {
+  std::string name;          ///< 1..64 of [A-Za-z0-9._-]; not "primary" or "all"
+  std::vector<UpstreamEndpointConfig> endpoints;  ///< 1..64
+  BalanceKind balance = BalanceKind::kLeastRequest;  ///< of routes that do not say their own
+  std::uint32_t max_conns = 0;                    ///< the same
+  std::vector<CheckConfig> checks;                ///< made for each endpoint, the worst counts; none = taken to be well; <= 8
+  friend bool operator==(const UpstreamConfig&, const UpstreamConfig&) = default;
+};
+
 /// [route.request_headers] and [route.response_headers], each line as "Name: value" with {variables}, `del` names alone.
 /// Order of effect: del, set (takes the place of all fields of that name), add. No rule can touch framing or our own fields.
 struct HeadersConfig {
@@ -334,6 +368,7 @@ struct RouteConfig {
   bool path_is_exact = false;        ///< written as path = "=/orders"; otherwise a prefix that ends at a segment border
   std::string host;                  ///< lower case, without port; empty = every host
   Pool pool = Pool::kAll;
+  std::string upstream;     ///< name of an [[upstream]] that `pool` names; then Pool::kAll; empty = the service
   Milliseconds hold{5000};  ///< how long a `primary` request waits for a primary; 0 = not at all; <= 5 min
   // Keys of [route.timeouts]: connect, first_byte, idle, total.
   Milliseconds connect_timeout{1000};     ///< of one attempt, TCP and TLS; 10 ms .. 5 min
@@ -476,6 +511,7 @@ struct Config {
   RaftConfig raft;
   std::optional<ServiceConfig> service; ///< absent = an agent without instance
   std::vector<ListenConfig> listeners;  ///< <= 64
+  std::vector<UpstreamConfig> upstreams;  ///< <= 64
   std::vector<RouteConfig> routes;      ///< <= 1024; never empty when `service` or `listeners` is set (default routes)
   ProxyConfig proxy;
   OutlierConfig outlier;                ///< of every pool
@@ -525,7 +561,7 @@ struct ConfigSource {
 
 /// Reads, merges and checks. Variables OUTRIGGER_API and OUTRIGGER_CONFIG belong to the command line and are skipped.
 /// Environment names: OUTRIGGER_<SECTION>_<KEY>, e.g. OUTRIGGER_RAFT_BOOTSTRAP_EXPECT, OUTRIGGER_SERVICE_HEALTH_PATH;
-/// lists are comma-separated. [[listen]], [[route]], [[services]] and [[checks]] of later files are appended, everything else is replaced.
+/// lists are comma-separated. [[listen]], [[upstream]], [[route]], [[services]] and [[checks]] of later files are appended, everything else is replaced.
 /// @return the settings, or every problem found (at least one, at most 100), in order of source and line.
 [[nodiscard]] tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource& source);
 

@@ -1,5 +1,6 @@
 #include "agent/config_route.h"
 
+#include "agent/config_upstream.h"
 #include "agent/config_values.h"
 
 namespace agent {
@@ -205,13 +206,14 @@ void check_among(ConfigReader& reader, const RouteConfig& route, const std::vect
   }
 }
 
-void read_route(const std::set<std::string>& all_keys, const RouteChecks& checks, ConfigReader& reader, RouteConfig& route) {
+void read_route(const std::set<std::string>& all_keys, const RouteChecks& checks, const std::vector<UpstreamConfig>& upstreams, ConfigReader& reader,
+                RouteConfig& route) {
   if (reader.text("name", route.name) && !config_is_name(route.name))
     reader.problem("name", "\"" + route.name + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
   read_route_match(reader, route);
-  if (!reader.choice("pool", route.pool, {{"primary", Pool::kPrimary}, {"all", Pool::kAll}}) && reader.present() &&
-      !reader.has("pool") && !reader.has("static"))
-    reader.problem("pool", "[[route]] does not say where its requests go", "add pool = \"primary\" or pool = \"all\", or static = { root = \"...\" }");
+  if (!config_read_pool(reader, upstreams, route) && reader.present() && !reader.has("pool") && !reader.has("static"))
+    reader.problem("pool", "[[route]] does not say where its requests go",
+                   "add pool = \"primary\", pool = \"all\" or the name of an [[upstream]], or static = { root = \"...\" }");
   reader.duration("hold", route.hold, Milliseconds(0), minutes(5));
   auto timeouts = reader.section("timeouts");
   timeouts.duration("connect", route.connect_timeout, Milliseconds(10), minutes(5));
@@ -247,7 +249,7 @@ bool covers(const RouteConfig& earlier, const RouteConfig& later) {
 void config_read_routes(ConfigReader& root, const std::set<std::string>& all_keys, const RouteChecks& checks, Config& config) {
   for (auto& reader : root.tables("route", 1024)) {
     RouteConfig route;
-    read_route(all_keys, checks, reader, route);
+    read_route(all_keys, checks, config.upstreams, reader, route);
     check_among(reader, route, config.routes);
     for (std::size_t i = 0; i < config.routes.size(); ++i)
       if (covers(config.routes[i], route)) {

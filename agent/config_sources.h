@@ -124,7 +124,7 @@ inline void config_merge(ConfigNode& base, ConfigNode&& over, bool at_root) {
     }
     auto* old_list = std::get_if<ConfigNode::List>(&it->second.value);
     auto* new_list = std::get_if<ConfigNode::List>(&value.value);
-    if (at_root && (key == "listen" || key == "route" || key == "services" || key == "checks") && old_list != nullptr && new_list != nullptr)
+    if (at_root && (key == "listen" || key == "upstream" || key == "route" || key == "services" || key == "checks") && old_list != nullptr && new_list != nullptr)
       std::move(new_list->begin(), new_list->end(), std::back_inserter(*old_list));
     else
       config_merge(it->second, std::move(value), false);

@@ -209,6 +209,24 @@ void add_access_log(Families& out, const std::optional<drivers::AccessLogCounter
   out.counter("access_log_rotations_total", "Times that the access log began a new file", log->rotations);
 }
 
+/// Endpoints of pools as the control side sees them, and the checks that this agent makes of static ones.
+void add_upstreams(Families& out, const BackendParts& parts) {
+  std::vector<MetricSample> health, checks, failures;
+  for (const proxy::PoolEndpoints& pool : parts.endpoints().pools) {
+    for (const proxy::Endpoint& endpoint : pool.endpoints) {
+      const Labels labels{{"pool", pool.pool}, {"endpoint", endpoint.address}};
+      health.push_back({labels, 1.0 + static_cast<double>(endpoint.health), {}});
+      const drivers::CheckDriver* driver = parts.upstreams == nullptr ? nullptr : parts.upstreams->find(endpoint.id);
+      if (driver == nullptr) continue;
+      checks.push_back({labels, static_cast<double>(driver->check_count()), {}});
+      failures.push_back({labels, static_cast<double>(driver->failure_count()), {}});
+    }
+  }
+  out.add("upstream_health", "1 passing, 2 degraded, 3 critical", MetricFamily::Type::kGauge, std::move(health));
+  out.add("upstream_checks_total", "Checks made of endpoints of static upstreams", MetricFamily::Type::kCounter, std::move(checks));
+  out.add("upstream_check_failures_total", "Of those, failed", MetricFamily::Type::kCounter, std::move(failures));
+}
+
 void add_health_words(Families& out, const HealthExchange* health) {
   if (health == nullptr) return;
   const HealthShare::Counters& words = health->counters();
@@ -432,6 +450,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_routes(out, proxy);
   add_sticky(out, parts.sticky);
   add_health_words(out, parts.health);
+  add_upstreams(out, parts);
   add_access_log(out, proxy.access_log);
   add_spans(out, proxy.spans);
   add_tls(out, parts, proxy.tls);

@@ -8,6 +8,7 @@
 #include "agent/io/crypto.h"
 #include "agent/listen_tls.h"
 #include "agent/route_content.h"
+#include "agent/upstreams.h"
 #include "proxy/proxy_header.h"
 
 namespace agent {
@@ -15,16 +16,6 @@ namespace {
 
 tl::unexpected<io::Error> bad(const std::string& key, const std::string& what) {
   return io::fail(io::Errc::kInvalidArgument, key + ": " + what);
-}
-
-io::Result<std::vector<drivers::JsonAssert>> parse_asserts(const std::vector<std::string>& texts, const std::string& key) {
-  std::vector<drivers::JsonAssert> asserts;
-  for (const std::string& text : texts) {
-    auto parsed = drivers::JsonAssert::parse(text);
-    if (!parsed) return bad(key, parsed.error().detail);
-    asserts.push_back(std::move(*parsed));
-  }
-  return asserts;
 }
 
 io::Result<std::optional<drivers::HookTarget>> hook_target(const std::optional<HookConfig>& hook, const std::string& key) {
@@ -168,8 +159,8 @@ proxy::Route route_of(const RouteConfig& config, const std::string& service) {
   route.path = config.path;
   route.match = config.path_is_exact ? proxy::PathMatch::kExact : proxy::PathMatch::kPrefix;
   route.kind = config.pool == Pool::kPrimary ? proxy::PoolKind::kPrimary : proxy::PoolKind::kAll;
-  route.pool = service;
-  route.service = service;
+  route.pool = config.upstream.empty() ? service : config.upstream;
+  if (config.upstream.empty()) route.service = service;
   route.hold = config.hold;
   route.timeouts.connect = config.connect_timeout;
   route.timeouts.first_byte = config.first_byte_timeout;
@@ -226,7 +217,7 @@ io::Result<drivers::GossipSettings> gossip_settings(const Config& config, const 
   return settings;
 }
 
-io::Result<drivers::CheckSettings> check_settings(const ServiceConfig& service) {
+io::Result<std::vector<drivers::CheckSettings>> check_settings(const ServiceConfig& service) {
   drivers::CheckSettings settings;
   auto address = address_of(service.address, "service.address");
   if (!address) return tl::make_unexpected(address.error());
@@ -244,7 +235,11 @@ io::Result<drivers::CheckSettings> check_settings(const ServiceConfig& service) 
   if (!critical) return tl::make_unexpected(critical.error());
   settings.asserts = std::move(*asserts);
   settings.critical_asserts = std::move(*critical);
-  return settings;
+  auto more = checks_of(service.checks, service.address, service.name, "service");
+  if (!more) return more;
+  more->insert(more->begin(), std::move(settings));
+  for (drivers::CheckSettings& one : *more) one.chance = io::random_below;
+  return more;
 }
 
 io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::NodeId id) {

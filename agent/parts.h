@@ -26,7 +26,8 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 [[nodiscard]] store::Config store_config(const Config& config, store::NodeId id);
 /// Errors of all: kInvalidArgument naming the key (a value that only this machine can judge, such as an address).
 [[nodiscard]] io::Result<drivers::GossipSettings> gossip_settings(const Config& config, const Identity& identity);
-[[nodiscard]] io::Result<drivers::CheckSettings> check_settings(const ServiceConfig& service);
+/// [service.health], then [[service.check]].
+[[nodiscard]] io::Result<std::vector<drivers::CheckSettings>> check_settings(const ServiceConfig& service);
 [[nodiscard]] io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::NodeId id);
 [[nodiscard]] io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config);
 /// Opens the file or socket of the log; none = there is no log. Errors: also those of open_log_file.

@@ -34,6 +34,7 @@
 #include "agent/pid_file.h"
 #include "agent/primary_driver.h"
 #include "agent/sticky_driver.h"
+#include "agent/upstreams.h"
 
 namespace agent {
 
@@ -58,6 +59,9 @@ class Agent {
   io::Result<void> start_mesh();
   io::Result<void> start_gossip();
   io::Result<void> start_proxy();
+  io::Result<void> start_upstreams();
+  /// The pools of [[upstream]], with what their checks say.
+  void add_upstreams(proxy::EndpointTable& table) const;
   void start_health();  ///< agent_health.cc: what agents tell each other of endpoints
   io::Result<void> start_service();
   io::Result<void> start_parts();  ///< all of these, on an identity that is locked; leaves a proxy that is there
@@ -143,6 +147,7 @@ class Agent {
   ListenTls listen_tls_;
   std::unique_ptr<drivers::ProxyDriver> proxy_;
   std::unique_ptr<HealthExchange> health_;
+  std::unique_ptr<UpstreamChecks> upstreams_;
   std::unique_ptr<drivers::CheckDriver> checks_;
   std::unique_ptr<PrimaryDriver> primary_;
   std::unique_ptr<LocalServices> local_;

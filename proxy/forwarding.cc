@@ -254,7 +254,7 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
         break;
       case HeaderId::kOutrigger:
         // An instance has no say about what we did; and a refusal is for us, not for the client.
-        if (facts.from == EndpointKind::kLocal || http1::same_text(header.name, kRefusedField)) continue;
+        if (facts.from != EndpointKind::kPeer || http1::same_text(header.name, kRefusedField)) continue;
         break;
       case HeaderId::kOther:
         if (!facts.hsts.empty() && http1::same_text(header.name, kHstsField)) continue;

@@ -24,6 +24,7 @@ enum class Epoch : std::uint64_t {};
 
 enum class EndpointKind : std::uint8_t {
   kLocal,  ///< the instance beside this agent: plain TCP or unix socket
+  kStatic, ///< an address of the settings: plain TCP or unix socket, no agent
   kPeer,   ///< another agent, which passes the request to its own instance and to nobody else
 };
 enum class Tier : std::uint8_t {

@@ -64,7 +64,7 @@ class Settings(RealProcesses):
     def test_every_key_of_the_sample_exists(self):
         """What stands there as a comment must be right as well: uncommented, only files may be missing."""
         lines = (REPO / "deploy" / "outrigger.toml").read_text().splitlines()
-        keys = [re.sub(r"^# (?=[a-z_]+ = |  \{ cert|\]  |\[(?:service\.hooks|listen\.tls)\]$|\[proxy\.h2\]|\[\[(?:services|checks|listen|route)\]\]$)", "", line) for line in lines]
+        keys = [re.sub(r"^# (?=[a-z_]+ = |  \{ cert|\]  |\[(?:service\.hooks|listen\.tls)\]$|\[proxy\.h2\]|\[\[(?:services|checks|listen|route|upstream|(?:upstream|service)\.check|listen\.sni)\]\]$)", "", line) for line in lines]
         file = self.folder / "whole.toml"
         file.write_text("\n".join(keys) + "\n")
         code, out, err = self.run_cli("validate", file)

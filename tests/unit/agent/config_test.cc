@@ -349,8 +349,8 @@ INSTANTIATE_TEST_SUITE_P(
               "f:2:8: route[0].path: \"orders\" is no path; write \"/orders\" for a prefix, \"=/orders\" for exactly "
               "that"},
         Fault{"[[route]]\npath = \"/orders\"\n",
-              "f:1:1: route[0].pool: [[route]] does not say where its requests go; add pool = \"primary\" or pool = "
-              "\"all\", or static = { root = \"...\" }"}));
+              "f:1:1: route[0].pool: [[route]] does not say where its requests go; add pool = \"primary\", pool = "
+              "\"all\" or the name of an [[upstream]], or static = { root = \"...\" }"}));
 
 TEST(Config, SyntaxErrorHasItsPlace) {
   const auto problems = problems_of("[node]\nname = \n");
