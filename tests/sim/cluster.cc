@@ -20,6 +20,7 @@ Cluster::Cluster(Scenario scenario, bool print)
       world_(scenario_.seed, scenario_.agents, print),
       clients_(&world_, &machines_, &history_, scenario_.clients, scenario_.seed),
       lockers_(&world_, &machines_, scenario_.lockers, scenario_.seed),
+      orders_(&world_, &machines_, scenario_.orders, scenario_.seed),
       faults_(&world_, &machines_, scenario_.faults, scenario_.seed),
       seen_(static_cast<std::size_t>(scenario_.agents.machines)) {
   const int size = scenario_.agents.machines;
@@ -78,6 +79,7 @@ Report Cluster::run() {
   world_.scheduler.at(calm, [this] {
     clients_.start();
     lockers_.start();
+    orders_.start();
   });
   run_until(calm, nullptr);
   for (int round = 0; round < scenario_.rounds && !world_.judge.violation(); ++round) {
@@ -90,6 +92,7 @@ Report Cluster::run() {
   if (!world_.judge.violation()) {
     clients_.stop();
     lockers_.stop();
+    orders_.stop();
     const Nanos now = world_.scheduler.now();
     // All was well once, but an agent may just have been cut off: a stream is silent for up to 2 s after the last fault
     // (network.h), so a first call may run into its patience of 2 s, and a second one has to make it.
@@ -98,6 +101,7 @@ Report Cluster::run() {
     }
     read_everything(now + 12 * kSecond);
     await_session_ends(world_.scheduler.now() + 10 * kSecond);
+    await_order_ends(world_.scheduler.now() + 15 * kSecond);
   }
   check_history();
   return report();
@@ -353,6 +357,14 @@ void Cluster::await_session_ends(Nanos end) {
     world_.judge.fail(world_.scheduler.now(), "sessions end", "a session without renewals is still there");
 }
 
+// The holder asks the exchange about everything that is open, and every agent knows every answer that a client got.
+void Cluster::await_order_ends(Nanos end) {
+  if (world_.judge.violation()) return;
+  if (!run_until(end, [this] { return orders_.unfinished().empty(); }) && !world_.judge.violation())
+    world_.judge.fail(world_.scheduler.now(), "I3, orders end", orders_.unfinished());
+  orders_.check_everywhere();
+}
+
 void Cluster::check_history() {
   if (world_.judge.violation()) {
     return;
@@ -377,6 +389,7 @@ Report Cluster::report() const {
   out.entries = world_.judge.committed_up_to().value;
   out.terms = world_.judge.terms();
   out.grants = world_.judge.grants();
+  out.orders = orders_.sent();
   for (std::size_t i = 0; i < static_cast<std::size_t>(FaultKind::kCount); ++i) {
     out.faults += faults_.count(static_cast<FaultKind>(i));
   }

@@ -13,6 +13,7 @@
 #include "tests/sim/history.h"
 #include "tests/sim/lockers.h"
 #include "tests/sim/machine.h"
+#include "tests/sim/orders.h"
 
 namespace sim {
 
@@ -22,6 +23,7 @@ struct Scenario {
   AgentSettings agents;
   ClientSettings clients;
   LockerSettings lockers;
+  OrderSettings orders;
   FaultSettings faults;
   Link link;
   /// Until then only machines 0 and 3 join two halves, 0 .. 2 and the rest: who is there comes to be known slowly.
@@ -45,6 +47,7 @@ struct Report {
   std::uint64_t terms = 0;
   std::uint64_t grants = 0;         ///< of the lease
   std::uint64_t faults = 0;
+  std::uint64_t orders = 0;         ///< that arrived at the exchange
   Nanos settled_after = 0;          ///< from the end of the faults to "all is well", the longest of all rounds
   std::string label;
 };
@@ -83,6 +86,7 @@ class Cluster {
   bool write_everywhere(Nanos end);
   void read_everything(Nanos end);
   void await_session_ends(Nanos end);
+  void await_order_ends(Nanos end);
   void check_history();
   Report report() const;
 
@@ -92,6 +96,7 @@ class Cluster {
   History history_;
   Clients clients_;
   Lockers lockers_;
+  Orders orders_;
   Faults faults_;
   std::vector<Seen> seen_;
   std::map<RaftId, int> index_of_;

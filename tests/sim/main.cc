@@ -3,7 +3,7 @@
 // sim --seeds=A..B          these runs, one line each that breaks; exit 1 if any does
 // sim --seeds=A..B --jobs=J the same in J processes (0 = one per processor), with progress
 // sim --hunt=N              the first of the seeds 1..N that breaks a promise; exit 0 if there is one (for mutants)
-// --focus=members|promises|stops  with one of the above: runs that look for one kind of defect (scenario.h)
+// --focus=members|promises|orders|stops  with one of the above: runs that look for one kind of defect (scenario.h)
 // sim_mutated --mutant=NAME with one of the above: the same with this rule of the product broken (mutants/)
 
 #include <gtest/gtest.h>
@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     trace |= std::strcmp(argv[i], "--trace") == 0;
     verbose |= std::strcmp(argv[i], "--verbose") == 0;
-    for (const sim::Focus known : {sim::Focus::kMembers, sim::Focus::kPromises, sim::Focus::kStops}) {
+    for (const sim::Focus known : {sim::Focus::kMembers, sim::Focus::kPromises, sim::Focus::kOrders, sim::Focus::kStops}) {
       if (std::strcmp(argv[i], sim::option(known) + 1) == 0) focus = known;
     }
     if (starts_with(argv[i], "--jobs=")) jobs = argv[i] + 7;

@@ -41,6 +41,7 @@ class Process {
 
   // --- From instance and network. ---
   void on_instance(agent::InstanceState state);
+  void on_wall_clock(std::uint64_t wall_ms) { store_->on_wall_clock(wall_ms, now()); }
   void on_space(store::disk::Space space) { store_->on_space(space, now()); }
   void on_datagram(int from, const Bytes& bytes);
   void on_datagram_refused(int to);

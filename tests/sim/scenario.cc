@@ -108,6 +108,14 @@ void draw_founding(std::uint64_t seed, Scenario* scenario) {
   scenario->label += ", six that expect three";
 }
 
+/// Every fifth run has clients with orders; none of those that once found something (seeds_test.cc), which stay as they were.
+void draw_orders(std::uint64_t seed, Scenario* scenario) {
+  if (seed % 5 != 2) return;
+  support::Random random(seed, 0x6f7264657273);
+  scenario->orders.clients = static_cast<int>(random.between(1, 4));
+  scenario->label += ", orders";
+}
+
 /// Every fifth run has disks whose room comes to an end now and then.
 void draw_full_disks(std::uint64_t seed, Scenario* scenario) {
   support::Random random(seed, 0x66756c6c);
@@ -115,6 +123,29 @@ void draw_full_disks(std::uint64_t seed, Scenario* scenario) {
   if (!random.chance_ppm(200'000)) return;
   kinds.insert(kinds.end(), kinds.size() / 3 + 1, FaultKind::kFullDisk);
   scenario->label += ", disks fill up";
+}
+
+void focus_on_orders(support::Random& random, Scenario* drawn) {
+  using K = FaultKind;
+  Scenario& scenario = *drawn;
+  scenario.agents.machines = 3;
+  scenario.agents.bootstrap_expect = 3;
+  scenario.agents.primary.lease = milliseconds(600);
+  scenario.agents.margin_ms = 10;
+  scenario.agents.disk.sync = random.chance_ppm(700'000) ? 150 * kMicrosecond : 15 * kMillisecond;
+  scenario.faults.kinds = {K::kSwitchover, K::kSwitchover, K::kLongStop, K::kLongStop, K::kKill,
+                           K::kIsolate,    K::kMute,       K::kDeaf,     K::kTransfer, K::kShortStop};
+  scenario.faults.every = 500 * kMillisecond;
+  scenario.faults.lasts = 1'200 * kMillisecond;
+  scenario.clients.clients = 1;
+  scenario.lockers.clients = 0;
+  scenario.orders.clients = 10;
+  scenario.orders.think = 20 * kMillisecond;
+  scenario.orders.keys_max = 3'000;
+  scenario.orders.tries = 300;
+  scenario.orders.lost_reply_ppm = 250'000;
+  scenario.orders.slow_ppm = 400'000;
+  scenario.trouble = 25 * kSecond;
 }
 
 }  // namespace
@@ -133,6 +164,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   scenario.trouble = random.between(8, 30) * kSecond;
   draw_founding(seed, &scenario);
   draw_full_disks(seed, &scenario);
+  draw_orders(seed, &scenario);
   return scenario;
 }
 
@@ -174,6 +206,7 @@ Scenario draw_scenario(std::uint64_t seed, Focus focus) {
       scenario.rounds = 16;
       scenario.trouble = 2'500 * kMillisecond;
       break;
+    case Focus::kOrders: focus_on_orders(random, &scenario); break;
     case Focus::kStops:
       scenario.agents.machines = 3;
       scenario.agents.bootstrap_expect = 3;
@@ -195,6 +228,7 @@ const char* option(Focus focus) {
     case Focus::kNone: return "";
     case Focus::kMembers: return " --focus=members";
     case Focus::kPromises: return " --focus=promises";
+    case Focus::kOrders: return " --focus=orders";
     case Focus::kStops: return " --focus=stops";
   }
   return "";
@@ -207,12 +241,13 @@ Report run_seed(std::uint64_t seed, bool print, Focus focus) {
 std::string describe(std::uint64_t seed, const Report& report) {
   char text[400];
   std::snprintf(text, sizeof text,
-                "seed %llu (%s): %llu steps, %llu entries, %llu terms, %llu grants, %llu faults, %llu answered, "
-                "%llu unknown, well again after %.2f s, trace %016llx",
+                "seed %llu (%s): %llu steps, %llu entries, %llu terms, %llu grants, %llu faults, %llu orders, "
+                "%llu answered, %llu unknown, well again after %.2f s, trace %016llx",
                 static_cast<unsigned long long>(seed), report.label.c_str(),
                 static_cast<unsigned long long>(report.steps), static_cast<unsigned long long>(report.entries),
                 static_cast<unsigned long long>(report.terms), static_cast<unsigned long long>(report.grants),
-                static_cast<unsigned long long>(report.faults), static_cast<unsigned long long>(report.acknowledged),
+                static_cast<unsigned long long>(report.faults), static_cast<unsigned long long>(report.orders),
+                static_cast<unsigned long long>(report.acknowledged),
                 static_cast<unsigned long long>(report.unknown), static_cast<double>(report.settled_after) / 1e9,
                 static_cast<unsigned long long>(report.trace_hash));
   return std::string(text) + (report.violation ? "\n  BROKEN at " + *report.violation : "");

@@ -46,7 +46,7 @@ INSTANTIATE_TEST_SUITE_P(Block, Seeds, ::testing::Range<std::uint64_t>(0, kBlock
 
 /// The runs in which mutants are looked for must be clean without one, or they would prove nothing.
 TEST(FocussedSeeds, KeepEveryPromise) {
-  for (const Focus focus : {Focus::kMembers, Focus::kPromises, Focus::kStops}) {
+  for (const Focus focus : {Focus::kMembers, Focus::kPromises, Focus::kOrders, Focus::kStops}) {
     for (std::uint64_t seed = 1; seed <= kSeedsDefault / 20; ++seed) {
       const Report report = run_seed(seed, false, focus);
       EXPECT_FALSE(report.violation.has_value())
