@@ -90,6 +90,7 @@ io::Result<void> Agent::start_parts() {
 }
 
 io::Result<void> Agent::start_mesh() {
+  start_limits();
   drivers::MeshSettings settings;
   auto bind = io::Address::ip(config_.mesh.bind, config_.mesh.port);
   if (!bind) return tl::make_unexpected(bind.error());
@@ -106,12 +107,17 @@ io::Result<void> Agent::start_mesh() {
   }
   drivers::MeshCallbacks callbacks;
   callbacks.on_frame = [this](store::NodeId from, std::string_view bytes) {
-    if (store_) store_->on_frame(from, bytes);
+    if (drivers::is_rate_frame(bytes)) rates_->on_frame(from, bytes, io::boottime_now());
+    else if (store_) store_->on_frame(from, bytes);
   };
   callbacks.on_connected = [this](store::NodeId peer) {
+    mesh_up_.insert(peer);
+    publish_rate_members();
     if (store_) store_->on_connected(peer);
   };
   callbacks.on_lost = [this](store::NodeId peer) {
+    mesh_up_.erase(peer);
+    publish_rate_members();
     if (store_) store_->on_lost(peer);
   };
   callbacks.on_refused = [this](store::NodeId peer) {
@@ -221,6 +227,7 @@ io::Result<void> Agent::start_proxy() {
   callbacks.on_health_news = [this] {
     if (health_) health_->look();
   };
+  callbacks.on_rate_questions = [this](proxy::RateMemberId owner, std::string frame) { rates_->ask(owner, std::move(frame)); };
   callbacks.on_access_log = [](const std::string& why) {
     if (why.empty()) return log_line(LogLevel::kInfo, "access_log_written", "the access log takes lines again");
     log_line(LogLevel::kError, "access_log_lost", why + "; lines are lost and counted until it can be written again");
@@ -233,6 +240,7 @@ io::Result<void> Agent::start_proxy() {
   if (!proxy) return tl::make_unexpected(proxy.error());
   proxy_ = std::move(*proxy);
   route_table_ = *routes;
+  rates_->set_routes(*route_table_);
   sticky_->routes_changed();
   start_health();
   if (auto started = start_upstreams(); !started) return started;
@@ -346,9 +354,9 @@ BackendParts Agent::backend_parts() {
     return false;
   };
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
-    proxy_->totals([done = std::move(done), table = route_table_](drivers::ProxyTotals totals) {
+    proxy_->totals([done = std::move(done), table = route_table_, answered = rates_->counters()](drivers::ProxyTotals totals) {
       done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls, totals.access_log,
-                       totals.spans, totals.headers, totals.hellos, std::move(totals.relays)});
+                       totals.spans, totals.headers, totals.hellos, std::move(totals.relays), std::move(totals.rates), answered});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };

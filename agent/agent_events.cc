@@ -106,6 +106,7 @@ void Agent::refresh_members() {
   publish_endpoints();
   publish_primary();
   if (health_) health_->on_members();
+  publish_rate_members();
   push_out_the_dead();
   keep_catalog();
 }
@@ -122,7 +123,8 @@ void Agent::notice_foreign(const gossip::Member& member) {
 
 void Agent::refresh_tags() {
   if (!gossip_ || !mesh_) return;
-  std::map<std::string, std::string> tags{{"v", OUTRIGGER_VERSION}, {"mp", std::to_string(mesh_->local_address().port())}};
+  std::map<std::string, std::string> tags{{"v", OUTRIGGER_VERSION}, {"mp", std::to_string(mesh_->local_address().port())},
+                                          {std::string(kCountsTag), "1"}};
   if (!config_.node.zone.empty()) tags["zone"] = config_.node.zone;
   if (config_.raft.bootstrap_expect != 0) tags["exp"] = std::to_string(config_.raft.bootstrap_expect);
   if (!config_.api.listen.is_local()) tags["api"] = config_.api.listen.text();

@@ -114,7 +114,7 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
     report.applied.emplace_back("upstream");
   }
   if (routes) {
-    route_table_ = routes;
+    rates_->set_routes(*(route_table_ = routes));
     sticky_->routes_changed();
     // Folders of files come before the routes that lead there, and go behind those that did.
     config_.routes.insert(config_.routes.end(), fresh.routes.begin(), fresh.routes.end());

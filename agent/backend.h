@@ -22,6 +22,7 @@
 #include "agent/config.h"
 #include "agent/drivers/check_driver.h"
 #include "agent/drivers/dns_driver.h"
+#include "agent/drivers/rate_driver.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/health_exchange.h"
 #include "agent/io/loop.h"
@@ -60,6 +61,8 @@ struct ProxyStatus {
   drivers::ProxyHeaderCounters headers{};
   drivers::HelloCounters hellos{};
   std::map<std::string, proxy::RelayCounters> relays{};  ///< by name of the TCP route
+  proxy::RateDeskCounters rates{};                         ///< limits of the cluster: what was asked of others
+  drivers::RateDriverCounters rates_answered{};            ///< and by them
 };
 
 /// What the store's error means to a client of the API: not leader and time-outs may be tried again, a full disk may not.

@@ -103,6 +103,27 @@ std::vector<store::MemberInfo> store_members(std::span<const gossip::Member> mem
   return infos;
 }
 
+proxy::RateMembers rate_members(std::span<const gossip::Member> members, const gossip::MemberId& self, const std::set<store::NodeId>& up) {
+  proxy::RateMembers out;
+  out.self = proxy::RateMemberId{raft_id_of(self).value};
+  std::optional<store::kv::ClusterId> ours;
+  for (const gossip::Member& member : members) {
+    if (member.id == self) ours = read_tags(member.tags).cluster_id;
+  }
+  for (const gossip::Member& member : members) {
+    const bool own = member.id == self;
+    const auto theirs = read_tags(member.tags).cluster_id;
+    const bool foreign = ours && theirs && *ours != *theirs;
+    if (!own && (!member.is_live() || foreign || member.tags.get(kCountsTag).value_or("") != "1")) continue;
+    const store::NodeId id = raft_id_of(member.id);
+    out.members.push_back({proxy::RateMemberId{id.value}, member.name, own || up.contains(id)});
+  }
+  std::sort(out.members.begin(), out.members.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  // Beyond that the same ones everywhere, and this agent where it is none of them asks the others.
+  if (out.members.size() > proxy::RateMembers::kMax) out.members.resize(proxy::RateMembers::kMax);
+  return out;
+}
+
 std::string mesh_address(const gossip::Member& member) {
   const MemberTags tags = read_tags(member.tags);
   if (tags.mesh_port == 0) return {};

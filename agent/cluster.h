@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "agent/drivers/check_driver.h"
 #include "gossip/member.h"
+#include "proxy/rate_share.h"
 #include "proxy/upstream.h"
 #include "store/types.h"
 
@@ -55,6 +57,12 @@ struct OwnInstance {
 /// is degraded, one that is stalled or cannot be reached from here is critical: routed around before it is dead.
 [[nodiscard]] proxy::EndpointTable endpoint_table(std::span<const gossip::Member> members, const OwnInstance& own,
                                                   const std::string& service);
+/// Tag of agents that answer questions about limits which the cluster counts together.
+inline constexpr std::string_view kCountsTag = "rl";
+/// Who counts the limits of the cluster: the live members of ours that can. This agent is always among them.
+/// @param up  agents to which a connection stands
+[[nodiscard]] proxy::RateMembers rate_members(std::span<const gossip::Member> members, const gossip::MemberId& self,
+                                              const std::set<store::NodeId>& up);
 /// Equal for everyone who routes by them.
 [[nodiscard]] bool same_endpoints(const proxy::EndpointTable& a, const proxy::EndpointTable& b);
 [[nodiscard]] bool same_view(const proxy::PrimaryView& a, const proxy::PrimaryView& b);

@@ -251,6 +251,10 @@ struct ListenConfig {
   friend bool operator==(const ListenConfig&, const ListenConfig&) = default;
 };
 
+/// Who counts together, and what one agent does when another one that counts a client does not answer.
+enum class RateScope { kNode, kCluster };
+enum class RateFallbackKind { kShare, kAdmit, kRefuse };
+
 /// [route.rate]: how often clients may use a route. With `burst` a token bucket, without a sliding window.
 struct RateConfig {
   std::uint32_t count = 10;  ///< requests, key `limit`, "10/s": 1..500,000 ...
@@ -259,6 +263,10 @@ struct RateConfig {
   bool nodelay = false;                ///< a burst goes through at once instead of at the rate
   std::string key = "ip";              ///< "ip", "path", "route", "header:NAME", "cookie:NAME"
   std::string zone;                    ///< routes of one zone count together; empty = this route alone
+  RateScope scope = RateScope::kNode;  ///< "node": each agent by itself; "cluster": all agents that have the zone
+  // Only with scope "cluster".
+  Milliseconds timeout{20};            ///< for the agent that counts a client to answer; 1 ms .. 1 s
+  RateFallbackKind fallback = RateFallbackKind::kShare;  ///< "share" of the limit, "admit", "refuse" (503)
   friend bool operator==(const RateConfig&, const RateConfig&) = default;
 };
 

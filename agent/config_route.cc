@@ -103,6 +103,12 @@ void read_route_rate(const std::set<std::string>& all_keys, ConfigReader reader,
                    "write \"ip\", \"path\", \"route\", \"header:X-Api-Key\" or \"cookie:session\"");
   if (reader.text("zone", rate.zone, 64) && !config_is_name(rate.zone))
     reader.problem("zone", "\"" + rate.zone + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
+  reader.choice("scope", rate.scope, {{"node", RateScope::kNode}, {"cluster", RateScope::kCluster}});
+  const bool timed = reader.duration("timeout", rate.timeout, Milliseconds(1), Milliseconds(1000));
+  const bool fallen = reader.choice("fallback", rate.fallback,
+                                    {{"share", RateFallbackKind::kShare}, {"admit", RateFallbackKind::kAdmit}, {"refuse", RateFallbackKind::kRefuse}});
+  if ((timed || fallen) && rate.scope != RateScope::kCluster)
+    reader.problem(timed ? "timeout" : "fallback", "an agent that counts by itself asks nobody", "add scope = \"cluster\", or remove the key");
   reader.finish(all_keys);
 }
 
@@ -203,6 +209,8 @@ void check_among(ConfigReader& reader, const RouteConfig& route, const std::vect
     const RateConfig &a = *route.rate, &b = *other.rate;
     if (a.count != b.count || a.period != b.period || a.burst != b.burst || a.nodelay != b.nodelay)
       reader.problem("rate", "zone \"" + a.zone + "\" has another limit in a route above", "give both the same limit, or two zones");
+    else if (a.scope != b.scope || a.timeout != b.timeout || a.fallback != b.fallback)
+      reader.problem("rate", "zone \"" + a.zone + "\" has another scope, timeout or fallback in a route above", "give both the same, or two zones");
   }
 }
 

@@ -307,6 +307,28 @@ const std::vector<RouteFamily>& route_families() {
   return kFamilies;
 }
 
+void add_cluster_limits(Families& out, const ProxyStatus& status) {
+  const auto& routes = status.table->routes();
+  const bool any = std::any_of(routes.begin(), routes.end(), [](const proxy::Route& route) { return route.admission.cluster_zone != nullptr; });
+  if (any) {
+    std::vector<MetricSample> decided;
+    for (std::size_t i = 0; i < proxy::kRateSources; ++i) {
+      const auto source = std::string(proxy::name_of(static_cast<proxy::RateSource>(i)));
+      decided.push_back({{{"by", source}}, static_cast<double>(status.rates.decided[i]), {}});
+    }
+    out.add("ratelimit_cluster_decided_total", "Requests under limits of the cluster, by who decided or why nobody else did",
+            MetricFamily::Type::kCounter, std::move(decided));
+    out.counter("ratelimit_cluster_asked_total", "Questions to the agents that count a client", status.rates.asked);
+    out.add("ratelimit_cluster_answer_seconds", "Question asked to its answer", MetricFamily::Type::kHistogram,
+            {histogram_sample({}, status.rates.answered_in)});
+  }
+  const drivers::RateDriverCounters& c = status.rates_answered;
+  out.counter("ratelimit_cluster_answered_total", "Questions of other agents that were counted here", c.answered);
+  out.counter("ratelimit_cluster_turned_away_total", "Questions of other agents that could not be counted here", c.turned_away);
+  out.counter("ratelimit_cluster_frames_malformed_total", "Frames of other agents about limits that could not be read", c.malformed);
+  out.counter("ratelimit_cluster_frames_unsent_total", "Frames about limits that the mesh did not take", c.unsent);
+}
+
 void add_routes(Families& out, const ProxyStatus& status) {
   for (const RouteFamily& family : route_families()) {
     std::vector<MetricSample> samples;
@@ -325,6 +347,7 @@ void add_routes(Families& out, const ProxyStatus& status) {
   if (status.table == nullptr) return;
   add_breakers(out, status);
   add_cache(out, *status.table);
+  add_cluster_limits(out, status);
   std::map<std::string, const proxy::RateTable*> zones;
   for (const proxy::Route& route : status.table->routes()) {
     if (route.admission.rate_table != nullptr) zones[route.admission.rate_zone] = route.admission.rate_table.get();

@@ -66,6 +66,10 @@ io::Result<void> set_admission(const RouteConfig& config, const std::string& key
   out.rate_key = *client;
   out.rate_zone = config.rate->zone;
   out.rate = proxy::RateRule{config.rate->count, config.rate->period, config.rate->burst, config.rate->nodelay};
+  if (config.rate->scope != RateScope::kCluster) return {};
+  out.cluster = proxy::ClusterRate{config.rate->timeout, proxy::RateFallback::kShare};
+  if (config.rate->fallback == RateFallbackKind::kAdmit) out.cluster->fallback = proxy::RateFallback::kAdmit;
+  if (config.rate->fallback == RateFallbackKind::kRefuse) out.cluster->fallback = proxy::RateFallback::kRefuse;
   return {};
 }
 

@@ -23,6 +23,7 @@
 #include "agent/drivers/gossip_driver.h"
 #include "agent/drivers/mesh.h"
 #include "agent/drivers/proxy_driver.h"
+#include "agent/drivers/rate_driver.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/health_exchange.h"
 #include "agent/identity.h"
@@ -83,6 +84,9 @@ class Agent {
   void publish_endpoints();
   std::shared_ptr<proxy::StickyTable> sessions();  ///< the table of this agent, made when a route keeps sessions
   void publish_primary();
+  /// Limits that the cluster counts together (agent_limits.cc).
+  void start_limits();
+  void publish_rate_members();
   void on_instance(drivers::InstanceHealth health, const std::string& reason);
   void on_role_change();
   /// Orders for the holder of the lease come through a key, from any agent of the cluster.
@@ -145,6 +149,9 @@ class Agent {
   std::unique_ptr<StickyDriver> sticky_;
   std::shared_ptr<const proxy::RouteTable> route_table_;  // as published last
   ListenTls listen_tls_;
+  std::unique_ptr<drivers::RateDriver> rates_;
+  std::set<store::NodeId> mesh_up_;                         // peers to which the mesh stands
+  std::shared_ptr<const proxy::RateMembers> rate_members_;  // as published last
   std::unique_ptr<drivers::ProxyDriver> proxy_;
   std::unique_ptr<HealthExchange> health_;
   std::unique_ptr<UpstreamChecks> upstreams_;

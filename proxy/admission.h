@@ -16,6 +16,7 @@
 
 #include "proxy/http1/message.h"
 #include "proxy/rate_limit.h"
+#include "proxy/rate_share.h"
 #include "proxy/trusted_proxies.h"
 
 namespace proxy {
@@ -85,9 +86,11 @@ struct Admission {
   std::optional<RateRule> rate;
   std::string rate_zone;              ///< routes of one zone count together; empty = the route's name
   ClientKey rate_key;
+  std::optional<ClusterRate> cluster;  ///< with `rate`: all agents count together; else each by itself
   std::uint32_t concurrency_max = 0;  ///< requests of the route at a time, over all workers; 0 = no limit
   // Filled by RouteTable::make.
   std::shared_ptr<RateTable> rate_table;
+  std::shared_ptr<RateZone> cluster_zone;  ///< null = this agent counts by itself
   std::shared_ptr<RouteShare> share;
   std::string rate_policy;            ///< value of RateLimit-Policy
   [[nodiscard]] bool any() const {

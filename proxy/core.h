@@ -17,6 +17,7 @@
 #include "proxy/list.h"
 #include "proxy/outlier.h"
 #include "proxy/proxy.h"
+#include "proxy/rate_desk.h"
 #include "proxy/retry.h"
 #include "proxy/wheel.h"
 
@@ -181,6 +182,7 @@ class Core {
   Wheel wheel;
   Counters counters;
   RetryBudget budget;
+  RateDesk desk;                  ///< limits that the cluster counts together
   TableUse* table = nullptr;      ///< the newest; null before the first
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> downstreams;
   std::unordered_map<EndpointId, std::unique_ptr<EndpointState>> endpoints;

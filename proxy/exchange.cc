@@ -39,7 +39,7 @@ void Exchange::recycle() {
   shaped_ = takes_gzip_ = short_read_ = pack_broken_ = false;
   upgrade_ = expect_continue_ = request_complete_ = false;
   for (std::string* text : {&head_, &hop_names_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
-  common_bytes_ = kept_sent_ = 0;
+  common_bytes_ = kept_sent_ = rate_ticket_ = 0;
   replayable_ = true;
   head_sent_ = false;
   body_.clear();
@@ -247,6 +247,11 @@ void Exchange::request_broken(const Error& error) {
 
 void Exchange::dispatch() {
   assert(phase_ == Phase::kNew);
+  if (rate_ticket_ != 0) {
+    phase_ = Phase::kAsked;
+    arm_timer();
+    return;
+  }
   if (dispatch_at_ > core_.now) {
     phase_ = Phase::kQueued;
     arm_timer();
@@ -496,6 +501,7 @@ void Exchange::arm_timer() {
   };
   TimePoint deadline = TimePoint::max();
   switch (phase_) {
+    case Phase::kAsked: deadline = rate_deadline_; break;
     case Phase::kHeld: deadline = std::min(hold_deadline_, retry_at_); break;
     case Phase::kQueued: deadline = service_link.linked() ? queue_deadline_ : dispatch_at_; break;
     case Phase::kWaiting:
@@ -543,6 +549,10 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
     return limit > Milliseconds::zero() && start + limit <= now;
   };
   const RouteTimeouts& limits = route_->timeouts;
+  if (phase_ == Phase::kAsked) {
+    rate_decided(core_.desk.give_up(rate_ticket_, now));
+    return;
+  }
   if (phase_ == Phase::kQueued && !passed(started_, limits.total)) {
     dispatch_queued();
     return;

@@ -1,7 +1,7 @@
 #pragma once
 /// One request and its response: where it goes, what may be sent when, and its one ending. Private to the library.
 ///
-/// Phases: kNew -> (kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
+/// Phases: kNew -> (kAsked | kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
 /// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings),
 /// exchange_response.cc (response), exchange_tunnel.cc, exchange_content.cc (what the route makes of heads and bodies),
@@ -40,7 +40,7 @@ inline constexpr std::string_view kPrimaryChanged = "primary_changed";
 inline constexpr std::string_view kPrimaryChangedText = "the primary changed while the request was there";
 
 /// Recycled: Core keeps ended ones with their buffers, so that a request allocates nothing in the steady state.
-class Exchange final : public http1::ResponseSink, public Timer::Owner {
+class Exchange final : public http1::ResponseSink, public Timer::Owner, public RateDesk::Waiter {
  public:
   explicit Exchange(Core& core);
   void recycle();   ///< as new, buffers kept
@@ -89,6 +89,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   [[nodiscard]] bool in_session() const { return session_ != SessionHash{}; }
   [[nodiscard]] bool has_somewhere();   ///< somebody has room, though perhaps not for its session
   void on_deadline(Timer& timer, TimePoint now) override;
+  void rate_decided(const RateDecision& decision) override;
   void drain_deadline();            ///< it ends now
   void end_tunnel_by(TimePoint deadline);  ///< if it is one: says good-bye at a random moment before
   /// Marks the endpoints that this exchange may still look at.
@@ -103,7 +104,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   Link service_link{this};          ///< in ServiceState::active, ServiceState::held or RouteState::queue
 
  private:
-  enum class Phase : std::uint8_t { kNew, kQueued, kHeld, kConnecting, kWaiting, kResponding, kTunnel, kOver };
+  enum class Phase : std::uint8_t { kNew, kAsked, kQueued, kHeld, kConnecting, kWaiting, kResponding, kTunnel, kOver };
 
   // Whether it may come in.
   /// Sets early_ if the route's rules refuse it. @param path  canonical
@@ -111,6 +112,9 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   void refuse(int status, std::string_view code, std::string_view message, std::string_view hint, Milliseconds retry_after);
   void note_hash(const http1::RequestHead& head, std::string_view path);
   bool admit_rate(const http1::RequestHead& head, std::string_view address, std::string_view path);
+  bool settle_rate(const RateVerdict& verdict, const RateDecision* decision);
+  void admit_concurrency();
+  void forget_rate();
   // Sessions (exchange_session.cc).
   void note_session(const http1::RequestHead& head);
   Core::Picked pick();
@@ -228,6 +232,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner {
   PoolState* pool_ = nullptr;
   RouteState* state_ = nullptr;       ///< of the route
   bool running_counted_ = false;      ///< in RouteShare::running
+  RateDesk::Ticket rate_ticket_ = 0;  ///< of a question about its client's rate; 0 = nothing is asked
+  TimePoint rate_deadline_{};         ///< of that
   TimePoint dispatch_at_{};           ///< not before: a burst that goes on at its rate
   TimePoint queue_deadline_{};        ///< of its waiting for max_conns; unset = has not waited
   std::uint64_t hash_ = 0;            ///< of the client's key, for routes that balance by it

@@ -35,7 +35,11 @@ void Exchange::admit(const http1::RequestHead& head, std::string_view path) {
     return;
   }
   admission_text_.clear();
-  if (rules.rate_table != nullptr && !admit_rate(head, address, path)) return;
+  if (rules.rate_table == nullptr || admit_rate(head, address, path)) admit_concurrency();
+}
+
+void Exchange::admit_concurrency() {
+  const Admission& rules = route_->admission;
   if (rules.concurrency_max == 0) return;
   if (rules.share->running.fetch_add(1, std::memory_order_relaxed) < rules.concurrency_max) {
     running_counted_ = true;
@@ -47,24 +51,61 @@ void Exchange::admit(const http1::RequestHead& head, std::string_view path) {
          Milliseconds{1000});
 }
 
+// @return true if it may come in; false if it is refused, or another agent has been asked
 bool Exchange::admit_rate(const http1::RequestHead& head, std::string_view address, std::string_view path) {
   const Admission& rules = route_->admission;
   const std::string_view key = client_key(rules.rate_key, head, address, path, admission_text_);
-  const RateVerdict verdict = rules.rate_table->take(key, core_.now);
+  if (rules.cluster_zone == nullptr) return settle_rate(rules.rate_table->take(key, core_.now), nullptr);
+  RateZone& zone = *rules.cluster_zone;
+  const auto decision = core_.desk.ask(zone, zone.key_of(key), core_.now, *this, rate_ticket_);
+  if (decision) return settle_rate(decision->verdict, &*decision);
+  rate_deadline_ = core_.now + zone.how.timeout;
+  note(Step::kRateAsked);
+  return false;
+}
+
+/// @param decision  who has decided it for the cluster; null = the limit is this agent's own
+bool Exchange::settle_rate(const RateVerdict& verdict, const RateDecision* decision) {
+  const Admission& rules = route_->admission;
   admission_text_.clear();
   append_rate_fields(admission_text_, rules, verdict);
+  const std::string_view how = decision == nullptr ? std::string_view() : sentence_of(decision->source);
+  const std::string_view who = decision == nullptr || !core_.settings.trails ? std::string_view() : core_.desk.name(decision->owner);
   if (verdict.admitted) {
-    note(Step::kRate, {}, {}, verdict.remaining, static_cast<std::uint64_t>(verdict.delay.count()));
+    note(Step::kRate, how, who, verdict.remaining, static_cast<std::uint64_t>(verdict.delay.count()));
     if (verdict.delay > std::chrono::nanoseconds::zero()) {
       ++state_->counters.rate_delayed;
       dispatch_at_ = core_.now + verdict.delay;
     }
     return true;
   }
+  note(Step::kOverRate, how, who, static_cast<std::uint64_t>(verdict.retry_after.count()));
   ++state_->counters.rate_limited;
-  refuse(429, "rate_limited", "more requests of this client than the route allows", "wait as long as Retry-After says",
-         std::max(Milliseconds{1}, std::chrono::ceil<Milliseconds>(verdict.retry_after)));
+  const Milliseconds wait = std::max(Milliseconds{1}, std::chrono::ceil<Milliseconds>(verdict.retry_after));
+  if (decision != nullptr && decision->undecided) {
+    refuse(503, "rate_unknown", "the agent that counts the requests of this client does not answer", "try again in a moment", wait);
+  } else {
+    refuse(429, "rate_limited", "more requests of this client than the route allows", "wait as long as Retry-After says", wait);
+  }
   return false;
+}
+
+// The answer of another agent, or what takes its place.
+void Exchange::rate_decided(const RateDecision& decision) {
+  rate_ticket_ = 0;
+  if (settle_rate(decision.verdict, &decision)) admit_concurrency();
+  if (phase_ != Phase::kAsked) return;  // the rest of what one read has brought is still on its way here
+  phase_ = Phase::kNew;
+  if (early_.status != 0) {
+    send_reply(early_);
+    return;
+  }
+  dispatch();
+  if (phase_ != Phase::kOver && down_ != nullptr) down_->update_reading();
+}
+
+void Exchange::forget_rate() {
+  if (rate_ticket_ != 0) core_.desk.forget(std::exchange(rate_ticket_, 0));
 }
 
 void Exchange::note_hash(const http1::RequestHead& head, std::string_view path) {

@@ -294,6 +294,7 @@ void Exchange::send_reply(const LocalReply& answer) {
 
 void Exchange::leave_everything() {
   assert(up_ == nullptr && !in_flight_ && phase_ != Phase::kOver);
+  forget_rate();
   if (phase_ == Phase::kHeld) leave_hold();
   if (phase_ == Phase::kQueued) leave_queue();
   if (phase_ == Phase::kTunnel) --core_.counters.tunnels_open;

@@ -291,6 +291,7 @@ void Exchange::upstream_closed(StreamEnd end) {
       finish(tell_client_of_loss());
       return;
     case Phase::kNew:
+    case Phase::kAsked:
     case Phase::kQueued:
     case Phase::kHeld:
     case Phase::kOver: return;

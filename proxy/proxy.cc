@@ -17,6 +17,16 @@ void Proxy::set_routes(std::shared_ptr<const RouteTable> routes) { core_->set_ro
 void Proxy::set_endpoints(const EndpointTable& endpoints) { core_->set_endpoints(endpoints); }
 void Proxy::set_primary(const PrimaryView& view) { core_->set_primary(view); }
 
+void Proxy::set_rate_members(std::shared_ptr<const RateMembers> members) { core_->desk.set_members(std::move(members)); }
+bool Proxy::has_rate_questions() const { return core_->desk.has_questions(); }
+void Proxy::take_rate_questions(std::vector<RateQuestion>& out) { core_->desk.take_questions(out); }
+const RateDeskCounters& Proxy::rate_counters() const { return core_->desk.counters(); }
+
+void Proxy::rate_answers(RateMemberId owner, std::span<const RateAnswer> answers) {
+  Core::Event event(*core_);
+  for (const RateAnswer& answer : answers) core_->desk.answer(owner, answer, core_->now);
+}
+
 void Proxy::accept(std::unique_ptr<Stream> stream, Accepted accepted) {
   Core::Event event(*core_);
   if (core_->draining || core_->downstreams.size() >= core_->settings.connections_max) {

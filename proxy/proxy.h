@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "proxy/http1/codec.h"
 #include "proxy/observe.h"
 #include "proxy/outlier.h"
+#include "proxy/rate_desk.h"
 #include "proxy/route.h"
 #include "proxy/stream.h"
 #include "proxy/trusted_proxies.h"
@@ -153,6 +155,14 @@ class Proxy {
   /// A newer view of one service. Exchanges at another holder or epoch end at once (504, outcome unknown, if bytes were
   /// written; else they are held again), and held ones go to the new holder. Views of older epochs are ignored.
   void set_primary(const PrimaryView& view);
+
+  // Limits that all agents count together. The host carries the questions, at the latest at the end of each turn.
+  void set_rate_members(std::shared_ptr<const RateMembers> members);
+  [[nodiscard]] bool has_rate_questions() const;
+  /// Empties `out`, whose memory is used for the next ones.
+  void take_rate_questions(std::vector<RateQuestion>& out);
+  void rate_answers(RateMemberId owner, std::span<const RateAnswer> answers);
+  [[nodiscard]] const RateDeskCounters& rate_counters() const;
 
   /// Takes over a connection. Over `connections_max` or while draining it is closed.
   void accept(std::unique_ptr<Stream> stream, Accepted accepted);

@@ -101,6 +101,11 @@ RateVerdict apply_window(const RateRule& rule, std::uint64_t now, std::uint64_t&
 
 }  // namespace
 
+bool is_rate(const RateRule& rule) {
+  return rule.count >= 1 && rule.count <= RateRule::kCountMax && rule.burst.value_or(0) <= RateRule::kCountMax &&
+         rule.period >= Milliseconds{1} && rule.period <= std::chrono::hours{24};
+}
+
 RateVerdict apply_rate(const RateRule& rule, std::chrono::nanoseconds now, std::uint64_t& state) {
   return rule.burst ? apply_bucket(rule, count_of(now), state) : apply_window(rule, count_of(now), state);
 }
@@ -114,6 +119,32 @@ std::uint64_t rate_debt(const RateRule& rule, std::chrono::nanoseconds now, std:
   const std::uint64_t length = count_of(Nanoseconds(rule.period));
   const Window w = Window::at(rule, at, state);
   return scaled(w.before * kDebtUnit, length - at % length, length) + w.in * kDebtUnit;
+}
+
+std::uint64_t rate_debt_after(const RateRule& rule, std::uint64_t debt, std::chrono::nanoseconds time) {
+  const std::uint64_t gone = rule.burst ? scaled(count_of(time), kDebtUnit, interval_of(rule))
+                                        : scaled(debt, std::min(count_of(time), count_of(Nanoseconds(rule.period))), count_of(Nanoseconds(rule.period)));
+  return debt - std::min(debt, gone);
+}
+
+std::uint64_t rate_state_of(const RateRule& rule, std::chrono::nanoseconds now, std::uint64_t debt) {
+  const std::uint64_t at = count_of(now);
+  if (debt == 0) return 0;
+  if (rule.burst) return at + scaled(std::min(debt, (std::uint64_t{*rule.burst} + 1) * kDebtUnit), interval_of(rule), kDebtUnit);
+  Window w = Window::at(rule, at, 0);
+  w.in = std::min<std::uint64_t>((debt + kDebtUnit - 1) / kDebtUnit, rule.count);
+  return w.packed();
+}
+
+RateRule rate_share_of(const RateRule& rule, std::uint32_t parts) {
+  RateRule share = rule;
+  if (rule.burst) {
+    share.period = rule.period * parts;
+    share.burst = *rule.burst / parts;
+  } else {
+    share.count = std::max<std::uint32_t>(1, rule.count / parts);
+  }
+  return share;
 }
 
 std::uint64_t keyed_hash(std::uint64_t key0, std::uint64_t key1, std::string_view text) {
@@ -176,19 +207,53 @@ RateTable::Slot& RateTable::place_of(std::uint64_t hash, std::chrono::nanosecond
   return *victim;
 }
 
-RateVerdict RateTable::take(std::string_view key, TimePoint now) {
-  const auto at = std::chrono::duration_cast<Nanoseconds>(now.time_since_epoch());
-  Slot& slot = place_of(keyed_hash(seed0_, seed1_, key), at);
+RateVerdict RateTable::take_at(Slot& slot, const RateRule& rule, std::chrono::nanoseconds now, std::uint32_t known, std::uint64_t& state) {
   std::uint64_t seen = slot.state.load(std::memory_order_relaxed);
   for (;;) {
-    std::uint64_t next = seen;
-    const RateVerdict verdict = apply_rate(rule_, at, next);
-    if (!verdict.admitted) {
-      rejected_.fetch_add(1, std::memory_order_relaxed);
-      return verdict;
-    }
-    if (slot.state.compare_exchange_weak(seen, next, std::memory_order_relaxed)) return verdict;
+    // Of one owner, what others were told is never more than it knows, but for roundings. More than that comes of another owner.
+    const std::uint64_t owes = known > 0 ? rate_debt(rule, now, seen) : 0;
+    state = known > owes && (owes == 0 || known - owes >= kDebtUnit) ? rate_state_of(rule, now, known) : seen;
+    const RateVerdict verdict = apply_rate(rule, now, state);
+    // What is refused is not counted; but what was learned of the key stays.
+    if (!verdict.admitted) rejected_.fetch_add(1, std::memory_order_relaxed);
+    if (state == seen || slot.state.compare_exchange_strong(seen, state, std::memory_order_relaxed)) return verdict;
+    if (!verdict.admitted) rejected_.fetch_sub(1, std::memory_order_relaxed);
   }
+}
+
+std::uint64_t RateTable::hash_of(std::uint64_t key) const {
+  return keyed_hash(seed0_, seed1_, {reinterpret_cast<const char*>(&key), sizeof key});
+}
+
+RateVerdict RateTable::take(std::string_view key, TimePoint now) {
+  const auto at = std::chrono::duration_cast<Nanoseconds>(now.time_since_epoch());
+  std::uint64_t state = 0;
+  return take_at(place_of(keyed_hash(seed0_, seed1_, key), at), rule_, at, 0, state);
+}
+
+RateTable::Taken RateTable::take(std::uint64_t key, TimePoint now, std::uint32_t known) {
+  const auto at = std::chrono::duration_cast<Nanoseconds>(now.time_since_epoch());
+  std::uint64_t state = 0;
+  Taken taken;
+  taken.verdict = take_at(place_of(hash_of(key), at), rule_, at, known, state);
+  taken.debt = static_cast<std::uint32_t>(std::min<std::uint64_t>(rate_debt(rule_, at, state), UINT32_MAX));
+  return taken;
+}
+
+RateVerdict RateTable::take_share(std::uint64_t key, TimePoint now, const RateRule& share) {
+  const auto at = std::chrono::duration_cast<Nanoseconds>(now.time_since_epoch());
+  std::uint64_t state = 0;
+  return take_at(place_of(hash_of(key), at), share, at, 0, state);
+}
+
+std::uint32_t RateTable::debt(std::uint64_t key, TimePoint now) const {
+  const auto at = std::chrono::duration_cast<Nanoseconds>(now.time_since_epoch());
+  const std::uint64_t hash = hash_of(key);
+  for (const Slot& slot : (*sets_)[hash % sets_->size()].slots) {
+    if (slot.tag.load(std::memory_order_relaxed) != (hash | 1)) continue;
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(rate_debt(rule_, at, slot.state.load(std::memory_order_relaxed)), UINT32_MAX));
+  }
+  return 0;
 }
 
 }  // namespace proxy

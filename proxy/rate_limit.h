@@ -28,6 +28,9 @@ struct RateRule {
   friend bool operator==(const RateRule&, const RateRule&) = default;
 };
 
+/// Whether the numbers are within the bounds named there.
+[[nodiscard]] bool is_rate(const RateRule& rule);
+
 /// What the rule says about one request.
 struct RateVerdict {
   bool admitted = true;
@@ -43,6 +46,14 @@ struct RateVerdict {
 [[nodiscard]] RateVerdict apply_rate(const RateRule& rule, std::chrono::nanoseconds now, std::uint64_t& state);
 /// How much of the rule's allowance `state` has used, in requests times 2^10; 0 = as good as never seen.
 [[nodiscard]] std::uint64_t rate_debt(const RateRule& rule, std::chrono::nanoseconds now, std::uint64_t state);
+
+/// What is left of a debt after a time in which nobody came: never more than there really is.
+[[nodiscard]] std::uint64_t rate_debt_after(const RateRule& rule, std::uint64_t debt, std::chrono::nanoseconds time);
+/// A state with that debt (at most the most that the rule leads to), as if its requests had come just now.
+[[nodiscard]] std::uint64_t rate_state_of(const RateRule& rule, std::chrono::nanoseconds now, std::uint64_t debt);
+/// The part of a rule that one of `parts` agents may let through by itself: all of them together the rule, or one each.
+/// @param parts  1..1024
+[[nodiscard]] RateRule rate_share_of(const RateRule& rule, std::uint32_t parts);
 
 /// SipHash-2-4 of `text` under a 128-bit key.
 [[nodiscard]] std::uint64_t keyed_hash(std::uint64_t key0, std::uint64_t key1, std::string_view text);
@@ -62,6 +73,19 @@ class RateTable {
   RateTable(const RateRule& rule, std::uint64_t seed0, std::uint64_t seed1);
   /// Counts one request of `key` at `now`.
   [[nodiscard]] RateVerdict take(std::string_view key, TimePoint now);
+
+  /// A verdict, and what the key owes after it.
+  struct Taken {
+    RateVerdict verdict;
+    std::uint32_t debt = 0;  ///< as rate_debt
+  };
+  /// The same for keys that other agents name, too, which are hashes that all of them agree on.
+  /// @param known  what the asker knows that the key owes; heeded only where nothing is known here
+  [[nodiscard]] Taken take(std::uint64_t key, TimePoint now, std::uint32_t known);
+  /// Counts under another rule of the same kind: a share of rule().
+  [[nodiscard]] RateVerdict take_share(std::uint64_t key, TimePoint now, const RateRule& share);
+  /// What `key` owes; counts nothing.
+  [[nodiscard]] std::uint32_t debt(std::uint64_t key, TimePoint now) const;
   [[nodiscard]] const RateRule& rule() const { return rule_; }
   [[nodiscard]] std::uint64_t rejected() const { return rejected_.load(std::memory_order_relaxed); }
   /// Keys that had to make room although they were not forgotten yet: many = a flood of keys, or a table too small.
@@ -76,6 +100,8 @@ class RateTable {
     std::array<Slot, kWays> slots;
   };
   Slot& place_of(std::uint64_t hash, std::chrono::nanoseconds now);
+  [[nodiscard]] std::uint64_t hash_of(std::uint64_t key) const;
+  RateVerdict take_at(Slot& slot, const RateRule& rule, std::chrono::nanoseconds now, std::uint32_t known, std::uint64_t& state);
 
   RateRule rule_;
   std::uint64_t seed0_, seed1_;

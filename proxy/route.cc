@@ -32,11 +32,6 @@ std::string_view fault_of(const Route& route) {
   return {};
 }
 
-bool fits(const RateRule& rule) {
-  return rule.count >= 1 && rule.count <= RateRule::kCountMax && rule.burst.value_or(0) <= RateRule::kCountMax &&
-         rule.period >= Milliseconds{1} && rule.period <= std::chrono::hours{24};
-}
-
 // Gives the route what it shares with others: routes above it of the same zone, and its own former self.
 // @return what is wrong; empty = nothing
 std::string_view make_admission(Route& route, std::span<const Route> above, std::span<const Route> before,
@@ -48,21 +43,29 @@ std::string_view make_admission(Route& route, std::span<const Route> above, std:
   }
   if (own.share == nullptr) own.share = std::make_shared<RouteShare>();
   own.rate_table = nullptr;
+  own.cluster_zone = nullptr;
   if (!own.rate) return {};
-  if (!fits(*own.rate)) return "rate is out of range";
+  if (!is_rate(*own.rate)) return "rate is out of range";
   if (own.rate_zone.empty()) own.rate_zone = route.name;
   own.rate_policy = rate_policy_of(own.rate_zone, *own.rate);
   const auto same_zone = [&](const Route& other) { return other.admission.rate_table != nullptr && other.admission.rate_zone == own.rate_zone; };
   for (const Route& other : above) {
     if (!same_zone(other)) continue;
     if (!(other.admission.rate_table->rule() == *own.rate)) return "its rate differs from that of another route of the same zone";
+    if (!(other.admission.cluster == own.cluster)) return "its rate has another scope, timeout or fallback than another route of the same zone";
     own.rate_table = other.admission.rate_table;
+    own.cluster_zone = other.admission.cluster_zone;
     return {};
   }
   for (const Route& other : before) {
-    if (same_zone(other) && other.admission.rate_table->rule() == *own.rate) own.rate_table = other.admission.rate_table;
+    if (!same_zone(other) || !(other.admission.rate_table->rule() == *own.rate)) continue;
+    own.rate_table = other.admission.rate_table;
+    if (own.cluster && other.admission.cluster == own.cluster) own.cluster_zone = other.admission.cluster_zone;
   }
   if (own.rate_table == nullptr) own.rate_table = std::make_shared<RateTable>(*own.rate, seed[0], seed[1]);
+  if (own.cluster && own.cluster_zone == nullptr) {
+    own.cluster_zone = std::make_shared<RateZone>(own.rate_zone, *own.cluster, own.rate_table, seed[0], seed[1]);
+  }
   return {};
 }
 

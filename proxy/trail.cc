@@ -32,6 +32,8 @@ std::string_view name_of(Step step) {
   switch (step) {
     case Step::kRoute: return "route";
     case Step::kRate: return "rate";
+    case Step::kRateAsked: return "rate_asked";
+    case Step::kOverRate: return "over_rate";
     case Step::kQueued: return "queued";
     case Step::kHeld: return "held";
     case Step::kReleased: return "released";
@@ -55,9 +57,12 @@ std::string_view name_of(Step step) {
 
 std::string sentence_of(const TrailStep& step) {
   const std::string text(step.text), more(step.more), a = std::to_string(step.a);
+  const std::string decided = text.empty() ? "" : "; " + text + (more.empty() ? "" : " " + more);
   switch (step.step) {
     case Step::kRoute: return "route \"" + text + "\", to " + more;
-    case Step::kRate: return "rate limit: passed, " + a + " left" + (step.b > 0 ? ", waits " + duration(step.b) + " for its turn" : "");
+    case Step::kRate: return "rate limit: passed, " + a + " left" + (step.b > 0 ? ", waits " + duration(step.b) + " for its turn" : "") + decided;
+    case Step::kRateAsked: return "rate limit: another agent counts this client and is asked";
+    case Step::kOverRate: return "rate limit: too many, for " + duration(step.a) + " more" + decided;
     case Step::kQueued: return "every endpoint has max_conns requests: waits, " + a + " before it";
     case Step::kHeld: return "held for a primary: " + text;
     case Step::kReleased: return "released after " + duration(step.a);

@@ -17,7 +17,9 @@ namespace proxy {
 /// What was decided or seen. The texts and numbers of a step mean what stands behind it.
 enum class Step : std::uint8_t {
   kRoute,        ///< name; "all" or "primary"
-  kRate,         ///< a = requests left, b = ns to wait
+  kRate,         ///< how a cluster's limit was decided, who counts; a = requests left, b = ns to wait
+  kRateAsked,    ///< another agent counts this client
+  kOverRate,     ///< as kRate; a = ns until a try is let in
   kQueued,       ///< no endpoint has room; a = waiting before it
   kHeld,         ///< why
   kReleased,     ///< a = ns held

@@ -120,6 +120,9 @@ io::Result<void> ProxyDriver::start_worker(std::size_t number, const std::vector
       [this] {
         if (callbacks_.on_health_news) callbacks_.on_health_news();
       },
+      [this](proxy::RateMemberId owner, std::string frame) {
+        if (callbacks_.on_rate_questions) callbacks_.on_rate_questions(owner, std::move(frame));
+      },
       access_log_.get(), spans_.get(), number};
   // start() must not return before clients can connect: the worker says once how its listeners fared.
   struct Readiness {
@@ -281,6 +284,15 @@ void ProxyDriver::publish_primary(proxy::PrimaryView view) {
   });
 }
 
+void ProxyDriver::publish_rate_members(std::shared_ptr<const proxy::RateMembers> members) {
+  post_all([members](ProxyWorker& worker) { worker.core().set_rate_members(members); });
+}
+
+void ProxyDriver::deliver_rates(std::uint16_t worker, proxy::RateMemberId owner, std::vector<proxy::RateAnswer> answers) {
+  if (worker >= workers_.size()) return;
+  post(worker, [owner, answers = std::move(answers)](ProxyWorker& core) { core.core().rate_answers(owner, answers); });
+}
+
 void ProxyDriver::on_worker_drained(std::size_t worker, const std::string& service, proxy::Epoch epoch) {
   if (!drained_.asked || service != drained_.service || epoch != drained_.epoch) return;
   drained_.workers.insert(worker);
@@ -308,8 +320,10 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   gathering->done = std::move(done);
   const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints,
                                    const std::vector<proxy::Proxy::RouteStatus>& routes, const TlsCounters& tls,
-                                   const ProxyHeaderCounters& headers, const HelloCounters& hellos, const std::map<std::string, proxy::RelayCounters>& relays) {
+                                   const ProxyHeaderCounters& headers, const HelloCounters& hellos, const std::map<std::string, proxy::RelayCounters>& relays,
+                                   const proxy::RateDeskCounters& rates) {
     gathering->totals.counters.add(counters);
+    gathering->totals.rates.add(rates);
     for (const auto& one : routes) {
       const auto [place, fresh] = gathering->routes.emplace(one.name, gathering->totals.routes.size());
       if (fresh) gathering->totals.routes.push_back({one.name, {}, {}});
@@ -341,12 +355,13 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
     const bool posted = post(i, [news = news_.sender(), arrived](ProxyWorker& worker) {
       proxy::Proxy& core = worker.core();
       news.send([arrived, counters = core.counters(), endpoints = core.endpoints(), routes = core.routes(), tls = worker.tls_counters(),
-                 headers = worker.header_counters(), hellos = worker.hello_counters(), relays = worker.relay().counters()] {
-        arrived(counters, endpoints, routes, tls, headers, hellos, relays);
+                 headers = worker.header_counters(), hellos = worker.hello_counters(), relays = worker.relay().counters(),
+                 rates = core.rate_counters()] {
+        arrived(counters, endpoints, routes, tls, headers, hellos, relays, rates);
       });
     });
     // A worker that cannot be asked counts as empty, but never inside this call.
-    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}, {}, {}, {}); });
+    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}, {}, {}, {}, {}); });
   }
 }
 

@@ -80,6 +80,8 @@ struct ProxyDriverCallbacks {
   std::function<void(const std::string& why)> on_access_log{};
   /// The same for spans and their collector.
   std::function<void(const std::string& why)> on_spans{};
+  /// A worker asks another agent about limits of the cluster; `frame` as of encode_questions. Empty = nobody is asked.
+  std::function<void(proxy::RateMemberId owner, std::string frame)> on_rate_questions{};
 };
 
 /// Counters of all workers together; endpoints of one id and routes of one name are summed.
@@ -93,6 +95,7 @@ struct ProxyTotals {
   ProxyHeaderCounters headers;  ///< of the PROXY protocol
   HelloCounters hellos;         ///< of listeners that choose by name
   std::map<std::string, proxy::RelayCounters> relays;  ///< by name of the TCP route
+  proxy::RateDeskCounters rates;
 };
 
 /// Ownership: of the agent; destruction stops and joins every worker. Thread: the control loop.
@@ -116,6 +119,10 @@ class ProxyDriver {
   /// request. Errors: as of start; then nothing has changed.
   io::Result<void> publish_listeners(const std::vector<ProxyListen>& listeners);
   void publish_primary(proxy::PrimaryView view);
+  /// Who counts the limits of the cluster. Before the first, this agent does.
+  void publish_rate_members(std::shared_ptr<const proxy::RateMembers> members);
+  /// Answers to what a worker has asked.
+  void deliver_rates(std::uint16_t worker, proxy::RateMemberId owner, std::vector<proxy::RateAnswer> answers);
   /// An accepted mesh stream that speaks HTTP; the workers take turns.
   void hand_over(io::DetachedStream stream, std::string client);
   /// `done` runs once, on the loop, when every worker has answered.

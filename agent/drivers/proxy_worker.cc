@@ -1,8 +1,10 @@
 #include "agent/drivers/proxy_worker.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
+#include "agent/drivers/rate_wire.h"
 #include "agent/io/clock.h"
 #include "agent/io/crypto.h"
 #include "agent/io/tls_stream.h"
@@ -288,8 +290,26 @@ void ProxyWorker::accept_named(const proxy::RelayNames& names, std::unique_ptr<i
   accept_relay(std::move(stream), choice.route, client);
 }
 
+// What one turn has brought is one frame for each owner, and one message to the control loop.
+void ProxyWorker::send_rate_questions() {
+  core_.take_rate_questions(questions_);
+  std::stable_sort(questions_.begin(), questions_.end(), [](const auto& a, const auto& b) { return a.owner < b.owner; });
+  std::vector<std::pair<proxy::RateMemberId, std::string>> frames;
+  for (std::size_t at = 0; at < questions_.size();) {
+    std::size_t end = at;
+    while (end < questions_.size() && questions_[end].owner == questions_[at].owner && end - at < kRateItemsMax) ++end;
+    frames.emplace_back(questions_[at].owner, encode_questions(static_cast<std::uint16_t>(reports_.number), std::span(questions_).subspan(at, end - at)));
+    at = end;
+  }
+  // A queue that is full loses them; who waits for an answer has a deadline.
+  reports_.news.send([ask = reports_.on_rate_questions, frames = std::move(frames)]() mutable {
+    for (auto& [owner, frame] : frames) ask(owner, std::move(frame));
+  });
+}
+
 void ProxyWorker::end_turn() {
   core_.send_gathered();
+  if (core_.has_rate_questions()) send_rate_questions();
   io::TimePoint deadline = core_.next_deadline();
   if (!relay_.idle()) deadline = std::min(deadline, relay_.next_deadline());
   if (deadline == io::TimePoint::max()) timer_.disarm();

@@ -40,6 +40,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
     std::function<void(const std::string& service, proxy::Epoch epoch)> on_orders_drained;  ///< the same
     std::function<void(std::uint64_t id)> on_listener_left;                               ///< the same
     std::function<void()> on_health_news;                                                 ///< the same
+    std::function<void(proxy::RateMemberId owner, std::string frame)> on_rate_questions;  ///< the same
     AccessLog* access_log = nullptr;  ///< null = none; outlives the worker
     SpanExporter* spans = nullptr;    ///< the same
     std::size_t number = 0;           ///< of the worker
@@ -121,6 +122,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   void secure(const std::shared_ptr<const ProxyListen>& listen, std::unique_ptr<io::TcpStream> stream, proxy::Accepted accepted);
   void accept_named(const proxy::RelayNames& names, std::unique_ptr<io::TcpStream> stream, const proxy::Accepted& accepted,
                     const std::string& server_name);
+  void send_rate_questions();
   void end_turn();
 
   io::Loop& loop_;
@@ -146,6 +148,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   RecentRequests recent_;
   std::shared_ptr<RecordRing> tap_;  // null: nobody looks on
   std::string scratch_;
+  std::vector<proxy::RateQuestion> questions_;  // scratch
   proxy::Proxy core_;
   proxy::Relay relay_;
 };

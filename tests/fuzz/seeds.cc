@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/drivers/mesh_wire.h"
+#include "agent/drivers/rate_wire.h"
 #include "gossip/snapshot.h"
 #include "gossip/wire.h"
 #include "store/disk/rows.h"
@@ -263,6 +264,18 @@ void write_mesh() {
   write("mesh_wire", "answer", body({kMeshVersion, {}, {2}, "", ""}));
 }
 
+void write_rates() {
+  using namespace agent::drivers;
+  proxy::RateQuestion window;
+  window.ticket = 1, window.zone = 5, window.rule = {20, std::chrono::milliseconds(10'000), std::nullopt, true}, window.key = 77;
+  proxy::RateQuestion bucket = window;
+  bucket.zone = 6, bucket.rule.burst = 20, bucket.known = 4096;
+  write("rate_wire", "questions", encode_questions(0, std::vector{window, window, bucket}));
+  std::vector<proxy::RateAnswer> told(2);
+  told[1].verdict.admitted = false, told[1].verdict.retry_after = std::chrono::seconds(7), told[1].debt = 20'480;
+  write("rate_wire", "answers", encode_answers(1, told));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -275,5 +288,6 @@ int main(int argc, char** argv) {
   write_raft();
   write_kv();
   write_mesh();
+  write_rates();
   return 0;
 }

@@ -30,6 +30,23 @@ TEST(Cluster, RaftIdsAreTheHeadOfTheMemberIdAndNeverZero) {
   EXPECT_EQ(raft_id_of(id).value, 0x7f02030405060708u);
 }
 
+TEST(Cluster, WhoCountsIsLiveOfOursAndSaysThatItCan) {
+  using gossip::MemberState;
+  const std::string ours(32, 'a'), theirs(32, 'b');
+  const std::vector<gossip::Member> members{
+      member(4, {{"rl", "1"}, {"cid", ours}}), member(1, {{"cid", ours}}), member(2, {{"rl", "1"}, {"cid", ours}}, MemberState::kSuspect),
+      member(3, {{"rl", "1"}}, MemberState::kDead), member(5, {{"rl", "1"}, {"cid", theirs}}), member(6, {{"cid", ours}}), member(7, {{"rl", "1"}})};
+  const proxy::RateMembers found = rate_members(members, members[1].id, {raft_id_of(members[2].id)});
+  EXPECT_EQ(found.self, proxy::RateMemberId{raft_id_of(members[1].id).value});
+  ASSERT_EQ(found.members.size(), 4u) << "a suspect counts on; the dead, strangers and older versions do not";
+  EXPECT_EQ(found.members[0], (proxy::RateMember{found.self, "n1", true})) << "this agent always does";
+  EXPECT_EQ(found.members[1].name, "n2");
+  EXPECT_TRUE(found.members[1].reachable);
+  EXPECT_EQ(found.members[2].name, "n4");
+  EXPECT_FALSE(found.members[2].reachable);
+  EXPECT_EQ(found.members[3].name, "n7");
+}
+
 TEST(Cluster, TagsFromOutsideAreReadWithCare) {
   const gossip::Member odd = member(1, {{"mp", "70000"}, {"exp", "1e9"}, {"w", "5000"}, {"cid", "xyz"}, {"h", "fine"}, {"vote", "0"}});
   const MemberTags tags = read_tags(odd.tags);

@@ -1,0 +1,142 @@
+"""Limits that three real agents count together: exact over all entries, bounded when the agent that counts is gone."""
+
+import concurrent.futures
+import http.client
+import signal
+import time
+import unittest
+
+from harness import RealProcesses, get_json, patience, request, wait_until
+
+ROUTES = """[[route]]
+name = "window"
+host = "window"
+pool = "all"
+rate = { limit = "20/10s", key = "header:X-Client", scope = "cluster", timeout = "500ms" }
+[[route]]
+name = "bucket"
+host = "bucket"
+pool = "all"
+rate = { limit = "10/s", burst = 20, nodelay = true, key = "header:X-Client", scope = "cluster", timeout = "500ms" }
+[[route]]
+name = "slow"
+host = "slow"
+pool = "all"
+rate = { limit = "30/1h", key = "header:X-Client", scope = "cluster" }
+
+"""
+
+
+class ClusterLimits(RealProcesses):
+    def setUp(self):
+        super().setUp()
+        self.made = self.make_cluster()
+        text = self.made.config.read_text()
+        text = text.replace("[proxy]\n", '[proxy]\ntrails = "256KiB"\n', 1)
+        self.made.config.write_text(text.replace("[[route]]", ROUTES + "[[route]]", 1))
+        self.made.start()
+        self.wait_ready(self.made)
+        for node in self.made.nodes:
+            wait_until(lambda n=node: self.counts_together(n), 15 * patience(), f"{node.name} asks the others")
+
+    def ask(self, entry, route, client):
+        """@return (status, fields) over a connection of its own."""
+        host, port = entry.entry.split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        try:
+            connection.request("GET", "/positions", headers={"Host": route, "X-Client": client})
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}
+        finally:
+            connection.close()
+
+    def metric(self, node, line):
+        for found in request(node.api, "GET", "/metrics")[2].decode().splitlines():
+            if found.startswith(line + " "):
+                return float(found.rsplit(" ", 1)[1])
+        return 0.0
+
+    def decided(self, node, by):
+        return self.metric(node, f'outrigger_ratelimit_cluster_decided_total{{by="{by}"}}')
+
+    def counts_together(self, node):
+        """Some of 12 new clients are counted by each of the others, and both have answered."""
+        before = self.decided(node, "owner")
+        for number in range(12):
+            self.ask(node, "slow", f"warm-{node.name}-{number}-{time.monotonic_ns()}")
+        return self.decided(node, "owner") - before >= 4
+
+    def test_guide_002_http_req_rate_21_calls_over_three_entries_give_one_429(self):
+        for client in ("one", "two", "three", "four"):
+            answers = [self.ask(self.made.nodes[i % 3], "window", client) for i in range(21)]
+            self.assertEqual([status for status, _ in answers], [200] * 20 + [429], client)
+            refused = answers[-1][1]
+            self.assertTrue(1 <= int(refused["retry-after"]) <= 11, refused)
+            self.assertEqual(refused["ratelimit-policy"], '"window";q=20;w=10')
+            self.assertRegex(refused["ratelimit"], '^"window";r=0;t=[0-9]+$')
+            self.assertEqual([a[1]["ratelimit"].split(";")[1] for a in answers[:20]], [f"r={19 - i}" for i in range(20)])
+        self.say_who_decided()
+
+    def say_who_decided(self):
+        """The trail of a request tells who has counted it."""
+        said = set()
+        for number in range(12):
+            _, fields = self.ask(self.made.nodes[0], "slow", f"trail-{number}")
+            code, out, err = self.run_cli("why", fields["x-request-id"], api=self.made.nodes[0].api)
+            self.assertEqual(code, 0, err)
+            said |= {word for node in self.made.nodes for word in [f"counted for the cluster by {node.name}", f"counted here for the cluster {node.name}"]
+                     if word in out}
+        self.assertEqual(len(said), 3, said)
+
+    def test_guide_003_31_at_once_over_three_entries_21_pass_and_10_a_second_later(self):
+        for client in ("a", "b"):
+            began = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(31) as pool:
+                statuses = list(pool.map(lambda i, c=client: self.ask(self.made.nodes[i % 3], "bucket", c)[0], range(31)))
+            took = time.monotonic() - began
+            passed = statuses.count(200)
+            self.assertEqual(passed + statuses.count(429), 31, statuses)
+            self.assertGreaterEqual(passed, 21)
+            self.assertLessEqual(passed, 21 + int(took * 10) + 1, f"within {took:.3f} s")
+            # What came back meanwhile is used up as well; then a second brings ten.
+            while self.ask(self.made.nodes[0], "bucket", client)[0] == 200:
+                pass
+            emptied = time.monotonic()
+            wait_until(lambda e=emptied: time.monotonic() - e > 1.0, 5, "a second")
+            again = [self.ask(self.made.nodes[i % 3], "bucket", client)[0] for i in range(14)]
+            took = time.monotonic() - emptied
+            self.assertGreaterEqual(again.count(200), 10)
+            self.assertLessEqual(again.count(200), int(took * 10) + 1, f"within {took:.3f} s")
+
+    def test_an_agent_that_hangs_or_dies_stops_nobody_and_opens_no_gate(self):
+        entry, other, victim = self.made.nodes
+        clients = [f"c{number}" for number in range(12)]
+        for client in clients:
+            for _ in range(3):
+                self.assertEqual(self.ask(entry, "slow", client)[0], 200)
+        victim.agent.send(signal.SIGSTOP)
+        statuses = [self.ask(entry, "slow", client)[0] for client in clients]
+        self.assertEqual(set(statuses), {200}, "each has used 3 of 30; this agent's share is 10")
+        self.assertGreater(self.decided(entry, "late") + self.decided(entry, "silent") + self.decided(entry, "unreachable"), 0)
+        victim.agent.send(signal.SIGCONT)
+        victim.agent.kill()
+        wait_until(lambda: len([m for m in get_json(entry.api, "/v1/agent/members?alive=1") or [] if m.get("Status") == 1]) == 2,
+                   20 * patience(), "the loss is known")
+        fallen = self.decided(entry, "unreachable") + self.decided(entry, "late") + self.decided(entry, "silent")
+        for client in clients:
+            statuses = [self.ask((entry, other)[i % 2], "slow", client)[0] for i in range(31)]
+            # 4 are used up. Who was counted by the victim begins with what the others were told of it, at most one share behind.
+            self.assertTrue(26 <= statuses.count(200) <= 30, (client, statuses))
+        again = self.decided(entry, "unreachable") + self.decided(entry, "late") + self.decided(entry, "silent")
+        self.assertEqual(again, fallen, "two agents that see each other ask each other")
+
+    def test_settings_that_contradict_each_other_are_refused(self):
+        settings = self.made.config.read_text()
+        self.assert_refused(settings.replace('limit = "30/1h", key = "header:X-Client", scope = "cluster"', 'limit = "30/1h", scope = "node", timeout = "20ms"'),
+                            "route[2].rate.timeout", 'scope = "cluster"')
+        self.assert_refused(settings.replace('key = "header:X-Client", scope = "cluster" }', 'scope = "everywhere" }'), "scope", "everywhere")
+
+
+if __name__ == "__main__":
+    unittest.main()

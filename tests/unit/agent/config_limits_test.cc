@@ -1,0 +1,47 @@
+// Settings of routes about limits of the cluster and hedging: what is taken, and what is refused with the way out.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/config.h"
+
+namespace agent {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::Contains;
+using testing::HasSubstr;
+
+std::vector<std::string> problems_of(const std::string& toml) {
+  const auto parsed = parse_config(toml, "f");
+  std::vector<std::string> out;
+  if (!parsed)
+    for (const auto& problem : parsed.error()) out.push_back(problem.text());
+  return out;
+}
+Config good(const std::string& toml) {
+  const auto parsed = parse_config(toml, "f");
+  if (parsed) return *parsed;
+  for (const auto& problem : parsed.error()) ADD_FAILURE() << problem.text();
+  return {};
+}
+
+TEST(ConfigLimits, LimitsOfTheClusterSayWhatHappensWithoutAnAnswer) {
+  const auto with = [](const std::string& rate, const std::string& more = "") {
+    return "[[route]]\npool = \"all\"\nrate = { limit = \"20/10s\"" + rate + " }\n" + more;
+  };
+  const auto rate = *good(with(", scope = \"cluster\", timeout = \"50ms\", fallback = \"refuse\"")).routes.at(0).rate;
+  EXPECT_EQ(rate.scope, RateScope::kCluster);
+  EXPECT_EQ(rate.timeout, milliseconds(50));
+  EXPECT_EQ(rate.fallback, RateFallbackKind::kRefuse);
+  EXPECT_EQ(good(with("")).routes.at(0).rate->scope, RateScope::kNode);
+  EXPECT_EQ(good(with(", scope = \"cluster\"")).routes.at(0).rate->timeout, milliseconds(20));
+  EXPECT_THAT(problems_of(with(", timeout = \"50ms\"")), Contains(HasSubstr("add scope = \"cluster\"")));
+  EXPECT_THAT(problems_of(with(", scope = \"node\", fallback = \"admit\"")), Contains(HasSubstr("asks nobody")));
+  EXPECT_THAT(problems_of(with(", scope = \"world\"")), Contains(HasSubstr("cluster")));
+  EXPECT_THAT(problems_of(with(", scope = \"cluster\", timeout = \"2s\"")), Contains(HasSubstr("timeout")));
+  EXPECT_THAT(problems_of(with(", zone = \"z\", scope = \"cluster\"", "name = \"a\"\npath = \"/a\"\n") + with(", zone = \"z\"", "name = \"b\"\n")),
+              Contains(HasSubstr("another scope")));
+}
+
+}  // namespace
+}  // namespace agent
