@@ -80,7 +80,8 @@ void AgentRequests::routes(api::Completion<std::vector<api::RouteInfo>> done) {
                        {"request_bytes", c.request_bytes}, {"response_bytes", c.response_bytes}, {"address_denied", c.address_denied},
                        {"unauthorized", c.unauthorized}, {"rate_limited", c.rate_limited}, {"rate_delayed", c.rate_delayed},
                        {"busy", c.busy}, {"queued", c.queued}, {"queue_full", c.queue_full}, {"queue_timeouts", c.queue_timeouts},
-                       {"breaker_denied", c.breaker_denied}};
+                       {"breaker_denied", c.breaker_denied}, {"hedges", c.hedges}, {"hedges_won", c.hedges_won},
+                       {"hedges_denied", c.hedges_denied}};
       info.latency = latency_of(one.times);
       infos.push_back(std::move(info));
     }

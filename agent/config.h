@@ -368,6 +368,14 @@ struct CacheConfig {
   friend bool operator==(const CacheConfig&, const CacheConfig&) = default;
 };
 
+/// [route.hedge]: a second instance is asked when the first one is later than usual.
+struct HedgeConfig {
+  std::uint32_t percentile = 95;  ///< of the route's times to the first byte; 50..99
+  Milliseconds least{10};         ///< not sooner; 1 ms .. 1 min
+  std::uint32_t budget = 5;       ///< percent of the requests of the last 10 s; 1..50
+  friend bool operator==(const HedgeConfig&, const HedgeConfig&) = default;
+};
+
 /// [[route]]: which requests go to which pool; the first match in file order wins.
 struct RouteConfig {
   std::string name;                  ///< for metrics; empty = made from methods, host and path
@@ -384,6 +392,7 @@ struct RouteConfig {
   Milliseconds idle_timeout{60000};       ///< without a byte in either direction; 10 ms .. 24 h
   Milliseconds total_timeout{60000};      ///< head received to the end of the answer; 10 ms .. 24 h
   bool access_log = true;  ///< its requests are in the access log
+  std::optional<HedgeConfig> hedge;  ///< only routes to `all`, with retry and without sticky
   bool retry = true;  ///< lets idempotent reads of an `all` route be tried on another endpoint
   std::optional<RateConfig> rate;    ///< absent = no limit
   AuthConfig auth;

@@ -153,6 +153,29 @@ void read_route_sticky(const std::set<std::string>& all_keys, ConfigReader reade
   reader.finish(all_keys);
 }
 
+void read_route_hedge(const std::set<std::string>& all_keys, ConfigReader reader, RouteConfig& route) {
+  if (reader.present()) route.hedge.emplace();
+  HedgeConfig absent;
+  HedgeConfig& hedge = route.hedge ? *route.hedge : absent;
+  reader.number("percentile", hedge.percentile, 50, 99);
+  reader.duration("least", hedge.least, Milliseconds(1), minutes(1));
+  reader.number("budget", hedge.budget, 1, 50);
+  reader.finish(all_keys);
+}
+
+// Where asking twice cannot help, or is not allowed.
+void check_hedge(ConfigReader& reader, const RouteConfig& route) {
+  if (!route.hedge) return;
+  if (route.pool == Pool::kPrimary)
+    reader.problem("hedge", "a primary route has one place to go to, and nothing is sent there twice", "remove it, or write pool = \"all\"");
+  else if (!route.retry)
+    reader.problem("hedge", "hedging sends a request twice, and retry = false forbids that", "remove one of the two");
+  else if (route.sticky)
+    reader.problem("hedge", "a session has one node to go to", "remove it, or sticky");
+  else if (reader.has("static"))
+    reader.problem("hedge", "files come from this machine, there is no second one to ask", "remove it");
+}
+
 // What new sessions are chosen by, when every request has a session: the hash alone, which all agents agree on.
 void check_sticky(ConfigReader& reader, const RouteConfig& route, bool balanced) {
   if (!route.sticky) return;
@@ -233,6 +256,8 @@ void read_route(const std::set<std::string>& all_keys, const RouteChecks& checks
   reader.boolean("access_log", route.access_log);
   read_route_admission(all_keys, reader, route);
   read_route_balance(all_keys, reader, route);
+  read_route_hedge(all_keys, reader.section("hedge"), route);
+  check_hedge(reader, route);
   config_read_content(all_keys, checks, reader, route);
   reader.finish(all_keys);
 }

@@ -299,6 +299,8 @@ const std::vector<RouteFamily>& route_families() {
         {"queue_full", &C::queue_full}, {"queue_timeout", &C::queue_timeouts}, {"breaker", &C::breaker_denied}}},
       {"route_delayed_total", "Requests of a burst that waited for their turn", nullptr, {{"", &C::rate_delayed}}},
       {"route_queued_total", "Requests that waited for an endpoint with room", nullptr, {{"", &C::queued}}},
+      {"route_hedges_total", "Second attempts at late requests: begun, answered first, not made for want of budget", "result",
+       {{"begun", &C::hedges}, {"won", &C::hedges_won}, {"over_budget", &C::hedges_denied}}},
       {"compressed_total", "Responses compressed on their way", nullptr, {{"", &C::packed}}},
       {"compress_denied_total", "Responses left as they were because proxy.compress_streams_max were under way", nullptr, {{"", &C::packed_denied}}},
       {"compress_bytes_in_total", "Bytes before compression", nullptr, {{"", &C::packed_bytes_in}}},

@@ -172,6 +172,7 @@ proxy::Route route_of(const RouteConfig& config, const std::string& service) {
   route.timeouts.idle = config.idle_timeout;
   route.timeouts.total = config.total_timeout;
   route.retry = config.retry;
+  if (config.hedge) route.hedge = proxy::HedgeRule{config.hedge->percentile, config.hedge->least, config.hedge->budget};
   route.access_log = config.access_log;
   set_balance(config, route);
   return route;

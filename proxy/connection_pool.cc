@@ -98,7 +98,9 @@ void Connection::on_connected() {
   connected_ = true;
   opening_ended();
   core_.wheel.disarm(timer_);
-  if (exchange_ != nullptr) exchange_->upstream_connected();
+  if (exchange_ == nullptr) return;
+  exchange_->focus(*this);
+  exchange_->upstream_connected();
 }
 
 void Connection::on_data(Bytes bytes) {
@@ -110,7 +112,9 @@ void Connection::on_data(Bytes bytes) {
     core_.bury(std::unique_ptr<Connection>(this));
     return;
   }
-  if (exchange_ != nullptr) exchange_->upstream_data(parser_, bytes);
+  if (exchange_ == nullptr) return;
+  exchange_->focus(*this);
+  exchange_->upstream_data(parser_, bytes);
 }
 
 void Connection::on_eof() {
@@ -121,7 +125,9 @@ void Connection::on_eof() {
     core_.bury(std::unique_ptr<Connection>(this));
     return;
   }
-  if (exchange_ != nullptr) exchange_->upstream_eof(parser_);
+  if (exchange_ == nullptr) return;
+  exchange_->focus(*this);
+  exchange_->upstream_eof(parser_);
 }
 
 void Connection::on_writable() {
@@ -143,7 +149,9 @@ void Connection::on_closed(StreamEnd end) {
     core_.bury(std::unique_ptr<Connection>(this));
     return;
   }
-  if (exchange_ != nullptr) exchange_->upstream_closed(end);
+  if (exchange_ == nullptr) return;
+  exchange_->focus(*this);
+  exchange_->upstream_closed(end);
 }
 
 void Connection::on_deadline(Timer&, TimePoint) {
@@ -153,7 +161,9 @@ void Connection::on_deadline(Timer&, TimePoint) {
     core_.bury(std::unique_ptr<Connection>(this));
     return;
   }
-  if (!connected_ && exchange_ != nullptr) exchange_->upstream_closed(StreamEnd::kUnreachable);
+  if (connected_ || exchange_ == nullptr) return;
+  exchange_->focus(*this);
+  exchange_->upstream_closed(StreamEnd::kUnreachable);
 }
 
 std::unique_ptr<Connection> take_idle(Core& core, EndpointState& endpoint, Milliseconds idled_max) {

@@ -96,6 +96,9 @@ void Core::set_routes(std::shared_ptr<const RouteTable> routes) {
     use->pools.push_back(route.kind == PoolKind::kAll ? &pool(route.pool) : nullptr);
     use->services.push_back(route.service.empty() ? nullptr : &service(route.service));
     use->states.push_back(route_state(route.name));
+    std::unique_ptr<HedgeState>& hedge = use->states.back()->hedge;
+    if (!route.hedge) hedge.reset();
+    else if (hedge == nullptr || !(hedge->rule == *route.hedge)) hedge = std::make_unique<HedgeState>(*route.hedge);
   }
   use->table = std::move(routes);
   table = use.get();

@@ -13,6 +13,7 @@
 
 #include "proxy/balancer.h"
 #include "proxy/client.h"
+#include "proxy/hedge.h"
 #include "proxy/histogram.h"
 #include "proxy/list.h"
 #include "proxy/outlier.h"
@@ -78,6 +79,7 @@ struct RouteState {
   Histogram times;            ///< of answered requests
   LinkList queue;             ///< exchanges that wait for an endpoint with fewer than max_conns, in order of arrival
   std::uint32_t queued = 0;   ///< their number, at most Route::queue_max
+  std::unique_ptr<HedgeState> hedge;  ///< null = the route does not hedge
 };
 
 /// A route table with what its routes resolve to. Lives while a request uses it.

@@ -22,7 +22,7 @@ MadeId::MadeId(const Chance& chance) {
 Exchange::Exchange(Core& core) : core_(core), timer_(*this) {}
 
 void Exchange::recycle() {
-  assert(up_ == nullptr && !in_flight_ && !local_order_ && !endpoint_link.linked() && !service_link.linked());
+  assert(up_ == nullptr && other_ == nullptr && !in_flight_ && !local_order_ && !endpoint_link.linked() && !service_link.linked());
   down_ = nullptr;
   use_ = nullptr;
   route_ = nullptr;
@@ -30,6 +30,9 @@ void Exchange::recycle() {
   pool_ = nullptr;
   state_ = nullptr;
   running_counted_ = false;
+  second_leg_ = leg_lost_ = false;
+  other_endpoint_ = nullptr;
+  hedge_at_ = TimePoint::max();
   dispatch_at_ = queue_deadline_ = attempt_at_ = TimePoint{};
   slot_ = breaker_asked_ = probe_ = false;
   session_ = SessionHash{};
@@ -136,52 +139,6 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
   if (route_->shapes() && down.accepted().kind == ListenerKind::kDownstream) note_content(head, origin);
   if (route_->sticky && down.accepted().kind == ListenerKind::kDownstream && early_.status == 0) note_session(head);
   down.set_body_limit(route_->body_bytes_max);
-}
-
-/// The same place over https. A method with a body keeps it (308); what fetches may be remembered by everybody (301).
-void Exchange::answer_elsewhere(const http1::RequestHead& head, std::uint16_t port) {
-  const std::string_view host = head.host;
-  // "[::1]:8080" -> "[::1]"; a colon outside of brackets begins the port.
-  const std::size_t end = host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0);
-  if (host.empty() || head.path == "*") {
-    early_.status = 400;
-    early_.code = "no_host";
-    early_.message = "this listener only redirects to https, and the request does not say where to";
-    early_.hint = "send a Host field, or use https";
-    keep_client_ = false;
-    return;
-  }
-  early_text_ = "https://";
-  early_text_ += host.substr(0, end);
-  if (port != 443) early_text_ += ":" + std::to_string(port);
-  early_text_ += head.path;
-  if (!head.query.empty()) (early_text_ += '?') += head.query;
-  early_.status = http1::is_safe(method_) ? 301 : 308;
-  early_.code = "https_only";
-  early_.message = "this service is spoken to over https";
-  early_.hint = "use the address in Location";
-  early_.location = early_text_;
-}
-
-void Exchange::answer_unroutable(const RouteMatch& match) {
-  if (!match.path_known) {
-    early_.status = 404;
-    early_.code = "no_route";
-    early_.message = "no route of this agent takes that path";
-    early_.hint = "see the routes section of the settings";
-    return;
-  }
-  early_text_.clear();
-  for (int i = 0; i < static_cast<int>(http1::Method::kTrace); ++i) {
-    const auto method = static_cast<http1::Method>(i);
-    if (!match.allowed.has(method)) continue;
-    if (!early_text_.empty()) early_text_ += ", ";
-    early_text_ += http1::name_of(method);
-  }
-  early_.status = 405;
-  early_.code = "method_not_allowed";
-  early_.message = "the path has a route, but not for this method";
-  early_.allow = early_text_;
 }
 
 void Exchange::request_body(Bytes bytes) {
@@ -320,16 +277,14 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
     local_order_ = lease != nullptr;
     if (local_order_) ++service_->local_orders;
   }
-  head_.resize(common_bytes_);
-  if (traced_) append_traceparent_field();
-  if (shaped_) append_request_fields();
-  const bool is_primary = service_ != nullptr && service_->view.holder == PrimaryView::Holder::kLocal;
-  append_attempt_head(head_, {endpoint.endpoint.kind, core_.settings.node, is_primary,
-                              service_ == nullptr ? Epoch{} : service_->view.epoch});
+  attempt_number_ = attempt_count_;
+  if (traced_) begin_span();
+  make_attempt_head();
   head_sent_ = false;
   kept_sent_ = 0;
   sent_at_ = TimePoint{};
   order_counted_ = alone_ = false;
+  if (state_->hedge != nullptr) plan_hedge();
   const bool careful = is_order() || !http1::is_safe(method_);
   up_ = take_idle(core_, endpoint, careful ? core_.settings.reuse_unsafe_max : core_.settings.upstream_idle_timeout);
   note(Step::kAttempt, endpoint.endpoint.address, endpoint.endpoint.node, attempt_count_, up_ != nullptr ? 1 : 0);
@@ -347,6 +302,15 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
   up_->expect(method_);
   phase_ = Phase::kWaiting;
   write_request();
+}
+
+void Exchange::make_attempt_head() {
+  head_.resize(common_bytes_);
+  if (traced_) append_traceparent_field();
+  if (shaped_) append_request_fields();
+  const bool is_primary = service_ != nullptr && service_->view.holder == PrimaryView::Holder::kLocal;
+  append_attempt_head(head_, {endpoint_->endpoint.kind, core_.settings.node, is_primary,
+                              service_ == nullptr ? Epoch{} : service_->view.epoch});
 }
 
 void Exchange::hold() {
@@ -476,6 +440,7 @@ void Exchange::upstream_connected() {
   note(Step::kConnected);
   up_->expect(method_);
   note_progress();
+  if (other_ != nullptr) make_attempt_head();  // the one there may be that of the other attempt
   write_request();
   if (phase_ != Phase::kOver && down_ != nullptr) down_->update_reading();
 }
@@ -505,6 +470,10 @@ void Exchange::arm_timer() {
     case Phase::kHeld: deadline = std::min(hold_deadline_, retry_at_); break;
     case Phase::kQueued: deadline = service_link.linked() ? queue_deadline_ : dispatch_at_; break;
     case Phase::kWaiting:
+      if (other_ != nullptr) {
+        deadline = after(hedged_since_, limits.first_byte);
+        break;
+      }
       if (request_complete_ && up_->drained()) {
         const bool elsewhere = route_->kind == PoolKind::kAll && route_->retry && http1::is_safe(method_) &&
                                attempt_count_ < core_.settings.attempts_max && limits.read_try > Milliseconds::zero() &&
@@ -517,11 +486,14 @@ void Exchange::arm_timer() {
       [[fallthrough]];
     case Phase::kResponding:
     case Phase::kTunnel: deadline = std::min(after(progress_, limits.idle), goodbye_at_); break;
-    case Phase::kNew:
     case Phase::kConnecting:  // the connection has a timer of its own
+      if (other_ != nullptr) deadline = after(hedged_since_, limits.first_byte);
+      break;
+    case Phase::kNew:
     case Phase::kOver: break;
   }
   if (phase_ == Phase::kWaiting || phase_ == Phase::kResponding) deadline = std::min(deadline, former_until_);
+  if (phase_ == Phase::kConnecting || phase_ == Phase::kWaiting) deadline = std::min(deadline, hedge_at_);
   if (phase_ != Phase::kTunnel) deadline = std::min(deadline, after(started_, limits.total));
   core_.wheel.arm(timer_, deadline);
 }
@@ -529,7 +501,11 @@ void Exchange::arm_timer() {
 // Either the patience of one try is over, and somebody else may be quicker; or that of the route.
 void Exchange::first_byte_late(TimePoint now) {
   const Milliseconds limit = route_->timeouts.first_byte;
-  const bool final = limit > Milliseconds::zero() && std::max(sent_at_, progress_) + limit <= now;
+  const TimePoint since = other_ != nullptr ? hedged_since_ : std::max(sent_at_, progress_);
+  const bool final = limit > Milliseconds::zero() && since + limit <= now;
+  // Of two attempts it is the first one whose time is over; the second one has had less.
+  if (other_ != nullptr && !final) return arm_timer();
+  if (other_ != nullptr && second_leg_) swap_legs();
   if (!final && !can_go_elsewhere()) {
     alone_ = true;
     arm_timer();
@@ -580,6 +556,10 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
     ++core_.counters.total_timeouts;
     give_up(end_now(), "total_timeout", "the whole exchange took too long");
     return;
+  }
+  if (phase_ == Phase::kConnecting || phase_ == Phase::kWaiting) {
+    if (hedge_at_ <= now) return start_hedge();
+    if (other_ != nullptr) return first_byte_late(now);
   }
   if (phase_ == Phase::kWaiting && request_complete_ && up_->drained()) {
     first_byte_late(now);

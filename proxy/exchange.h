@@ -4,7 +4,7 @@
 /// Phases: kNew -> (kAsked | kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
 /// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings),
-/// exchange_response.cc (response), exchange_tunnel.cc, exchange_content.cc (what the route makes of heads and bodies),
+/// exchange_response.cc (response), exchange_tunnel.cc, exchange_hedge.cc (two attempts at once), exchange_content.cc (what the route makes of heads and bodies),
 /// exchange_cache.cc (answers kept for others) and exchange_record.cc (what is written down).
 
 #include <array>
@@ -68,6 +68,10 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   [[nodiscard]] bool at_endpoint() const { return phase_ >= Phase::kWaiting && phase_ <= Phase::kTunnel; }
 
   // From the upstream connection.
+  /// Something has happened at `from`: of two attempts, it is the one spoken of until the other one has something to say.
+  void focus(const Connection& from) {
+    if (other_ != nullptr) focus_other(from);
+  }
   void upstream_connected();
   void upstream_data(http1::ResponseParser& parser, Bytes bytes);
   void upstream_eof(http1::ResponseParser& parser);
@@ -96,6 +100,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   template <class Set>
   void collect_endpoints(Set& set) const {
     if (endpoint_ != nullptr) set.insert(endpoint_);
+    if (other_endpoint_ != nullptr) set.insert(other_endpoint_);
+    if (other_ != nullptr) set.insert(other_->endpoint);
     set.insert(tried_.begin(), tried_.end());
   }
   [[nodiscard]] bool over() const { return phase_ == Phase::kOver; }
@@ -106,6 +112,35 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
  private:
   enum class Phase : std::uint8_t { kNew, kAsked, kQueued, kHeld, kConnecting, kWaiting, kResponding, kTunnel, kOver };
 
+  /// What belongs to one attempt of two, while the other one is the present one.
+  struct Leg {
+    std::unique_ptr<Connection> up;
+    EndpointState* endpoint = nullptr;
+    Phase phase = Phase::kNew;
+    bool in_flight = false, slot = false, breaker_asked = false, probe = false, head_sent = false, second = false;
+    TimePoint attempt_at{}, sent_at{};
+    std::chrono::nanoseconds connected_time = kNotMeasured;
+    SpanId span{};
+    std::uint32_t number = 0;
+    int status = 0;
+    bool spanned = false;
+    std::string_view code{};
+  };
+  /// What a leg that is over says about its endpoint.
+  enum class LegEnd : std::uint8_t { kNothing, kGood, kFailed };
+
+  // Two attempts at once (exchange_hedge.cc).
+  [[nodiscard]] bool is_hedged() const;
+  [[nodiscard]] bool may_hedge() const;
+  void plan_hedge();
+  void start_hedge();
+  [[nodiscard]] EndpointState* pick_second();
+  void swap_legs();
+  void focus_other(const Connection& from);
+  void cancel_other();
+  void lose_leg(std::string_view code, LegEnd end);
+  [[nodiscard]] bool settle_legs(int status, bool refused);
+  void leave_lost_leg();
   // Whether it may come in.
   /// Sets early_ if the route's rules refuse it. @param path  canonical
   void admit(const http1::RequestHead& head, std::string_view path);
@@ -114,7 +149,6 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   bool admit_rate(const http1::RequestHead& head, std::string_view address, std::string_view path);
   bool settle_rate(const RateVerdict& verdict, const RateDecision* decision);
   void admit_concurrency();
-  void forget_rate();
   // Sessions (exchange_session.cc).
   void note_session(const http1::RequestHead& head);
   Core::Picked pick();
@@ -153,6 +187,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   [[nodiscard]] Naming naming(std::string_view made_id) const;
   void begin_naming(const http1::RequestHead& head);
   void begin_trace(const http1::RequestHead& head, std::string_view made_id);
+  void begin_span();
   void append_traceparent_field();
   void note_span();
   void record();
@@ -173,6 +208,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void dispatch_all();
   void dispatch_from_peer();
   void attempt(EndpointState& endpoint, const LeaseView* lease);
+  void make_attempt_head();
   [[nodiscard]] bool claim(EndpointState& endpoint);
   void wait_in_queue();
   void leave_queue();
@@ -278,6 +314,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   bool traced_ = false;
   AttemptSpans spans_;
   SpanId attempt_span_{};
+  std::uint32_t attempt_number_ = 0;  ///< of the present attempt, which of two may be the first
   bool spanned_ = false;              ///< the present attempt is a span of its own
   int attempt_status_ = 0;            ///< of the endpoint's final head
   std::string_view attempt_code_;     ///< literal: why the attempt failed
@@ -306,6 +343,13 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   bool tunnel_counted_ = false;       ///< the same, as a tunnel
   bool local_order_ = false;          ///< counted at service_
   bool order_counted_ = false;
+  std::unique_ptr<Leg> other_;        ///< the attempt beside the present one; null = there is one
+  bool second_leg_ = false;           ///< the present attempt is the later one of two
+  bool leg_lost_ = false;             ///< the present attempt has answered that it cannot, while the other one may
+  LegEnd leg_end_ = LegEnd::kNothing;  ///< with leg_lost_
+  EndpointState* other_endpoint_ = nullptr;  ///< of the one of two attempts that is over; for the record
+  TimePoint hedge_at_ = TimePoint::max();    ///< a second attempt begins
+  TimePoint hedged_since_{};                 ///< of two attempts, when the first one was sent
   bool alone_ = false;                ///< nobody else could do better than the present attempt
   Epoch epoch_{};
   Milliseconds dispatch_pause_{0};

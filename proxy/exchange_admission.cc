@@ -104,10 +104,6 @@ void Exchange::rate_decided(const RateDecision& decision) {
   if (phase_ != Phase::kOver && down_ != nullptr) down_->update_reading();
 }
 
-void Exchange::forget_rate() {
-  if (rate_ticket_ != 0) core_.desk.forget(std::exchange(rate_ticket_, 0));
-}
-
 void Exchange::note_hash(const http1::RequestHead& head, std::string_view path) {
   const Accepted& from = down_->accepted();
   const std::string_view address = client_address(head, from.client, from.trusted.get());

@@ -1,4 +1,5 @@
 // How attempts fail and exchanges end.
+#include <algorithm>
 #include <cassert>
 
 #include "proxy/exchange.h"
@@ -58,6 +59,7 @@ std::unique_ptr<Connection> Exchange::detach_attempt() {
 }
 
 void Exchange::drop_attempt(bool with_reset) {
+  if (other_ != nullptr) cancel_other();
   std::unique_ptr<Connection> connection = detach_attempt();
   if (connection == nullptr) return;
   with_reset ? connection->reset() : connection->close();
@@ -78,6 +80,12 @@ void Exchange::attempt_failed(AttemptEnd end, std::string_view code, std::string
   const bool blamed = blames_endpoint(end, up_ != nullptr && up_->reused());
   const bool from_peer = down_->accepted().kind == ListenerKind::kPeer;
   judge_breaker(end, blamed);
+  if (other_ != nullptr) {
+    if (!may_have_arrived(last_end_)) last_end_ = end;
+    lose_leg(code, blamed ? LegEnd::kFailed : LegEnd::kNothing);
+    return;
+  }
+  second_leg_ = false;
   RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
                                 core_.settings.attempts_max}, end);
   if (verdict == RetryVerdict::kTryElsewhere && !from_peer && !core_.budget.spend(core_.now)) {
@@ -181,6 +189,10 @@ void Exchange::holder_changed() {
 
 void Exchange::endpoint_unfit() {
   if (route_->kind != PoolKind::kAll || !in_flight_) return;
+  if (other_ != nullptr) {
+    lose_leg("endpoint_gone", LegEnd::kNothing);
+    return;
+  }
   if (phase_ == Phase::kConnecting) {
     attempt_failed(AttemptEnd::kNotWritten, "endpoint_gone", "the endpoint was taken out while connecting");
     return;
@@ -242,6 +254,52 @@ bool Exchange::keeps_client() const {
 
 std::string_view Exchange::request_id() const { return std::string_view(head_).substr(id_.at, id_.size); }
 
+/// The same place over https. A method with a body keeps it (308); what fetches may be remembered by everybody (301).
+void Exchange::answer_elsewhere(const http1::RequestHead& head, std::uint16_t port) {
+  const std::string_view host = head.host;
+  // "[::1]:8080" -> "[::1]"; a colon outside of brackets begins the port.
+  const std::size_t end = host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0);
+  if (host.empty() || head.path == "*") {
+    early_.status = 400;
+    early_.code = "no_host";
+    early_.message = "this listener only redirects to https, and the request does not say where to";
+    early_.hint = "send a Host field, or use https";
+    keep_client_ = false;
+    return;
+  }
+  early_text_ = "https://";
+  early_text_ += host.substr(0, end);
+  if (port != 443) early_text_ += ":" + std::to_string(port);
+  early_text_ += head.path;
+  if (!head.query.empty()) (early_text_ += '?') += head.query;
+  early_.status = http1::is_safe(method_) ? 301 : 308;
+  early_.code = "https_only";
+  early_.message = "this service is spoken to over https";
+  early_.hint = "use the address in Location";
+  early_.location = early_text_;
+}
+
+void Exchange::answer_unroutable(const RouteMatch& match) {
+  if (!match.path_known) {
+    early_.status = 404;
+    early_.code = "no_route";
+    early_.message = "no route of this agent takes that path";
+    early_.hint = "see the routes section of the settings";
+    return;
+  }
+  early_text_.clear();
+  for (int i = 0; i < static_cast<int>(http1::Method::kTrace); ++i) {
+    const auto method = static_cast<http1::Method>(i);
+    if (!match.allowed.has(method)) continue;
+    if (!early_text_.empty()) early_text_ += ", ";
+    early_text_ += http1::name_of(method);
+  }
+  early_.status = 405;
+  early_.code = "method_not_allowed";
+  early_.message = "the path has a route, but not for this method";
+  early_.allow = early_text_;
+}
+
 void Exchange::refuse_to_peer(std::string_view reason) {
   ++core_.counters.peer_refusals_sent;
   LocalReply answer;
@@ -293,8 +351,8 @@ void Exchange::send_reply(const LocalReply& answer) {
 // ---- the one ending ----
 
 void Exchange::leave_everything() {
-  assert(up_ == nullptr && !in_flight_ && phase_ != Phase::kOver);
-  forget_rate();
+  assert(up_ == nullptr && other_ == nullptr && !in_flight_ && phase_ != Phase::kOver);
+  if (rate_ticket_ != 0) core_.desk.forget(std::exchange(rate_ticket_, 0));
   if (phase_ == Phase::kHeld) leave_hold();
   if (phase_ == Phase::kQueued) leave_queue();
   if (phase_ == Phase::kTunnel) --core_.counters.tunnels_open;

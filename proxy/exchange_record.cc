@@ -80,16 +80,18 @@ void Exchange::begin_trace(const http1::RequestHead& head, std::string_view made
 }
 
 // Of each attempt anew: where attempts are spans, each endpoint hears of its own.
+void Exchange::begin_span() {
+  spanned_ = core_.settings.trace.spans && trace_.sampled() && endpoint_->endpoint.site == nullptr;
+  if (!spanned_) return;
+  attempt_span_ = random_digits<16>(core_.chance);
+  make_nonzero(attempt_span_);
+  attempt_status_ = 0;
+  attempt_code_ = {};
+}
+
 void Exchange::append_traceparent_field() {
   TraceContext told = trace_;
-  spanned_ = core_.settings.trace.spans && trace_.sampled() && endpoint_->endpoint.site == nullptr;
-  if (spanned_) {
-    attempt_span_ = random_digits<16>(core_.chance);
-    make_nonzero(attempt_span_);
-    told.span = attempt_span_;
-    attempt_status_ = 0;
-    attempt_code_ = {};
-  }
+  if (spanned_) told.span = attempt_span_;
   head_ += "traceparent: ";
   append_traceparent(head_, told);
   head_ += "\r\n";
@@ -103,7 +105,7 @@ void Exchange::note_span() {
   span.connected = connected_time_;
   span.head = attempt_status_ == 0 ? kNotMeasured : head_time_;
   span.total = attempt_time_;
-  span.number = attempt_count_;
+  span.number = attempt_number_;
   span.status = attempt_status_;
   span.at_peer = endpoint_->endpoint.kind == EndpointKind::kPeer;
   span.reused = up_ != nullptr && up_->reused();
@@ -175,6 +177,10 @@ void Exchange::record() {
     record.endpoint = endpoint_->endpoint.address;
     record.endpoint_node = endpoint_->endpoint.node;
     record.at_peer = endpoint_->endpoint.kind == EndpointKind::kPeer;
+  }
+  if (other_endpoint_ != nullptr) {
+    record.hedge_endpoint = other_endpoint_->endpoint.address;
+    record.hedge_won = second_leg_;
   }
   record.reason = reason_;
   record.status = status_;

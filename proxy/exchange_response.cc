@@ -52,6 +52,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   note(Step::kHead, {}, {}, static_cast<std::uint64_t>(head.status));
   const bool gateway_error = head.status >= 502 && head.status <= 504;
   const bool refused = from_peer && head.status == 421 && head.find(kRefusedField);
+  if (other_ != nullptr && !settle_legs(head.status, refused)) return http1::Flow::kContinue;
   // The peer's own word that its instance failed (instances cannot send that field): another place may do better.
   const bool failed_there = from_peer && gateway_error && head.find(kOutcomeField) && http1::is_safe(method_) && can_go_elsewhere();
   if (refused || failed_there) {
@@ -71,6 +72,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   response_begun_ = true;
   core_.report(*endpoint_, gateway_error ? AttemptResult::kFailed : AttemptResult::kGood);
   if (route_->balance.kind == Balance::kPeakEwma) endpoint_->latency.observe(core_.now, core_.now - attempt_at_);
+  if (state_->hedge != nullptr && is_hedged() && head.status < 500) state_->hedge->window.observe(core_.now, core_.now - attempt_at_);
   report_breaker(head.status < 500 || !route_->breaker.counts(Failure::kStatus5xx));
   status_ = head.status;
   count_response(status_);
@@ -123,6 +125,11 @@ void Exchange::response_broken(const Error& error) {
   early_text_ = error.detail;
   judge_breaker(AttemptEnd::kResponseBroken, true);
   attempt_code_ = name_of(Errc::kBadResponse);
+  if (other_ != nullptr) {
+    leg_lost_ = refused_ = response_complete_ = false;
+    lose_leg(name_of(error.code), LegEnd::kFailed);
+    return;
+  }
   drop_attempt(true);
   core_.report(*endpoint_, AttemptResult::kFailed);
   if (response_begun_) {
@@ -136,6 +143,7 @@ void Exchange::response_broken(const Error& error) {
 }
 
 void Exchange::response_gathered() {
+  if (leg_lost_) return leave_lost_leg();
   if (stale_instead_) return serve_stale_instead();
   if (refused_) {
     if (response_complete_) peer_refused();

@@ -18,7 +18,8 @@ void RouteCounters::add(const RouteCounters& other) {
   constexpr std::uint64_t RouteCounters::* kFields[] = {
       &RouteCounters::requests, &RouteCounters::address_denied, &RouteCounters::unauthorized, &RouteCounters::rate_limited,
       &RouteCounters::rate_delayed, &RouteCounters::busy, &RouteCounters::queued, &RouteCounters::queue_full,
-      &RouteCounters::queue_timeouts, &RouteCounters::breaker_denied, &RouteCounters::packed, &RouteCounters::packed_denied,
+      &RouteCounters::queue_timeouts, &RouteCounters::breaker_denied, &RouteCounters::hedges, &RouteCounters::hedges_won, &RouteCounters::hedges_denied,
+      &RouteCounters::packed, &RouteCounters::packed_denied,
       &RouteCounters::packed_bytes_in, &RouteCounters::packed_bytes_out,
       &RouteCounters::responses_2xx, &RouteCounters::responses_3xx,
       &RouteCounters::responses_4xx, &RouteCounters::responses_5xx, &RouteCounters::unanswered, &RouteCounters::request_bytes,

@@ -38,6 +38,7 @@ struct AccessRecord {
   std::string_view peer;         ///< address of the connection: a trusted proxy's, another agent's, or `client` again
   std::string_view endpoint;     ///< address of the last attempt; empty without one
   std::string_view endpoint_node;
+  std::string_view hedge_endpoint;  ///< of two attempts at once, the address of the one that did not win; empty = there was one
   std::string_view reason;       ///< our own answer's code ("no_primary", "first_byte_timeout"); empty otherwise
   int status = 0;                ///< sent to the client; 0 = the client left before an answer
   std::uint32_t attempt_count = 0;
@@ -64,6 +65,7 @@ struct AccessRecord {
   bool at_peer = false;                   ///< `endpoint` is another agent, which knows the rest
   bool https = false;                     ///< the client's connection has TLS
   std::uint8_t http_version = 11;         ///< of the client: 10, 11, 20
+  bool hedge_won = false;                 ///< with hedge_endpoint: the second attempt has answered
   bool logged = true;                     ///< its route wants a line in the access log
 };
 static_assert(std::is_trivially_copyable_v<AccessRecord>);
@@ -79,6 +81,7 @@ struct RouteCounters {
   std::uint64_t busy = 0;                               ///< 503: too many of the route at a time
   std::uint64_t queued = 0, queue_full = 0, queue_timeouts = 0;  ///< waited for max_conns; 503: no room, too long
   std::uint64_t breaker_denied = 0;                     ///< 503: every endpoint's breaker is open
+  std::uint64_t hedges = 0, hedges_won = 0, hedges_denied = 0;  ///< second attempts; that answered first; over the budget
   std::uint64_t packed = 0, packed_denied = 0;          ///< responses; went as they were because all packers were lent
   std::uint64_t packed_bytes_in = 0, packed_bytes_out = 0;
   std::uint64_t responses_2xx = 0, responses_3xx = 0, responses_4xx = 0, responses_5xx = 0;  ///< sent to clients; 101 is none

@@ -8,7 +8,7 @@
 /// Safety rules, in order of weight:
 ///  R1 Not one byte goes to the local instance on a `primary` route unless Host::now() was before the end of the lease of
 ///     the epoch under which the exchange was dispatched, read in the same call as the write.
-///  R2 A request is in one place at a time, except a safe one whose first place is written off.
+///  R2 A request is in one place at a time, except a safe one whose first place is written off, or that its route hedges.
 ///  R3 A request of a `primary` route, or with an unsafe method, that may have reached an instance is never sent again.
 ///  R4 A request from a peer goes to the local instance or is refused; it never hops again.
 /// Thread: the caller's, always the same one. No call of this class may be made from inside a Host or Connector call.

@@ -96,6 +96,15 @@ std::string_view make_sticky(Route& route) {
   return {};
 }
 
+// @return what is wrong; empty = nothing
+std::string_view hedge_fault(const Route& route) {
+  if (!route.hedge) return {};
+  const HedgeRule& rule = *route.hedge;
+  if (rule.percentile < 50 || rule.percentile > 99 || rule.least < Milliseconds::zero() || rule.budget_percent < 1 || rule.budget_percent > 50) return "hedge is out of range";
+  if (route.kind != PoolKind::kAll || !route.retry || route.sticky) return "a route to the primary, without retries or with sessions sends nothing twice";
+  return {};
+}
+
 int hex_of(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -179,6 +188,7 @@ Result<std::shared_ptr<const RouteTable>> RouteTable::make(std::vector<Route> ro
     if (fault.empty()) fault = make_admission(route, {routes.data(), i}, before, seed);
     if (fault.empty()) fault = make_breakers(route, before);
     if (fault.empty()) fault = make_sticky(route);
+    if (fault.empty()) fault = hedge_fault(route);
     if (!fault.empty()) {
       return fail(Errc::kBadRoute, "route \"" + route.name + "\" (" + route.path + "): " + std::string(fault));
     }

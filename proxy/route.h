@@ -75,6 +75,14 @@ struct CacheRule {
   Milliseconds wait{5000};                  ///< how long a request waits for another one that asks for the same
 };
 
+/// How a route asks a second instance when the first one is late (hedge.h).
+struct HedgeRule {
+  std::uint32_t percentile = 95;     ///< of the latencies to the first byte, 50..99
+  Milliseconds least{10};            ///< not sooner than this, however fast the instances are; kept to 8 ms
+  std::uint32_t budget_percent = 5;  ///< second attempts per 100 requests of the last 10 s, 1..50
+  friend bool operator==(const HedgeRule&, const HedgeRule&) = default;
+};
+
 struct Route {
   std::string name;                 ///< for logs and counters
   MethodSet methods = MethodSet::every();
@@ -102,6 +110,7 @@ struct Route {
   BreakerRule breaker{0, {}, {}, 0};       ///< fail = 0: none
   std::shared_ptr<BreakerTable> breakers;  ///< filled by RouteTable::make; goes on in a new table
   std::optional<StickyRule> sticky;        ///< kAll
+  std::optional<HedgeRule> hedge;          ///< kAll, with `retry`, never with `sticky`
 
   /// True if it has a say in what requests or responses look like.
   [[nodiscard]] bool shapes() const { return !request_fields.empty() || !response_fields.empty() || compress.level > 0 || cache != nullptr; }

@@ -42,6 +42,9 @@ std::string_view name_of(Step step) {
     case Step::kProbe: return "probe";
     case Step::kLease: return "lease";
     case Step::kAttempt: return "attempt";
+    case Step::kHedge: return "hedge";
+    case Step::kNoHedge: return "no_hedge";
+    case Step::kHedgeLost: return "hedge_lost";
     case Step::kConnected: return "connected";
     case Step::kSent: return "sent";
     case Step::kHead: return "head";
@@ -73,6 +76,9 @@ std::string sentence_of(const TrailStep& step) {
     case Step::kProbe: return "breaker of " + text + " is half-open: this request is the probe";
     case Step::kLease: return "lease of epoch " + a + " holds for " + duration(step.b) + " more";
     case Step::kAttempt: return "attempt " + a + " at " + place(step) + (step.b != 0 ? ", on a kept connection" : ", on a new connection");
+    case Step::kHedge: return "no answer after " + duration(step.a) + ": " + place(step) + " is asked, too";
+    case Step::kNoHedge: return "late, but nobody else is asked: the budget for that is used up";
+    case Step::kHedgeLost: return "attempt at " + text + " is over: " + more;
     case Step::kConnected: return "connected";
     case Step::kSent: return "request sent, " + a + " bytes taken";
     case Step::kHead: return "response begins: " + a;

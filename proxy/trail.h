@@ -28,6 +28,9 @@ enum class Step : std::uint8_t {
   kProbe,        ///< address: the one request that an open breaker lets through
   kLease,        ///< a = epoch, b = ns left at the check
   kAttempt,      ///< address, node; a = number of the attempt, b = 1 on a kept connection
+  kHedge,        ///< address, node of the second attempt; a = ns that the first one has had
+  kNoHedge,      ///< a second attempt that is due, but not within the budget
+  kHedgeLost,    ///< address of the attempt of two that is over; why
   kConnected,    ///< connection open
   kSent,         ///< the whole request was given to the stream; a = bytes taken
   kHead,         ///< a = status of the response

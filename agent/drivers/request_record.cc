@@ -14,8 +14,8 @@ using proxy::AccessRecord;
 // Every text of a record, in the order in which they lie behind it.
 constexpr std::string_view AccessRecord::* kTexts[] = {
     &AccessRecord::method, &AccessRecord::target, &AccessRecord::host, &AccessRecord::route, &AccessRecord::request_id,
-    &AccessRecord::client, &AccessRecord::peer, &AccessRecord::endpoint, &AccessRecord::endpoint_node, &AccessRecord::reason,
-    &AccessRecord::trail, &AccessRecord::route_path, &AccessRecord::spans};
+    &AccessRecord::client, &AccessRecord::peer, &AccessRecord::endpoint, &AccessRecord::endpoint_node, &AccessRecord::hedge_endpoint,
+    &AccessRecord::reason, &AccessRecord::trail, &AccessRecord::route_path, &AccessRecord::spans};
 
 struct Packed {
   AccessRecord record;
@@ -155,6 +155,10 @@ void append_access_json(std::string& out, const AccessRecord& record, std::uint6
   append_field(out, "endpoint", record.endpoint);
   append_field(out, "endpoint_node", record.endpoint_node);
   append_field(out, "attempts", std::uint64_t{record.attempt_count});
+  if (!record.hedge_endpoint.empty()) {
+    append_field(out, "hedge_endpoint", record.hedge_endpoint);
+    out += record.hedge_won ? ",\"hedge_won\":true" : ",\"hedge_won\":false";
+  }
   append_field(out, "epoch", static_cast<std::uint64_t>(record.epoch));
   append_field(out, "held", record.held);
   if (record.from_peer) out += ",\"from_peer\":true";

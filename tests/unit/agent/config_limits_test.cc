@@ -43,5 +43,18 @@ TEST(ConfigLimits, LimitsOfTheClusterSayWhatHappensWithoutAnAnswer) {
               Contains(HasSubstr("another scope")));
 }
 
+TEST(ConfigLimits, HedgingIsForRoutesThatMayAskTwice) {
+  const auto with = [](const std::string& more) { return "[[route]]\npool = \"all\"\nhedge = { least = \"25ms\", budget = 10 }\n" + more; };
+  const auto hedge = *good(with("")).routes.at(0).hedge;
+  EXPECT_EQ(hedge.percentile, 95U);
+  EXPECT_EQ(hedge.least, milliseconds(25));
+  EXPECT_EQ(hedge.budget, 10U);
+  EXPECT_FALSE(good("[[route]]\npool = \"all\"\n").routes.at(0).hedge);
+  EXPECT_THAT(problems_of(with("retry = false\n")), Contains(HasSubstr("forbids")));
+  EXPECT_THAT(problems_of(with("sticky = { by = \"cookie\" }\n")), Contains(HasSubstr("one node")));
+  EXPECT_THAT(problems_of("[[route]]\npool = \"primary\"\nhedge = { budget = 10 }\n"), Contains(HasSubstr("twice")));
+  EXPECT_THAT(problems_of("[[route]]\npool = \"all\"\nhedge = { budget = 60 }\n"), Contains(HasSubstr("budget")));
+}
+
 }  // namespace
 }  // namespace agent

@@ -64,6 +64,17 @@ TEST(RequestRecordTest, EverythingStandsInTheLine) {
   EXPECT_FALSE(line.contains("trace_id"));
 }
 
+TEST(RequestRecordTest, OfTwoAttemptsBothAreNamed) {
+  proxy::AccessRecord record = sample();
+  EXPECT_FALSE(json::parse(line_of(record)).contains("hedge_endpoint"));
+  record.hedge_endpoint = "10.0.0.2:9000";
+  record.hedge_won = true;
+  const json line = json::parse(line_of(record));
+  EXPECT_EQ(line["endpoint"], "10.0.0.1:9000") << "of the one that has answered";
+  EXPECT_EQ(line["hedge_endpoint"], "10.0.0.2:9000");
+  EXPECT_EQ(line["hedge_won"], true);
+}
+
 TEST(RequestRecordTest, QueryStringsAreLeftOutUnlessAskedFor) {
   EXPECT_EQ(line_of(sample()).find("secret"), std::string::npos);
   EXPECT_EQ(json::parse(line_of(sample(), {true, false, false, 2048}))["path"], "/quotes?token=secret");

@@ -1,0 +1,172 @@
+"""Hedged reads through the real agent: two instances of which one is slow now and then."""
+
+import http.client
+import json
+import threading
+import time
+import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from harness import RealProcesses, free_ports, get_json, patience, request, wait_until
+
+
+class SlowNowAndThen:
+    """An instance that sleeps in every so many requests, and counts what it is asked."""
+
+    def __init__(self, every, pause):
+        self.count, self.lock = 0, threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self):
+                slow = False
+                if self.path.startswith("/reads"):
+                    with outer.lock:
+                        outer.count += 1
+                        slow = every > 0 and outer.count % every == 0
+                if slow:
+                    outer.pauses.wait(pause)
+                body = b"{}"
+                try:
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:
+                    self.close_connection = True
+
+            def log_message(self, *_):
+                pass
+
+        self.pauses = threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.pauses.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+ROUTES = """
+[[route]]
+name = "hedged"
+path = "/reads"
+pool = "all"
+hedge = { least = "20ms", budget = 10 }
+[[route]]
+name = "plain"
+path = "/reads-plain"
+pool = "all"
+[[route]]
+path = "/"
+pool = "all"
+"""
+PAUSE = 0.4
+
+
+class Hedge(RealProcesses):
+    def setUp(self):
+        super().setUp()
+        self.instances = []
+        listen = free_ports(1)[0]
+        self.proxy = f"127.0.0.1:{listen}"
+        seed = ""
+        for number, every in enumerate((0, 12)):
+            instance = SlowNowAndThen(every, PAUSE)
+            self.addCleanup(instance.close)
+            self.instances.append(instance)
+            extra = seed + f"""[service]
+address = "{instance.address}"
+[service.health]
+every = "1s"
+timeout = "900ms"
+"""
+            if number == 0:
+                extra += f"""[[listen]]
+address = "{self.proxy}"
+[access_log]
+to = "file"
+file = "{self.folder / "access.log"}"
+[proxy]
+threads = 1
+trails = "1MiB"
+{ROUTES}"""
+            ports, config = self.single_config(f"n{number + 1}", extra)
+            self.start_agent(f"n{number + 1}", config=config)
+            api = f"127.0.0.1:{ports['api']}"
+            self.api = self.api if number else api
+            self.wait_status(api, "/outrigger/v1/health/ready", 200)
+            seed = seed or f'seeds = ["127.0.0.1:{ports["gossip"]}"]\n'
+        wait_until(lambda: self.passing() == 2, 15 * patience(), "two healthy endpoints")
+
+    def passing(self):
+        answer = get_json(self.api, "/outrigger/v1/upstreams") or {"upstreams": []}
+        return sum(e["health"] == "passing" for pool in answer["upstreams"] for e in pool["endpoints"])
+
+    def metric(self, line):
+        for found in request(self.api, "GET", "/metrics")[2].decode().splitlines():
+            if found.startswith(line + " "):
+                return float(found.rsplit(" ", 1)[1])
+        return 0.0
+
+    def ask(self, path, count):
+        """One after the other over one connection. @return (seconds of each, ids)"""
+        host, port = self.proxy.split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        times, ids = [], []
+        for _ in range(count):
+            began = time.monotonic()
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            times.append(time.monotonic() - began)
+            ids.append(answer.getheader("X-Request-Id"))
+            self.assertEqual(answer.status, 200)
+        connection.close()
+        return times, ids
+
+    def test_the_tail_is_cut_off_within_the_budget(self):
+        plain = sorted(self.ask("/reads-plain", 120)[0])
+        self.assertGreater(plain[-2], PAUSE * 0.9, "the slow instance is slow")
+        asked = sum(i.count for i in self.instances)
+        self.ask("/reads", 80)  # until the route knows what is usual
+        before = self.metric('outrigger_route_hedges_total{route="hedged",result="begun"}')
+        times, ids = self.ask("/reads", 240)
+        hedges = self.metric('outrigger_route_hedges_total{route="hedged",result="begun"}')
+        won = self.metric('outrigger_route_hedges_total{route="hedged",result="won"}')
+        slow = [i for i, t in zip(ids, times) if t > PAUSE * 0.9]
+        times.sort()
+        p99 = times[int(len(times) * 0.99)]
+        print(f"p99 {plain[int(len(plain) * 0.99)] * 1000:.0f} ms without, {p99 * 1000:.0f} ms with {hedges - before:.0f} hedges in 240, {len(slow)} still slow",
+              flush=True)
+        self.assertLess(p99, PAUSE * 0.75)
+        self.assertGreaterEqual(hedges - before, 5)
+        self.assertGreaterEqual(won, 5)
+        self.assertLessEqual(hedges, 320 * 0.10 + 1, "the budget")
+        extra = sum(i.count for i in self.instances) - asked - 320
+        # One that was cancelled at once may not have got there.
+        self.assertTrue(hedges - 3 <= extra <= hedges, f"{extra} requests more at the instances, {hedges} hedges")
+        self.both_legs_are_told(ids)
+
+    def both_legs_are_told(self, ids):
+        path = self.folder / "access.log"
+        wait_until(lambda: ids[-1] in path.read_text(), 10, "the access log")
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        hedged = [line for line in lines if "hedge_endpoint" in line and line["hedge_won"]]
+        self.assertTrue(hedged)
+        one = hedged[-1]
+        self.assertNotEqual(one["endpoint"], one["hedge_endpoint"])
+        self.assertEqual(one["attempts"], 2)
+        code, out, err = self.run_cli("why", one["request_id"], api=self.api)
+        self.assertEqual(code, 0, err)
+        self.assert_says(out, "is asked, too", one["hedge_endpoint"], "cancelled")
+
+
+if __name__ == "__main__":
+    unittest.main()
