@@ -41,6 +41,19 @@ Core::Event::~Event() {
   --core_.depth_;
 }
 
+// ---- orders under keys ----
+
+OrderTicket Core::take_ticket(Exchange& exchange) {
+  const OrderTicket ticket{++last_ticket_};
+  waiting_orders_.emplace(ticket, &exchange);
+  return ticket;
+}
+
+Exchange* Core::waiting_for(OrderTicket ticket) const {
+  const auto found = waiting_orders_.find(ticket);
+  return found == waiting_orders_.end() ? nullptr : found->second;
+}
+
 // ---- objects ----
 
 Exchange& Core::new_exchange() {

@@ -26,6 +26,7 @@ namespace proxy {
 
 class Connection;
 class Exchange;
+enum class OrderTicket : std::uint64_t;
 
 /// A connection to a peer costs both sides milliseconds of mutual TLS, a request microseconds. A burst that opened one for each of its
 /// requests would spend on handshakes what it needs to answer, and most would be given up for their slowness.
@@ -165,6 +166,12 @@ class Core {
   std::shared_ptr<RouteState> route_state(const std::string& name);
   void note_local_order_left(ServiceState& service);
 
+  // Orders under keys.
+  OrderTicket take_ticket(Exchange& exchange);
+  void drop_ticket(OrderTicket ticket) { waiting_orders_.erase(ticket); }
+  [[nodiscard]] Exchange* waiting_for(OrderTicket ticket) const;  ///< null = nobody any more
+  std::uint64_t absent_clients = 0;   ///< exchanges that go on without theirs
+
   // Objects.
   Exchange& new_exchange();
   void bury(std::unique_ptr<Connection> connection);
@@ -218,6 +225,8 @@ class Core {
   std::vector<std::unique_ptr<ClientConnection>> ended_downstreams_;
   std::vector<ClientConnection*> unsent_;
   std::vector<Candidate> candidates_;   ///< scratch of pick()
+  std::unordered_map<OrderTicket, Exchange*> waiting_orders_;
+  std::uint64_t last_ticket_ = 0;
   std::uint32_t queued_ = 0;            ///< exchanges in queues of all routes
   bool slot_freed_ = false;             ///< during this event
   bool endpoints_known_ = false;        ///< a first table has come

@@ -39,6 +39,7 @@ void Exchange::recycle() {
   session_known_ = session_issue_ = session_stays_ = false;
   admission_text_.clear();
   if (shaped_) forget_cache();
+  if (keyed_ || absent_ != nullptr) forget_order();
   shaped_ = takes_gzip_ = short_read_ = pack_broken_ = false;
   upgrade_ = expect_continue_ = request_complete_ = false;
   for (std::string* text : {&head_, &hop_names_, &kept_, &framing_, &tail_, &response_, &response_framing_, &response_tail_}) text->clear();
@@ -139,6 +140,7 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
   if (route_->shapes() && down.accepted().kind == ListenerKind::kDownstream) note_content(head, origin);
   if (route_->sticky && down.accepted().kind == ListenerKind::kDownstream && early_.status == 0) note_session(head);
   down.set_body_limit(route_->body_bytes_max);
+  if (route_->order && early_.status == 0 && !http1::is_safe(method_) && !upgrade_) note_order(head);
 }
 
 void Exchange::request_body(Bytes bytes) {
@@ -183,7 +185,9 @@ bool Exchange::wants_request() const {
   if (phase_ == Phase::kTunnel) return up_ != nullptr && up_->drained();
   if (request_complete_) return true;  // to see the client leave; what it sends is pending
   if (phase_ == Phase::kWaiting || phase_ == Phase::kResponding) return up_->drained();
-  return kept_.size() < core_.settings.replay_bytes_max;
+  // What is kept of a chunked body is framed anew, by reads: an order waits whole, however small they were.
+  const std::size_t room = keyed_ ? std::size_t{8} * core_.settings.replay_bytes_max : core_.settings.replay_bytes_max;
+  return kept_.size() < room;
 }
 
 void Exchange::request_broken(const Error& error) {
@@ -230,7 +234,11 @@ void Exchange::dispatch_primary() {
   const bool ready = view.holder != PrimaryView::Holder::kNone && view.accepts_new &&
                      (!local || view.lease->valid_at(core_.host.now())) && core_.has_room(*service_->endpoint);
   if (ready) {
-    attempt(*service_->endpoint, local ? view.lease.get() : nullptr);
+    if (!local && reservation_ != 0) {
+      give_back_reservation();
+    } else if (!local || may_be_sent(view.epoch)) {
+      attempt(*service_->endpoint, local ? view.lease.get() : nullptr);
+    }
   } else {
     hold();
   }
@@ -254,7 +262,7 @@ void Exchange::dispatch_from_peer() {
     refuse_to_peer("yielding");
   } else if (attempt_count_ > 0 || !core_.has_room(*service_->endpoint)) {
     refuse_to_peer("no-instance");
-  } else {
+  } else if (may_be_sent(view.epoch)) {
     attempt(*service_->endpoint, view.lease.get());
   }
 }
@@ -314,6 +322,7 @@ void Exchange::make_attempt_head() {
 }
 
 void Exchange::hold() {
+  if (look_before_hold()) return;
   const Milliseconds hold_time = route_->hold;
   phase_ = Phase::kHeld;
   if (held_since_ == TimePoint{}) {
@@ -468,6 +477,7 @@ void Exchange::arm_timer() {
   switch (phase_) {
     case Phase::kAsked: deadline = rate_deadline_; break;
     case Phase::kHeld: deadline = std::min(hold_deadline_, retry_at_); break;
+    case Phase::kReserving: deadline = core_.now + std::max(route_->hold, Milliseconds{1000}); break;
     case Phase::kQueued: deadline = service_link.linked() ? queue_deadline_ : dispatch_at_; break;
     case Phase::kWaiting:
       if (other_ != nullptr) {
@@ -542,6 +552,10 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
     ++core_.counters.held_expired;
     reply(503, "no_primary", "no primary could take this request in time", "try again with the same order key",
           Outcome::kNotSent, Milliseconds{1000});
+    return;
+  }
+  if (phase_ == Phase::kReserving) {
+    reservation_late();
     return;
   }
   if (phase_ == Phase::kTunnel) {

@@ -1,11 +1,11 @@
 #pragma once
 /// One request and its response: where it goes, what may be sent when, and its one ending. Private to the library.
 ///
-/// Phases: kNew -> (kAsked | kQueued | kHeld | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
+/// Phases: kNew -> (kAsked | kQueued | kHeld | kReserving | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
 /// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings),
 /// exchange_response.cc (response), exchange_tunnel.cc, exchange_hedge.cc (two attempts at once), exchange_content.cc (what the route makes of heads and bodies),
-/// exchange_cache.cc (answers kept for others) and exchange_record.cc (what is written down).
+/// exchange_cache.cc (answers kept for others), exchange_order.cc (orders under keys) and exchange_record.cc (what is written down).
 
 #include <array>
 #include <memory>
@@ -19,6 +19,7 @@
 #include "proxy/core.h"
 #include "proxy/forwarding.h"
 #include "proxy/http1/codec.h"
+#include "proxy/order.h"
 #include "proxy/outlet.h"
 #include "proxy/response_cache.h"
 #include "proxy/span.h"
@@ -95,6 +96,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void on_deadline(Timer& timer, TimePoint now) override;
   void rate_decided(const RateDecision& decision) override;
   void drain_deadline();            ///< it ends now
+  void order_told(const OrderReply& told);
+  void order_recorded(bool recorded);
   void end_tunnel_by(TimePoint deadline);  ///< if it is one: says good-bye at a random moment before
   /// Marks the endpoints that this exchange may still look at.
   template <class Set>
@@ -110,7 +113,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   Link service_link{this};          ///< in ServiceState::active, ServiceState::held or RouteState::queue
 
  private:
-  enum class Phase : std::uint8_t { kNew, kAsked, kQueued, kHeld, kConnecting, kWaiting, kResponding, kTunnel, kOver };
+  enum class Phase : std::uint8_t { kNew, kAsked, kQueued, kHeld, kReserving, kConnecting, kWaiting, kResponding, kTunnel, kOver };
 
   /// What belongs to one attempt of two, while the other one is the present one.
   struct Leg {
@@ -183,6 +186,30 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void append_cache_fields();
   void forget_cache();
   [[nodiscard]] FieldFacts field_facts() const;
+  // Orders under keys (exchange_order.cc).
+  void note_order(const http1::RequestHead& head);
+  void take_order_key(std::optional<std::string> key);
+  void lack_order_key();
+  [[nodiscard]] std::string_view order_body();
+  [[nodiscard]] bool complete_order_key();
+  [[nodiscard]] bool may_be_sent(Epoch epoch);
+  [[nodiscard]] bool look_before_hold();
+  [[nodiscard]] bool has_whole_order();
+  void give_back_reservation();
+  void ask_ledger();
+  void reservation_late();
+  void order_head(const http1::ResponseHead& head);
+  void order_gathered();
+  void replay(const OrderAnswer& answer, bool again);
+  void go_on_after(const OrderAnswer& answer);
+  [[nodiscard]] bool read_answer(std::string_view text);
+  void answer_head(const http1::ResponseHead& head);
+  void settle_order(OrderEnd end);
+  [[nodiscard]] bool outlives_client(std::string_view reason);
+  void leave_order();
+  void forget_order();
+  /// What the instance says is gathered for the ledger, not passed on.
+  [[nodiscard]] bool is_reserved() const { return reservation_ != 0 && !reading_answer_; }
   // What is written down of it (exchange_record.cc).
   [[nodiscard]] Naming naming(std::string_view made_id) const;
   void begin_naming(const http1::RequestHead& head);
@@ -300,6 +327,18 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   TimePoint wait_until_{};
   Milliseconds wait_pause_{0};
   std::string client_text_;           ///< address of the client; only with rules that may name it
+  bool keyed_ = false;                ///< its route wants a key, and it has or may have one
+  bool order_looked_ = false;         ///< the ledger was asked though nobody leads
+  bool recording_answer_ = false;     ///< answer_ is on its way into the ledger
+  bool reading_answer_ = false;       ///< what the parser says comes from a recorded answer
+  OrderTicket ticket_{};              ///< of the question to the ledger that is open; 0 = none
+  std::uint64_t reservation_ = 0;     ///< 0 = none, or it has been settled
+  OrderRequest order_;
+  std::shared_ptr<OrderAnswer> answer_;
+  http1::Framing answer_framing_ = http1::Framing::kNone;
+  std::uint64_t answer_length_ = 0;
+  std::string order_text_;            ///< scratch
+  std::unique_ptr<Client> absent_;    ///< in the place of a client that left
   http1::Method method_ = http1::Method::kGet;
   std::uint8_t client_minor_ = 1;
   http1::Framing request_framing_ = http1::Framing::kNone;

@@ -26,6 +26,7 @@ bool blames_endpoint(AttemptEnd end, bool reused) {
 }  // namespace
 
 AttemptEnd Exchange::end_now() const {
+  if (recording_answer_) return AttemptEnd::kClosedEarly;
   if (response_begun_) return AttemptEnd::kResponseBroken;
   if (up_ == nullptr || phase_ == Phase::kConnecting) return AttemptEnd::kConnectFailed;
   return up_->sent_bytes() == 0 ? AttemptEnd::kNotWritten : AttemptEnd::kClosedEarly;
@@ -234,7 +235,7 @@ void Exchange::request_too_slow() {
 }
 
 void Exchange::client_gone(std::string_view reason) {
-  if (phase_ == Phase::kOver) return;
+  if (phase_ == Phase::kOver || outlives_client(reason)) return;
   if (phase_ == Phase::kTunnel) {
     outcome_ = Outcome::kTunnelled;
   } else if (up_ != nullptr && may_have_arrived(end_now())) {
@@ -357,6 +358,7 @@ void Exchange::leave_everything() {
   if (phase_ == Phase::kQueued) leave_queue();
   if (phase_ == Phase::kTunnel) --core_.counters.tunnels_open;
   stop_packing();
+  if (keyed_) leave_order();
   if (claimed_) release_claim(true);
   stored_.reset();     // what is kept may go; this object is kept for the next request
   recording_.reset();

@@ -36,6 +36,8 @@ void Exchange::upstream_data(http1::ResponseParser& parser, Bytes bytes) {
 }
 
 http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
+  if (reading_answer_) return answer_head(head), http1::Flow::kContinue;
+  if (is_reserved()) return order_head(head), http1::Flow::kContinue;
   const bool from_peer = endpoint_->endpoint.kind == EndpointKind::kPeer;
   if (head.interim()) {
     if (client_minor_ == 1) {
@@ -104,14 +106,14 @@ void Exchange::begin_response(const http1::ResponseHead& head, EndpointKind from
 
 void Exchange::on_body(Bytes bytes) {
   if (refused_) return;
-  if (packer_ == nullptr) response_body_bytes_ += bytes.size();
+  if (packer_ == nullptr && !is_reserved()) response_body_bytes_ += bytes.size();
   response_body_.add(bytes);
   if (recording_ != nullptr) record_body(bytes);
 }
 
 void Exchange::on_end(std::span<const http1::Header> trailers) {
   response_complete_ = true;
-  if (refused_) return;
+  if (refused_ || is_reserved()) return;
   if (recording_ != nullptr) end_recording(!trailers.empty());
   if (client_framing_ == Framing::kChunked) http1::append_last_chunk(response_tail_, trailers);
   if (client_framing_ != Framing::kStream) return;
@@ -144,6 +146,7 @@ void Exchange::response_broken(const Error& error) {
 
 void Exchange::response_gathered() {
   if (leg_lost_) return leave_lost_leg();
+  if (is_reserved()) return order_gathered();
   if (stale_instead_) return serve_stale_instead();
   if (refused_) {
     if (response_complete_) peer_refused();
@@ -302,6 +305,7 @@ void Exchange::upstream_closed(StreamEnd end) {
     case Phase::kAsked:
     case Phase::kQueued:
     case Phase::kHeld:
+    case Phase::kReserving:
     case Phase::kOver: return;
   }
 }

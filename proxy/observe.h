@@ -107,6 +107,14 @@ struct Counters {
   std::uint64_t held = 0, held_expired = 0, held_refused = 0;  ///< refused: no room in the hold queue
   std::uint64_t orders_sent = 0;            ///< attempts on primary routes that wrote at least one byte to the local instance
   std::uint64_t orders_unknown = 0;         ///< ended with Outcome::kUnknown on a primary route
+  // Orders under keys (order.h).
+  std::uint64_t orders_reserved = 0, orders_recorded = 0, orders_replayed = 0;
+  std::uint64_t orders_unkeyed = 0;         ///< 400: no key, or none that is one
+  std::uint64_t orders_key_reused = 0;      ///< 422
+  std::uint64_t orders_repeated_early = 0;  ///< 409: in flight, or unknown
+  std::uint64_t orders_unreserved = 0;      ///< 503: ledger full or not to be reached; not sent
+  std::uint64_t orders_unrecorded = 0;      ///< 504: answered, but the ledger has another end
+  std::uint64_t orders_without_client = 0;  ///< went on when their client left
   std::uint64_t peer_refusals_sent = 0, peer_refusals_received = 0;
   std::uint64_t lease_stops = 0;            ///< exchanges ended because the lease was over
   std::uint64_t writes_denied = 0;          ///< writes that the lease check stopped before the first byte
@@ -127,6 +135,8 @@ struct Counters {
   void add(const Counters& other);  ///< sums field by field, gauges too
 };
 
+class OrderLedger;
+
 /// The proxy's way to its surroundings. Called on the proxy's thread; must not call back into the proxy.
 class Host {
  public:
@@ -141,6 +151,8 @@ class Host {
   /// An endpoint was ejected, or a breaker has changed its state or let its probe through: others may want to know
   /// (EndpointShare, Route::breakers). Rare.
   virtual void on_health_news() {}
+  /// Where orders under keys are written down; null = nowhere, and such orders are refused.
+  virtual OrderLedger* orders() { return nullptr; }
   /// A gzip stream of that level for one response; null = none to be had now, and the response goes as it is.
   virtual std::unique_ptr<Packer> lend_packer(int level) { return static_cast<void>(level), nullptr; }
   /// One that was lent, whatever has become of its response.

@@ -48,7 +48,17 @@ void Proxy::renew_clients() {
 
 void Proxy::part_with(std::optional<std::uint64_t> listener, TimePoint idle_until) { core_->part_with(listener, idle_until); }
 void Proxy::drain(TimePoint deadline) { core_->drain(deadline); }
-bool Proxy::idle() const { return core_->downstreams.empty(); }
+bool Proxy::idle() const { return core_->downstreams.empty() && core_->absent_clients == 0; }
+
+void Proxy::order_told(OrderTicket ticket, const OrderReply& reply) {
+  const Core::Event event(*core_);
+  if (Exchange* exchange = core_->waiting_for(ticket)) exchange->order_told(reply);
+}
+
+void Proxy::order_recorded(OrderTicket ticket, bool recorded) {
+  const Core::Event event(*core_);
+  if (Exchange* exchange = core_->waiting_for(ticket)) exchange->order_recorded(recorded);
+}
 void Proxy::tick(TimePoint now) { core_->tick(now); }
 TimePoint Proxy::next_deadline() const { return core_->next_deadline(); }
 const Counters& Proxy::counters() const { return core_->counters; }

@@ -26,6 +26,7 @@
 #include "proxy/histogram.h"
 #include "proxy/http1/codec.h"
 #include "proxy/observe.h"
+#include "proxy/order.h"
 #include "proxy/outlier.h"
 #include "proxy/rate_desk.h"
 #include "proxy/route.h"
@@ -83,7 +84,8 @@ struct Settings {
   RequestIdSettings request_id;
   TraceSettings trace;
   bool trails = false;                       ///< AccessRecord::trail is filled
-  DigestFunction digest = nullptr;           ///< SHA-256; null = routes with credentials let nobody in
+  DigestFunction digest = nullptr;           ///< SHA-256; null = routes with credentials let nobody in, those with an order rule take none
+  JsonTextFunction json_text = nullptr;      ///< for OrderKeyFrom::kJson; null = such orders have no key
   std::uint32_t connections_max = 10000;     ///< downstream; HTTP/2 streams likewise, all connections together
   H2Settings h2;
   std::uint32_t upstream_idle_max = 64;      ///< kept open per endpoint
@@ -172,7 +174,11 @@ class Proxy {
   /// Accept nothing new, end keep-alive connections after their present request. What still runs at `deadline` is ended
   /// there: held requests get 503, others 504, tunnels are closed; a second later idle() is true. Drains once.
   void drain(TimePoint deadline);
-  [[nodiscard]] bool idle() const;  ///< no downstream connection left
+  [[nodiscard]] bool idle() const;  ///< no downstream connection left, and no order whose client has left
+  // Answers of Host::orders(); those that nobody waits for any more are ignored.
+  void order_told(OrderTicket ticket, const OrderReply& reply);
+  /// @param recorded  false: the ledger has another end for that reservation
+  void order_recorded(OrderTicket ticket, bool recorded);
   /// To be called once at the end of each turn of the loop in which any other call was made: HTTP/2 connections send what
   /// their streams have gathered. Costs one look when there is none.
   void send_gathered();

@@ -25,6 +25,8 @@ std::string_view fault_of(const Route& route) {
   if (route.kind == PoolKind::kAll && route.pool.empty()) return "no pool named";
   if (route.kind == PoolKind::kPrimary && route.service.empty()) return "no service named";
   if (route.cache != nullptr && route.kind == PoolKind::kPrimary) return "answers of the primary are not kept";
+  if (route.order && route.kind != PoolKind::kPrimary) return "keys are for orders, and orders for the primary";
+  if (route.order && (route.order->name.empty() || route.order->retention <= Milliseconds::zero())) return "its order rule is out of range";
   const RouteTimeouts& t = route.timeouts;
   if (t.connect <= Milliseconds::zero()) return "connect time-out must be above 0";
   const Milliseconds least = std::min({route.hold, t.first_byte, t.read_try, t.idle, t.total});

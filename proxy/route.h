@@ -17,6 +17,7 @@
 #include "proxy/error.h"
 #include "proxy/field_rules.h"
 #include "proxy/http1/message.h"
+#include "proxy/order.h"
 #include "proxy/sticky.h"
 #include "proxy/stream.h"
 
@@ -111,6 +112,7 @@ struct Route {
   std::shared_ptr<BreakerTable> breakers;  ///< filled by RouteTable::make; goes on in a new table
   std::optional<StickyRule> sticky;        ///< kAll
   std::optional<HedgeRule> hedge;          ///< kAll, with `retry`, never with `sticky`
+  std::optional<OrderRule> order;          ///< kPrimary
 
   /// True if it has a say in what requests or responses look like.
   [[nodiscard]] bool shapes() const { return !request_fields.empty() || !response_fields.empty() || compress.level > 0 || cache != nullptr; }

@@ -52,6 +52,9 @@ std::string_view name_of(Step step) {
     case Step::kNoBudget: return "no_budget";
     case Step::kRefusedThere: return "refused_there";
     case Step::kLeaseLost: return "lease_lost";
+    case Step::kReserved: return "reserved";
+    case Step::kReplayed: return "replayed";
+    case Step::kRecorded: return "recorded";
     case Step::kAnswer: return "answer";
     case Step::kEnd: return "end";
   }
@@ -86,6 +89,9 @@ std::string sentence_of(const TrailStep& step) {
     case Step::kNoBudget: return "no other try: the retry budget is used up";
     case Step::kRefusedThere: return "the agent there refused it: " + text;
     case Step::kLeaseLost: return "taken back from the instance: " + text;
+    case Step::kReserved: return "order key " + text + " reserved in the ledger, entry " + std::to_string(step.a);
+    case Step::kReplayed: return "order key " + text + " was answered before with " + std::to_string(step.a) + ": that answer again";
+    case Step::kRecorded: return "the answer is in the ledger";
     case Step::kAnswer: return "answered by this agent: " + a + " " + text;
     case Step::kEnd: return "over: " + text + (step.a != 0 ? ", status " + a : ", the client got no answer");
   }

@@ -38,6 +38,9 @@ enum class Step : std::uint8_t {
   kNoBudget,     ///< a retry that the rules allow, but not the budget
   kRefusedThere, ///< another agent could not take it
   kLeaseLost,    ///< code
+  kReserved,     ///< key; a = number of the reservation
+  kReplayed,     ///< key; a = status that was recorded
+  kRecorded,     ///< the answer is in the ledger
   kAnswer,       ///< code; a = status of our own answer
   kEnd,          ///< outcome; a = status
 };

@@ -127,6 +127,7 @@ class TestHost final : public Host, public Connector {
     drained.emplace_back(std::string(service), epoch);
   }
   void on_health_news() override { ++health_news; }
+  OrderLedger* orders() override { return ledger; }
   std::unique_ptr<Stream> connect(const Endpoint& endpoint, Queueing queueing, StreamSink&) override {
     auto wire = std::make_shared<Wire>();
     wire->endpoint = endpoint;
@@ -138,6 +139,7 @@ class TestHost final : public Host, public Connector {
   std::chrono::nanoseconds clock_step{0}, step_per_read{0};
   bool quiet = false;   ///< keep no records
   std::size_t health_news = 0;
+  OrderLedger* ledger = nullptr;
   std::size_t packers_lent = 0, packers_max = 2;
   std::vector<SeenAccess> accesses;
   std::vector<std::pair<EndpointId, Trouble>> troubles;

@@ -1,0 +1,108 @@
+#pragma once
+/// Orders under keys: what is written down before the first byte of an order leaves, and before its answer is passed on.
+///
+/// A route with an OrderRule takes a key from each unsafe request. Before the request is given to the local instance the key is
+/// reserved, with a fingerprint of method, target and body, in a ledger that all agents share; the answer is recorded there before the client
+/// sees it. Whoever sends the same key again, to whichever agent, gets the recorded answer byte for byte. So a key is sent at
+/// most once by itself; what became of one whose answer never came is said as it is: not known.
+/// Source: draft-ietf-httpapi-idempotency-key-header (field, 400, 409, 422); Outbox pattern (recorded before passed on).
+/// The ledger is the host's (replicated, durable); this library knows only its face.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "proxy/admission.h"
+#include "proxy/stream.h"
+#include "proxy/upstream.h"
+
+namespace proxy {
+
+/// Where an order's key stands.
+enum class OrderKeyFrom : std::uint8_t {
+  kHeader,  ///< a field: 1..255 visible ASCII characters, or the same as a string in double quotes (RFC 8941)
+  kQuery,   ///< a parameter of the target, as it is written there
+  kJson,    ///< a string or integer in the body, by JSON Pointer (RFC 6901)
+};
+
+/// What a route asks of orders. Unsafe methods only; upgrades are no orders.
+struct OrderRule {
+  OrderKeyFrom from = OrderKeyFrom::kHeader;
+  std::string name = "Idempotency-Key";    ///< field, parameter, or pointer
+  bool required = true;                    ///< without a key: 400; else the request passes as on any other route
+  std::string zone;                        ///< routes of one zone share their keys; empty = the route's name
+  Milliseconds retention{24LL * 3600 * 1000};  ///< how long an answer is kept at least
+  std::uint32_t answer_bytes_max = 256 * 1024;  ///< head and body; of a longer answer only status and head are kept
+
+  static constexpr std::size_t kKeyBytesMax = 255;
+  friend bool operator==(const OrderRule&, const OrderRule&) = default;
+};
+/// The key in the value of a field; nullopt if that is none.
+[[nodiscard]] std::optional<std::string> order_key_of(std::string_view value);
+/// The string or integer at a JSON Pointer (RFC 6901) as text; nullopt if there is none, or no JSON. From the host.
+using JsonTextFunction = std::optional<std::string> (*)(std::string_view text, std::string_view pointer);
+/// The value of a parameter; nullopt if it is not there. @param query  without '?'
+[[nodiscard]] std::optional<std::string_view> query_parameter(std::string_view query, std::string_view name);
+
+/// An answer as it was recorded.
+struct OrderAnswer {
+  int status = 0;             ///< 200..599
+  std::string head;           ///< reason, CR LF, then field lines with CR LF: those of the instance that are not of one hop
+  std::string body;           ///< without any framing
+  bool kept = true;           ///< false: it was longer than the rule allows, and body is empty
+};
+
+/// What is asked of the ledger.
+struct OrderRequest {
+  std::string service, zone, key;
+  Digest fingerprint{};
+  Epoch epoch{};              ///< under which it would be sent; 0 with look_only
+  Milliseconds retention{0};
+  bool look_only = false;     ///< nothing is reserved: only what is known already is wanted
+};
+
+/// What the ledger says.
+enum class OrderVerdict : std::uint8_t {
+  kReserved,    ///< ours to send, once
+  kNothing,     ///< look_only: no such key, or it was not sent
+  kAnswered,    ///< `answer` is there
+  kInFlight,    ///< somebody is at it
+  kUnknown,     ///< it may have been sent, and no answer is known
+  kOther,       ///< the key stands for another request
+  kStale,       ///< the epoch is over
+  kFull,        ///< a bound is reached; `detail` names it
+  kUnavailable, ///< no majority in time; nothing was sent
+};
+struct OrderReply {
+  OrderVerdict verdict = OrderVerdict::kUnavailable;
+  std::uint64_t reservation = 0;   ///< names it in settle(); > 0 with kReserved
+  std::shared_ptr<const OrderAnswer> answer;
+  std::string detail;
+};
+
+/// How an order under a reservation ended.
+enum class OrderEnd : std::uint8_t {
+  kAnswered,
+  kNotSent,   ///< not one byte has left: it may be sent again
+  kUnknown,   ///< bytes have left, and no whole answer came
+};
+
+/// Names a question whose answer somebody waits for; never 0.
+enum class OrderTicket : std::uint64_t {};
+
+/// The host's. Calls return at once and never call back; answers come through Proxy::order_told and order_recorded.
+class OrderLedger {
+ public:
+  virtual ~OrderLedger() = default;
+  virtual void reserve(OrderTicket ticket, OrderRequest request) = 0;
+  /// Nobody waits for that ticket any more: a reservation that is made under it ends as kNotSent.
+  virtual void abandon(OrderTicket ticket) = 0;
+  /// The host records it however long that takes, as long as the process lives. @param ticket  0 = nobody waits
+  virtual void settle(OrderTicket ticket, const OrderRequest& request, std::uint64_t reservation, OrderEnd end,
+                      std::shared_ptr<const OrderAnswer> answer) = 0;
+};
+
+}  // namespace proxy
