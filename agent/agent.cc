@@ -181,8 +181,26 @@ std::shared_ptr<proxy::StickyTable> Agent::sessions() {
   return sticky_->need_table();
 }
 
+void Agent::start_orders() {
+  drivers::OrderDeskSettings settings;
+  settings.self = raft_id_;
+  drivers::OrderDeskCallbacks callbacks;
+  callbacks.told = [this](std::size_t worker, proxy::OrderTicket ticket, proxy::OrderReply reply, std::function<void()> unclaimed) {
+    return proxy_ && proxy_->tell(worker, [ticket, reply = std::move(reply), unclaimed = std::move(unclaimed)](proxy::Proxy& proxy) {
+      if (!proxy.order_told(ticket, reply)) unclaimed();
+    });
+  };
+  callbacks.recorded = [this](std::size_t worker, proxy::OrderTicket ticket, bool recorded) {
+    if (proxy_) proxy_->tell(worker, [ticket, recorded](proxy::Proxy& proxy) { proxy.order_recorded(ticket, recorded); });
+  };
+  callbacks.log = [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); };
+  orders_ = std::make_unique<drivers::OrderDesk>(*loop_, settings, std::move(callbacks));
+  orders_->use(store_.get());
+}
+
 io::Result<void> Agent::start_proxy() {
   if (proxy_) {  // it has served on while the rest was gone; sessions begin anew with the store
+    orders_->use(store_.get());
     auto routes = route_table(config_, route_table_.get(), [this] { return sessions(); });
     if (!routes) return tl::make_unexpected(routes.error());
     route_table_ = *routes;
@@ -193,6 +211,8 @@ io::Result<void> Agent::start_proxy() {
   }
   auto settings = proxy_settings(config_);
   if (!settings) return tl::make_unexpected(settings.error());
+  start_orders();
+  settings->ledger = [this](std::size_t worker) { return orders_->ledger_for(worker); };
   settings->accepting = false;  // who comes early waits in the kernel until there are routes
   settings->peer_tls = peer_tls_;
   if (!peer_tls_) settings->peer_preface = drivers::kHttpPreface;

@@ -198,6 +198,7 @@ void Agent::close_control() {
   primary_.reset();
   checks_.reset();
   sticky_.reset();
+  if (orders_) orders_->use(nullptr);
   gossip_.reset();
   store_.reset();
   mesh_.reset();

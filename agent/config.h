@@ -303,6 +303,17 @@ struct StickyConfig {
   friend bool operator==(const StickyConfig&, const StickyConfig&) = default;
 };
 
+/// [route.idempotency]: orders of this route are written down under a key before they are sent, and answered from there when
+/// the key comes again. Needs pool = "primary".
+struct IdempotencyConfig {
+  std::string key = "header:Idempotency-Key";  ///< "header:NAME", "query:NAME", "json:/POINTER" (RFC 6901)
+  bool required = true;                ///< an order without a key is refused (400); else it passes as on any other route
+  Milliseconds retention{86'400'000};  ///< how long an answer is kept at least; 1 min .. 366 days
+  std::string zone;                    ///< routes of one zone share their keys; empty = this route alone
+  std::uint64_t answer_bytes_max = 256 * 1024;  ///< head and body that are kept; 1 .. 256 KiB
+  friend bool operator==(const IdempotencyConfig&, const IdempotencyConfig&) = default;
+};
+
 /// How an endpoint of an `all` route is chosen: the fewest requests under way for its weight, in turn, the lowest latency
 /// under load, or always the same one for a key. proxy/balancer.h has the rules.
 enum class BalanceKind { kLeastRequest, kRoundRobin, kPeakEwma, kRingHash };
@@ -413,6 +424,7 @@ struct RouteConfig {
   QueueConfig queue;                     ///< matters with max_conns
   std::optional<BreakerConfig> breaker;  ///< absent = outlier rules alone
   std::optional<StickyConfig> sticky;    ///< absent = requests of one client may go anywhere
+  std::optional<IdempotencyConfig> idempotency;  ///< absent = the ledger knows nothing of this route
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
 };
 

@@ -5,6 +5,8 @@
 #include <span>
 #include <thread>
 
+#include "agent/config_order.h"
+#include "agent/drivers/json_text.h"
 #include "agent/io/crypto.h"
 #include "agent/listen_tls.h"
 #include "agent/route_content.h"
@@ -95,6 +97,20 @@ void set_balance(const RouteConfig& config, proxy::Route& out) {
     const auto known = kFailures.find(word);
     if (known != kFailures.end()) out.breaker.on = static_cast<std::uint8_t>(out.breaker.on | static_cast<std::uint8_t>(known->second));
   }
+}
+
+proxy::OrderRule order_rule(const IdempotencyConfig& config, const std::string& route) {
+  proxy::OrderRule rule;
+  const auto place = config_order_key(config.key).value_or(OrderKeyPlace{});
+  rule.from = place.kind == OrderKeyPlace::Kind::kHeader  ? proxy::OrderKeyFrom::kHeader
+              : place.kind == OrderKeyPlace::Kind::kQuery ? proxy::OrderKeyFrom::kQuery
+                                                          : proxy::OrderKeyFrom::kJson;
+  rule.name = place.name;
+  rule.required = config.required;
+  rule.retention = config.retention;
+  rule.zone = config.zone.empty() ? route : config.zone;
+  rule.answer_bytes_max = static_cast<std::uint32_t>(config.answer_bytes_max);
+  return rule;
 }
 
 proxy::StickyRule sticky_rule(const StickyConfig& config, const std::string& route, std::shared_ptr<proxy::StickyTable> table) {
@@ -275,6 +291,7 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.proxy.node = config.node.name;
   settings.proxy.zone = config.node.zone;
   settings.proxy.digest = sha256_of;
+  settings.proxy.json_text = drivers::json_text;
   settings.proxy.request_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.response_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.connections_max = config.proxy.connections_max;
@@ -401,6 +418,7 @@ io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& c
     auto set = set_admission(config.routes[i], key, routes.back().admission);
     if (set) set = set_content(config.routes[i], key, config.proxy.body_bytes_max, cache, routes.back());
     if (!set) return tl::make_unexpected(set.error());
+    if (config.routes[i].idempotency) routes.back().order = order_rule(*config.routes[i].idempotency, routes.back().name);
     if (config.routes[i].sticky) routes.back().sticky = sticky_rule(*config.routes[i].sticky, routes.back().name, sessions());
   }
   auto table = proxy::RouteTable::make(std::move(routes), previous, {io::random_below(UINT64_MAX), io::random_below(UINT64_MAX)});

@@ -22,6 +22,7 @@
 #include "agent/drivers/dns_driver.h"
 #include "agent/drivers/gossip_driver.h"
 #include "agent/drivers/mesh.h"
+#include "agent/drivers/order_desk.h"
 #include "agent/drivers/proxy_driver.h"
 #include "agent/drivers/rate_driver.h"
 #include "agent/drivers/store_driver.h"
@@ -59,6 +60,7 @@ class Agent {
   io::Result<void> start_store();
   io::Result<void> start_mesh();
   io::Result<void> start_gossip();
+  void start_orders();
   io::Result<void> start_proxy();
   io::Result<void> start_upstreams();
   /// The pools of [[upstream]], with what their checks say.
@@ -152,6 +154,7 @@ class Agent {
   std::unique_ptr<drivers::RateDriver> rates_;
   std::set<store::NodeId> mesh_up_;                         // peers to which the mesh stands
   std::shared_ptr<const proxy::RateMembers> rate_members_;  // as published last
+  std::unique_ptr<drivers::OrderDesk> orders_;  // after the store: outcomes stop with it
   std::unique_ptr<drivers::ProxyDriver> proxy_;
   std::unique_ptr<HealthExchange> health_;
   std::unique_ptr<UpstreamChecks> upstreams_;

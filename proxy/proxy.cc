@@ -50,9 +50,12 @@ void Proxy::part_with(std::optional<std::uint64_t> listener, TimePoint idle_unti
 void Proxy::drain(TimePoint deadline) { core_->drain(deadline); }
 bool Proxy::idle() const { return core_->downstreams.empty() && core_->absent_clients == 0; }
 
-void Proxy::order_told(OrderTicket ticket, const OrderReply& reply) {
+bool Proxy::order_told(OrderTicket ticket, const OrderReply& reply) {
   const Core::Event event(*core_);
-  if (Exchange* exchange = core_->waiting_for(ticket)) exchange->order_told(reply);
+  Exchange* exchange = core_->waiting_for(ticket);
+  if (exchange == nullptr) return false;
+  exchange->order_told(reply);
+  return true;
 }
 
 void Proxy::order_recorded(OrderTicket ticket, bool recorded) {

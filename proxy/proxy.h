@@ -175,8 +175,9 @@ class Proxy {
   /// there: held requests get 503, others 504, tunnels are closed; a second later idle() is true. Drains once.
   void drain(TimePoint deadline);
   [[nodiscard]] bool idle() const;  ///< no downstream connection left, and no order whose client has left
-  // Answers of Host::orders(); those that nobody waits for any more are ignored.
-  void order_told(OrderTicket ticket, const OrderReply& reply);
+  // Answers of Host::orders().
+  /// @return false: nobody waits for it any more, and a reservation in it is the host's to take back
+  bool order_told(OrderTicket ticket, const OrderReply& reply);
   /// @param recorded  false: the ledger has another end for that reservation
   void order_recorded(OrderTicket ticket, bool recorded);
   /// To be called once at the end of each turn of the loop in which any other call was made: HTTP/2 connections send what

@@ -123,7 +123,7 @@ io::Result<void> ProxyDriver::start_worker(std::size_t number, const std::vector
       [this](proxy::RateMemberId owner, std::string frame) {
         if (callbacks_.on_rate_questions) callbacks_.on_rate_questions(owner, std::move(frame));
       },
-      access_log_.get(), spans_.get(), number};
+      access_log_.get(), spans_.get(), number, settings_.ledger ? std::shared_ptr<proxy::OrderLedger>(settings_.ledger(number)) : nullptr};
   // start() must not return before clients can connect: the worker says once how its listeners fared.
   struct Readiness {
     io::Result<void> listening;
@@ -232,6 +232,11 @@ bool ProxyDriver::post(std::size_t worker, std::function<void(ProxyWorker&)> tas
   });
   if (!posted) ++messages_lost_;
   return posted;
+}
+
+bool ProxyDriver::tell(std::size_t worker, std::function<void(proxy::Proxy&)> task) {
+  if (worker >= workers_.size()) return false;
+  return post(worker, [task = std::move(task)](ProxyWorker& own) { task(own.core()); });
 }
 
 void ProxyDriver::post_all(const std::function<void(ProxyWorker&)>& task) {

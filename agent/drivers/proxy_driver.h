@@ -57,6 +57,8 @@ struct ProxyDriverSettings {
   /// For connections to peers' mesh listeners, with the ALPN of the HTTP hop. Null = a plain mesh, see `peer_preface`.
   std::shared_ptr<const io::TlsContext> peer_tls;
   std::optional<InstanceTls> instance_tls{};
+  /// The ledger of orders for each worker; called once per worker on the control loop. Null = there is none.
+  std::function<std::unique_ptr<proxy::OrderLedger>(std::size_t worker)> ledger{};
   std::uint32_t compress_streams_max = 256;  ///< responses packed at a time, over all workers
   std::string instance_preface{};  ///< bytes that begin each connection to the instance, before TLS (PROXY protocol); no part of a request
   std::string peer_preface;   ///< plain mesh only: bytes that begin an HTTP hop
@@ -123,6 +125,8 @@ class ProxyDriver {
   void publish_rate_members(std::shared_ptr<const proxy::RateMembers> members);
   /// Answers to what a worker has asked.
   void deliver_rates(std::uint16_t worker, proxy::RateMemberId owner, std::vector<proxy::RateAnswer> answers);
+  /// Runs a task on the proxy of one worker. @return false: its queue is full, or it has ended, and the task never runs
+  bool tell(std::size_t worker, std::function<void(proxy::Proxy&)> task);
   /// An accepted mesh stream that speaks HTTP; the workers take turns.
   void hand_over(io::DetachedStream stream, std::string client);
   /// `done` runs once, on the loop, when every worker has answered.

@@ -44,6 +44,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
     AccessLog* access_log = nullptr;  ///< null = none; outlives the worker
     SpanExporter* spans = nullptr;    ///< the same
     std::size_t number = 0;           ///< of the worker
+    std::shared_ptr<proxy::OrderLedger> ledger{};  ///< null = none
   };
 
   ProxyWorker(io::Loop& loop, const ProxyDriverSettings& settings, Reports reports);
@@ -78,6 +79,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   void on_orders_drained(std::string_view service, proxy::Epoch epoch) override;
   void on_health_news() override { reports_.news.send(reports_.on_health_news); }
 
+  proxy::OrderLedger* orders() override { return reports_.ledger.get(); }
   std::unique_ptr<proxy::Packer> lend_packer(int level) override { return packers_.lend(level); }
   void take_packer(std::unique_ptr<proxy::Packer> packer) override { packers_.take(std::move(packer)); }
 

@@ -78,8 +78,8 @@ class Orders : public ProxyTest {
     ASSERT_TRUE(table) << table.error().detail;
     proxy->set_routes(*table);
   }
-  void tell(OrderVerdict verdict, std::uint64_t reservation = 0, std::shared_ptr<const OrderAnswer> answer = nullptr) {
-    proxy->order_told(ledger.asked.back().ticket, {verdict, reservation, std::move(answer), "rows: 10 of 10"});
+  bool tell(OrderVerdict verdict, std::uint64_t reservation = 0, std::shared_ptr<const OrderAnswer> answer = nullptr) {
+    return proxy->order_told(ledger.asked.back().ticket, {verdict, reservation, std::move(answer), "rows: 10 of 10"});
   }
   void record(bool recorded = true) { proxy->order_recorded(ledger.settled.back().ticket, recorded); }
   // An order at the instance, under reservation 11.
@@ -385,7 +385,7 @@ TEST_F(Orders, ALedgerThatIsSilentIsNotWaitedForForEver) {
   EXPECT_TRUE(has(c->take(), "ledger_unavailable"));
   ASSERT_EQ(ledger.abandoned.size(), 1U) << "what is reserved late is given back by the host";
   EXPECT_EQ(ledger.abandoned[0], ledger.asked[0].ticket);
-  tell(OrderVerdict::kReserved, 11);
+  EXPECT_FALSE(tell(OrderVerdict::kReserved, 11));
   EXPECT_TRUE(host.upstreams.empty());
 
   become_primary(8, Milliseconds{100000});
@@ -420,7 +420,7 @@ TEST_F(Orders, AClientThatLeavesBeforeItsOrderIsSentTakesItBack) {
   c->send(order("k1"));
   c->fail(StreamEnd::kReset);
   EXPECT_EQ(ledger.abandoned.size(), 1U);
-  tell(OrderVerdict::kReserved, 11);
+  EXPECT_FALSE(tell(OrderVerdict::kReserved, 11));
   EXPECT_TRUE(host.upstreams.empty());
   auto other = client();
   other->send(order("k2"));

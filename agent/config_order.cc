@@ -1,0 +1,47 @@
+#include "agent/config_order.h"
+
+#include "agent/config_values.h"
+
+namespace agent {
+
+std::optional<OrderKeyPlace> config_order_key(std::string_view text) {
+  const auto colon = text.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const std::string_view kind = text.substr(0, colon), name = text.substr(colon + 1);
+  if (name.empty() || name.size() > 128) return std::nullopt;
+  if (kind == "header") {
+    const bool token = std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0 || std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos; });
+    return token ? std::optional(OrderKeyPlace{OrderKeyPlace::Kind::kHeader, std::string(name)}) : std::nullopt;
+  }
+  if (kind == "query") {
+    const bool plain = name.find_first_of("&=#? ") == std::string_view::npos;
+    return plain ? std::optional(OrderKeyPlace{OrderKeyPlace::Kind::kQuery, std::string(name)}) : std::nullopt;
+  }
+  if (kind != "json" || name.front() != '/') return std::nullopt;
+  // RFC 6901: '~' begins an escape, "~0" or "~1".
+  for (std::size_t at = name.find('~'); at != std::string_view::npos; at = name.find('~', at + 1)) {
+    if (at + 1 == name.size() || (name[at + 1] != '0' && name[at + 1] != '1')) return std::nullopt;
+  }
+  return OrderKeyPlace{OrderKeyPlace::Kind::kJson, std::string(name)};
+}
+
+void read_route_idempotency(const std::set<std::string>& all_keys, ConfigReader& route_reader, RouteConfig& route) {
+  auto reader = route_reader.section("idempotency");
+  if (reader.present()) route.idempotency.emplace();
+  IdempotencyConfig absent;
+  IdempotencyConfig& out = route.idempotency ? *route.idempotency : absent;
+  if (reader.text("key", out.key, 160) && !config_order_key(out.key))
+    reader.problem("key", "\"" + out.key + "\" does not say where the key of an order stands",
+                   "write \"header:Idempotency-Key\", \"query:client_order_id\" or \"json:/client_order_id\"");
+  reader.boolean("required", out.required);
+  reader.duration("retention", out.retention, Milliseconds(60'000), Milliseconds(366LL * 24 * 3'600'000));
+  if (reader.text("zone", out.zone, 64) && !config_is_name(out.zone))
+    reader.problem("zone", "\"" + out.zone + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
+  reader.size("answer_max", out.answer_bytes_max, 1024, 256 * 1024);
+  reader.finish(all_keys);
+  if (!route.idempotency) return;
+  if (route.pool != Pool::kPrimary)
+    route_reader.problem("idempotency", "keys are written down by the agent of the primary, under its lease", "write pool = \"primary\", or remove it");
+}
+
+}  // namespace agent

@@ -1,0 +1,18 @@
+#pragma once
+#include "agent/config_content.h"
+
+/// [route.idempotency] read and checked: under which keys orders are written down. Private to the settings.
+namespace agent {
+
+/// Where a key stands, as IdempotencyConfig::key says it.
+struct OrderKeyPlace {
+  enum class Kind { kHeader, kQuery, kJson } kind = Kind::kHeader;
+  std::string name;  ///< of the field or the parameter; with kJson an RFC 6901 pointer, "/" first
+};
+/// "header:NAME", "query:NAME" or "json:/POINTER"; nullopt = none of them.
+[[nodiscard]] std::optional<OrderKeyPlace> config_order_key(std::string_view text);
+
+/// Reads the section into `route` and reports what does not fit the route.
+void read_route_idempotency(const std::set<std::string>& all_keys, ConfigReader& route_reader, RouteConfig& route);
+
+}  // namespace agent

@@ -1,0 +1,201 @@
+// The desk over a real single-node store whose disk is memory: what is reserved is answered, taken back or settled.
+#include "agent/drivers/order_desk.h"
+
+#include <gtest/gtest.h>
+
+#include "agent/drivers/json_text.h"
+#include "agent/io/crypto.h"
+#include "tests/unit/agent/drivers/fake_instance.h"
+#include "tests/unit/agent/drivers/memory_log.h"
+
+namespace agent::drivers {
+namespace {
+
+using namespace std::chrono_literals;
+using proxy::OrderEnd;
+using proxy::OrderTicket;
+using proxy::OrderVerdict;
+namespace kv = store::kv;
+
+class OrderDeskTest : public ::testing::Test {
+ protected:
+  struct Told {
+    OrderTicket ticket{};
+    proxy::OrderReply reply;
+    std::function<void()> unclaimed;
+  };
+  OrderDeskTest() {
+    start_store();
+    OrderDeskSettings settings;
+    settings.self = store::NodeId{7};
+    settings.reserve_timeout = 500ms;
+    settings.settle_timeout = 500ms;
+    settings.retry_pause = 10ms;
+    OrderDeskCallbacks callbacks;
+    callbacks.told = [this](std::size_t, OrderTicket ticket, proxy::OrderReply reply, std::function<void()> unclaimed) {
+      if (deaf) return false;
+      told.push_back({ticket, std::move(reply), std::move(unclaimed)});
+      return true;
+    };
+    callbacks.recorded = [this](std::size_t, OrderTicket ticket, bool done) { recorded.emplace_back(ticket, done); };
+    callbacks.log = [this](std::string_view what, const std::string&) { log.emplace_back(what); };
+    desk.emplace(*loop, settings, std::move(callbacks));
+    desk->use(store.get());
+    ledger = desk->ledger_for(0);
+  }
+  void start_store() {
+    store::Config config;
+    config.id = store::NodeId{7};
+    config.name = "n1";
+    StoreCallbacks callbacks;
+    callbacks.send = [](store::NodeId, std::string, bool) {};
+    callbacks.on_event = [](const store::Event&) {};
+    callbacks.on_fatal = [](const std::string& reason) { FAIL() << reason; };
+    store = std::move(*StoreDriver::start(*loop, config, std::make_unique<MemoryLog>(std::make_shared<MemoryLog::Watch>()), io::random_below, std::move(callbacks)));
+    store->bootstrap([](const store::Result<void>&) {});
+    bool granted = false;
+    kv::LeaseAcquire lease;
+    lease.service = "trader";
+    lease.holder = kv::NodeId{7};
+    lease.holder_name = "n1";
+    wait([&] { return store->core().leader() == store::NodeId{7}; });
+    store->write(lease, io::boottime_now() + 5s, [&](const store::Result<store::Written>& written) { granted = written.has_value(); });
+    wait([&] { return granted; });
+  }
+  void wait(const std::function<bool()>& done) { ASSERT_TRUE(run_until(*loop, done)); }
+  static proxy::OrderRequest request(std::string key, std::uint64_t epoch = 1, unsigned char print = 1) {
+    proxy::OrderRequest out;
+    out.service = "trader";
+    out.zone = "orders";
+    out.key = std::move(key);
+    out.fingerprint[0] = std::byte{print};
+    out.epoch = proxy::Epoch{epoch};
+    out.retention = 60s;
+    return out;
+  }
+  // The answer to one more question.
+  const proxy::OrderReply& ask(const proxy::OrderRequest& question) {
+    const std::size_t before = told.size();
+    ledger->reserve(OrderTicket{++tickets}, question);
+    wait([&] { return told.size() > before; });
+    return told.back().reply;
+  }
+  kv::OrderRow row(const std::string& key) { return store->core().state().orders().find({"trader", "orders", key}); }
+  bool is(const std::string& key, kv::OrderState state) {
+    const auto found = row(key);
+    return found != nullptr && found->state == state;
+  }
+  static std::shared_ptr<const proxy::OrderAnswer> answer() {
+    auto out = std::make_shared<proxy::OrderAnswer>();
+    out->status = 201;
+    out->head = "Made\r\nX: 1\r\n";
+    out->body = "fill";
+    return out;
+  }
+
+  std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
+  std::unique_ptr<StoreDriver> store;
+  std::optional<OrderDesk> desk;
+  std::unique_ptr<proxy::OrderLedger> ledger;
+  std::vector<Told> told;
+  std::vector<std::pair<OrderTicket, bool>> recorded;
+  std::vector<std::string> log;
+  std::uint64_t tickets = 0;
+  bool deaf = false;
+};
+
+TEST_F(OrderDeskTest, AKeyIsReservedOnceAndItsAnswerKnownForEver) {
+  const auto first = ask(request("k"));
+  ASSERT_EQ(first.verdict, OrderVerdict::kReserved);
+  EXPECT_EQ(ask(request("k")).verdict, OrderVerdict::kInFlight);
+  EXPECT_EQ(ask(request("k", 1, 2)).verdict, OrderVerdict::kOther);
+  ledger->settle(OrderTicket{99}, request("k"), first.reservation, OrderEnd::kAnswered, answer());
+  wait([&] { return !recorded.empty(); });
+  EXPECT_EQ(recorded[0], std::pair(OrderTicket{99}, true));
+  const auto again = ask(request("k"));
+  ASSERT_EQ(again.verdict, OrderVerdict::kAnswered);
+  EXPECT_EQ(again.answer->status, 201);
+  EXPECT_EQ(again.answer->head, "Made\r\nX: 1\r\n");
+  EXPECT_EQ(again.answer->body, "fill");
+  auto look = request("k", 0);
+  look.look_only = true;
+  EXPECT_EQ(ask(look).verdict, OrderVerdict::kAnswered);
+  look.key = "other";
+  EXPECT_EQ(ask(look).verdict, OrderVerdict::kNothing);
+}
+
+TEST_F(OrderDeskTest, AnOldEpochReservesNothing) { EXPECT_EQ(ask(request("k", 9)).verdict, OrderVerdict::kStale); }
+
+TEST_F(OrderDeskTest, AReservationThatNobodyWaitsForIsTakenBack) {
+  // Before it was made.
+  ledger->reserve(OrderTicket{1}, request("a"));
+  ledger->abandon(OrderTicket{1});
+  wait([&] { return is("a", kv::OrderState::kNotSent); });
+  EXPECT_TRUE(told.empty());
+  // On its way to the worker.
+  ask(request("b"));
+  told.back().unclaimed();
+  wait([&] { return is("b", kv::OrderState::kNotSent); });
+  // The worker is gone.
+  deaf = true;
+  ledger->reserve(OrderTicket{3}, request("c"));
+  wait([&] { return is("c", kv::OrderState::kNotSent); });
+  deaf = false;
+  EXPECT_EQ(ask(request("c")).verdict, OrderVerdict::kReserved) << "and may be sent by whoever asks next";
+}
+
+TEST_F(OrderDeskTest, AnOrderWhoseEndIsNotKnownStaysUnknown) {
+  const auto first = ask(request("k"));
+  ledger->settle(OrderTicket{}, request("k"), first.reservation, OrderEnd::kUnknown, nullptr);
+  wait([&] { return is("k", kv::OrderState::kUnknown); });
+  EXPECT_EQ(ask(request("k")).verdict, OrderVerdict::kUnknown);
+  EXPECT_TRUE(recorded.empty()) << "nobody waits";
+}
+
+TEST_F(OrderDeskTest, AnOutcomeThatTheLedgerContradictsIsSaidSo) {
+  const auto first = ask(request("k"));
+  ledger->settle(OrderTicket{}, request("k"), first.reservation, OrderEnd::kNotSent, nullptr);
+  wait([&] { return is("k", kv::OrderState::kNotSent); });
+  ledger->settle(OrderTicket{5}, request("k"), first.reservation, OrderEnd::kAnswered, answer());
+  wait([&] { return !recorded.empty(); });
+  EXPECT_EQ(recorded[0], std::pair(OrderTicket{5}, false));
+  EXPECT_EQ(log, std::vector<std::string>{"order_outcome_refused"});
+}
+
+TEST_F(OrderDeskTest, OutcomesWaitForAStoreThatIsGone) {
+  const auto first = ask(request("k"));
+  desk->use(nullptr);
+  ledger->settle(OrderTicket{5}, request("k"), first.reservation, OrderEnd::kAnswered, answer());
+  ledger->reserve(OrderTicket{6}, request("l"));
+  wait([&] { return desk->counters().pending == 1; });
+  EXPECT_TRUE(recorded.empty());
+  desk->use(store.get());
+  wait([&] { return !recorded.empty(); });
+  EXPECT_EQ(recorded[0], std::pair(OrderTicket{5}, true));
+  EXPECT_EQ(told.size(), 1U) << "who asked meanwhile gives up by itself";
+}
+
+TEST_F(OrderDeskTest, AnAnswerThatIsTooLongKeepsItsStatus) {
+  auto long_answer = std::make_shared<proxy::OrderAnswer>(*answer());
+  long_answer->body.assign(kv::kOrderAnswerBytesMax, 'x');
+  const auto first = ask(request("k"));
+  ledger->settle(OrderTicket{5}, request("k"), first.reservation, OrderEnd::kAnswered, long_answer);
+  wait([&] { return !recorded.empty(); });
+  const auto again = ask(request("k"));
+  EXPECT_FALSE(again.answer->kept);
+  EXPECT_EQ(again.answer->status, 201);
+  EXPECT_EQ(again.answer->body, "");
+}
+
+TEST(JsonText, OneTextOutOfADocument) {
+  EXPECT_EQ(json_text(R"({"a":{"b/c":"x"},"n":[1,-7,1.5]})", "/a/b~1c"), "x");
+  EXPECT_EQ(json_text(R"({"n":[1,-7]})", "/n/1"), "-7");
+  EXPECT_EQ(json_text(R"({"n":18446744073709551615})", "/n"), "18446744073709551615");
+  for (const char* pointer : {"/n", "/m", "/o", "/n/0/x", "m", "/~2", ""})
+    EXPECT_EQ(json_text(R"({"n":1.5,"m":null,"o":{}})", pointer), std::nullopt) << pointer;
+  EXPECT_EQ(json_text("{", "/a"), std::nullopt);
+  EXPECT_EQ(json_text(std::string(60'000, '['), "/a"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace agent::drivers
