@@ -3,7 +3,7 @@
 ///
 /// Phases: kNew -> (kAsked | kQueued | kHeld | kReserving | kConnecting -> kWaiting -> kResponding -> (kTunnel)) -> kOver, and back to kNew or kHeld when an
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
-/// exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings),
+/// exchange_unrouted.cc (who has to go elsewhere), exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings),
 /// exchange_response.cc (response), exchange_tunnel.cc, exchange_hedge.cc (two attempts at once), exchange_content.cc (what the route makes of heads and bodies),
 /// exchange_cache.cc (answers kept for others), exchange_order.cc (orders under keys) and exchange_record.cc (what is written down).
 
