@@ -138,6 +138,19 @@ void add_gossip(Families& out, const BackendParts& parts) {
   out.add("gossip_drops_total", "Input thrown away, by reason", MetricFamily::Type::kCounter, std::move(drops));
 }
 
+// Orders under keys.
+void add_orders(Families& out, const proxy::Counters& c) {
+  out.counter("orders_reserved_total", "Orders whose key was reserved in the ledger before they were sent", c.orders_reserved);
+  out.counter("orders_recorded_total", "Answers to orders that were recorded before they were passed on", c.orders_recorded);
+  out.counter("orders_replayed_total", "Repeated orders that got the recorded answer", c.orders_replayed);
+  out.counter("orders_repeated_early_total", "Repeated orders that got 409: in flight, or unknown", c.orders_repeated_early);
+  out.counter("orders_key_reused_total", "Orders that got 422: their key stands for another one", c.orders_key_reused);
+  out.counter("orders_unkeyed_total", "Orders that got 400: no key, or none that is one", c.orders_unkeyed);
+  out.counter("orders_unreserved_total", "Orders that got 503 unsent: the ledger was full or could not be reached", c.orders_unreserved);
+  out.counter("orders_unrecorded_total", "Answered orders whose answer the ledger did not take", c.orders_unrecorded);
+  out.counter("orders_without_client_total", "Orders at the instance that went on when their client left", c.orders_without_client);
+}
+
 void add_proxy(Families& out, const ProxyStatus& status) {
   const proxy::Counters& c = status.counters;
   out.counter("proxy_connections_total", "Downstream connections accepted", c.connections);
@@ -166,15 +179,7 @@ void add_proxy(Families& out, const ProxyStatus& status) {
   out.counter("proxy_held_refused_total", "Requests refused because the hold queue was full", c.held_refused);
   out.counter("orders_sent_total", "Attempts on primary routes that reached the local instance", c.orders_sent);
   out.counter("orders_unknown_total", "Requests on primary routes that ended with outcome unknown", c.orders_unknown);
-  out.counter("orders_reserved_total", "Orders whose key was reserved in the ledger before they were sent", c.orders_reserved);
-  out.counter("orders_recorded_total", "Answers to orders that were recorded before they were passed on", c.orders_recorded);
-  out.counter("orders_replayed_total", "Repeated orders that got the recorded answer", c.orders_replayed);
-  out.counter("orders_repeated_early_total", "Repeated orders that got 409: in flight, or unknown", c.orders_repeated_early);
-  out.counter("orders_key_reused_total", "Orders that got 422: their key stands for another one", c.orders_key_reused);
-  out.counter("orders_unkeyed_total", "Orders that got 400: no key, or none that is one", c.orders_unkeyed);
-  out.counter("orders_unreserved_total", "Orders that got 503 unsent: the ledger was full or could not be reached", c.orders_unreserved);
-  out.counter("orders_unrecorded_total", "Answered orders whose answer the ledger did not take", c.orders_unrecorded);
-  out.counter("orders_without_client_total", "Orders at the instance that went on when their client left", c.orders_without_client);
+  add_orders(out, c);
   out.counter("lease_stops_total", "Exchanges ended because the lease was over", c.lease_stops);
   out.counter("lease_writes_denied_total", "Writes that the lease check stopped", c.writes_denied);
   out.counter("lease_late_writes_total", "Writes after which the clock stood past the end of the lease", c.late_lease_writes);

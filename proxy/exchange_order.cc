@@ -245,6 +245,7 @@ void Exchange::order_head(const http1::ResponseHead& head) {
   if (head.interim()) return;
   first_byte_ = core_.now - started_;
   head_time_ = core_.now - attempt_at_;
+  attempt_status_ = head.status;
   note(Step::kHead, {}, {}, static_cast<std::uint64_t>(head.status));
   const bool gateway_error = head.status >= 502 && head.status <= 504;
   phase_ = Phase::kResponding;
