@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "agent/io/code_pages.h"
 #include "agent/io/crypto.h"
 #include "agent/log.h"
 #include "agent/parts.h"
@@ -398,6 +399,7 @@ BackendParts Agent::backend_parts() {
 }
 
 int Agent::run() {
+  io::release_code_pages();  // far more than the day needs, the start of RocksDB above all
   loop_->run();
   log_line(LogLevel::kInfo, "stopped", exit_code_ == 0 ? "in good order" : "after a fault");
   return exit_code_;
