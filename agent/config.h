@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "agent/config_idempotency.h"
+
 /// Settings of one agent: one TOML file (or a JSON file with Consul's keys, see config_consul.h), then `conf.d/*.toml` beside
 /// it, then `OUTRIGGER_*` environment, then flags; later wins. All of it is read and checked here, so that the rest of the
 /// agent meets only values that make sense.
@@ -301,17 +303,6 @@ struct StickyConfig {
   Milliseconds drain{30'000};   ///< how long sessions stay at a node that drains; 0 = they leave at once; <= 24 h
   std::string zone;             ///< routes of one zone share their sessions; empty = this route alone
   friend bool operator==(const StickyConfig&, const StickyConfig&) = default;
-};
-
-/// [route.idempotency]: orders of this route are written down under a key before they are sent, and answered from there when
-/// the key comes again. Needs pool = "primary".
-struct IdempotencyConfig {
-  std::string key = "header:Idempotency-Key";  ///< "header:NAME", "query:NAME", "json:/POINTER" (RFC 6901)
-  bool required = true;                ///< an order without a key is refused (400); else it passes as on any other route
-  Milliseconds retention{86'400'000};  ///< how long an answer is kept at least; 1 min .. 366 days
-  std::string zone;                    ///< routes of one zone share their keys; empty = this route alone
-  std::uint64_t answer_bytes_max = 256 * 1024;  ///< head and body that are kept; 1 .. 256 KiB
-  friend bool operator==(const IdempotencyConfig&, const IdempotencyConfig&) = default;
 };
 
 /// How an endpoint of an `all` route is chosen: the fewest requests under way for its weight, in turn, the lowest latency
