@@ -9,7 +9,7 @@ namespace proxy {
 
 // inet_pton only reads text: no resolver, no socket.
 std::optional<IpAddress> parse_ip(std::string_view text) {
-  if (text.size() >= INET6_ADDRSTRLEN) return std::nullopt;
+  if (text.empty() || text.size() >= INET6_ADDRSTRLEN) return std::nullopt;
   char terminated[INET6_ADDRSTRLEN] = {};
   std::memcpy(terminated, text.data(), text.size());
   IpAddress address;

@@ -13,7 +13,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import Instance, RealProcesses, free_ports, request, wait_until
+from harness import Instance, RealProcesses, free_ports, request, sanitized, wait_until
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -261,6 +261,8 @@ address = "{entry}"
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def test_without_descriptors_clients_wait_nothing_spins_and_it_recovers(self):
+        if sanitized():
+            self.skipTest("UBSan opens a pipe to look whether memory can be read; without descriptors it takes every object for a broken one")
         instance = self.instance()
         process, api, entry = self.start_with(instance.address, extra="[proxy]\nthreads = 1\n", wrap=("prlimit", "--nofile=160:160"))
         host, port = entry.rsplit(":", 1)
@@ -299,7 +301,8 @@ address = "{entry}"
             held.append(socket.create_connection((host, int(port)), timeout=10, source_address=(f"127.0.1.{1 + number % 8}", 0)))
         wait_until(lambda: self.metric(api, "outrigger_proxy_open_connections") >= count, 20, "all of them accepted")
         per_connection = (rss() - before) / count
-        self.assertLess(per_connection, 4096, f"{per_connection:.0f} bytes each")
+        if not sanitized():
+            self.assertLess(per_connection, 4096, f"{per_connection:.0f} bytes each")
         begun = time.monotonic()
         self.assertIn(b" 200 ", exchange(entry, GET).split(b"\r\n")[0])
         self.assertLess(time.monotonic() - begun, 1)

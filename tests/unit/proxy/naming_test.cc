@@ -33,6 +33,7 @@ class Recorder final : public Host {
 class Naming : public ProxyTest {
  protected:
   Naming() { settings.request_id.to_client = true; }
+  void TearDown() override { proxy.reset(); }  // before the host that it tells
   void begin() {
     proxy = std::make_unique<Proxy>(settings, recorder, host, [this](std::uint64_t bound) { return chance(bound); });
     set_routes();

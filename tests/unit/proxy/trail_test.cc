@@ -8,6 +8,7 @@ namespace {
 
 class Trails : public ProxyTest, public Host {
  protected:
+  void TearDown() override { proxy.reset(); }  // before the host that it tells
   void begin() {
     settings.trails = true;
     proxy = std::make_unique<Proxy>(settings, *this, host, [this](std::uint64_t bound) { return chance(bound); });
