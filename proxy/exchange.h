@@ -202,7 +202,9 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void order_gathered();
   void replay(const OrderAnswer& answer, bool again);
   void go_on_after(const OrderAnswer& answer);
-  [[nodiscard]] bool read_answer(std::string_view text);
+  enum class AnswerText : std::uint8_t { kWhole, kHead };
+  [[nodiscard]] bool read_answer(std::string_view text, AnswerText what);
+  void answer_unreadable(int status, std::string_view code, std::string_view message, std::string_view hint);
   void answer_head(const http1::ResponseHead& head);
   void settle_order(OrderEnd end);
   [[nodiscard]] bool outlives_client(std::string_view reason);
@@ -272,6 +274,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void response_gathered();
   void begin_response(const http1::ResponseHead& head, EndpointKind from);
   bool write_response();   ///< @return false: the client has no more room, client_writable() follows
+  void release_attempt();
   void finish_response();
   void peer_refused();
   void response_broken(const Error& error);

@@ -281,23 +281,9 @@ void Exchange::order_gathered() {
   }
   std::shared_ptr<const OrderAnswer> record = answer_;
   if (!fits) {
-    auto bare = std::make_shared<OrderAnswer>(*answer_);
-    bare->body.clear();
-    bare->kept = false;
-    record = std::move(bare);
+    record = std::make_shared<const OrderAnswer>(OrderAnswer{answer_->status, answer_->head, {}, false});
   }
-  if (response_complete_) {
-    const bool reuse = upstream_keep_alive_;
-    std::unique_ptr<Connection> connection = detach_attempt();
-    if (reuse) {
-      give_back(core_, std::move(connection));
-    } else {
-      connection->close();
-      core_.bury(std::move(connection));
-    }
-  } else {
-    up_->pause_reading();
-  }
+  response_complete_ ? release_attempt() : up_->pause_reading();
   recording_answer_ = true;
   ticket_ = core_.take_ticket(*this);
   core_.host.orders()->settle(ticket_, order_, reservation_, OrderEnd::kAnswered, std::move(record));
@@ -338,10 +324,8 @@ void Exchange::replay(const OrderAnswer& answer, bool again) {
   order_text_ += "\r\n";
   if (!bare) order_text_ += body;
   if (again) admission_text_ += kReplayedField;
-  if (!read_answer(order_text_)) {
-    response_body_.clear();
-    reply(500, "order_answer_broken", "what is recorded as the answer to this order is none", "look at the ledger entry of its key", Outcome::kUnknown);
-    return;
+  if (!read_answer(order_text_, AnswerText::kWhole)) {
+    return answer_unreadable(500, "order_answer_broken", "what is recorded as the answer to this order is none", "look at the ledger entry of its key");
   }
   if (packer_ != nullptr) pack_response();
   write_response();
@@ -355,11 +339,7 @@ void Exchange::go_on_after(const OrderAnswer& answer) {
   if (answer_framing_ == http1::Framing::kLength) http1::append_header(order_text_, "Content-Length", answer_length_);
   if (answer_framing_ == http1::Framing::kChunked) http1::append_header(order_text_, "Transfer-Encoding", "chunked");
   order_text_ += "\r\n";
-  if (!read_answer(order_text_)) {
-    drop_attempt(true);
-    reply(502, name_of(Errc::kBadResponse), "the head of the answer cannot be passed on", "look at the instance", Outcome::kUnknown);
-    return;
-  }
+  if (!read_answer(order_text_, AnswerText::kHead)) return answer_unreadable(502, name_of(Errc::kBadResponse), "the head of the answer cannot be passed on", "look at the instance");
   order_text_ = answer.body;
   response_body_bytes_ += order_text_.size();
   response_body_.add(http1::bytes_of(order_text_));
@@ -368,13 +348,23 @@ void Exchange::go_on_after(const OrderAnswer& answer) {
   arm_timer();
 }
 
-bool Exchange::read_answer(std::string_view text) {
+bool Exchange::read_answer(std::string_view text, AnswerText what) {
   http1::ResponseParser parser(core_.settings.response_limits);
   parser.expect(method_);
   reading_answer_ = true;
   const auto read = parser.feed(http1::bytes_of(text), *this);
   reading_answer_ = false;
-  return read && *read == text.size() && response_begun_;
+  return read && *read == text.size() && response_begun_ && (what == AnswerText::kHead || !parser.in_message());
+}
+
+// Nothing of it has gone out yet.
+void Exchange::answer_unreadable(int status, std::string_view code, std::string_view message, std::string_view hint) {
+  drop_attempt(true);
+  response_.clear();
+  response_body_.clear();
+  response_tail_.clear();
+  response_begun_ = false;
+  reply(status, code, message, hint, Outcome::kUnknown);
 }
 
 void Exchange::answer_head(const http1::ResponseHead& head) {

@@ -197,8 +197,8 @@ bool Exchange::write_response() {
   return all_taken;
 }
 
-void Exchange::finish_response() {
-  outcome_ = Outcome::kAnswered;
+// The instance has said all; its connection may serve others, if both sides keep it.
+void Exchange::release_attempt() {
   const bool reuse = upstream_keep_alive_ && request_complete_;
   std::unique_ptr<Connection> connection = detach_attempt();
   if (reuse) {
@@ -207,6 +207,11 @@ void Exchange::finish_response() {
     connection->close();
     core_.bury(std::move(connection));
   }
+}
+
+void Exchange::finish_response() {
+  outcome_ = Outcome::kAnswered;
+  release_attempt();
   finish(keep_client_ && keeps_client() ? Client::Next::kRequest : Client::Next::kClose);
 }
 
@@ -217,7 +222,6 @@ void Exchange::peer_refused() {
   refused_ = false;
   response_complete_ = false;
   attempt_code_ = refused_end_ == AttemptEnd::kRefusedByPeer ? "refused_by_peer" : "failed_at_peer";
-  const bool reuse = upstream_keep_alive_ && request_complete_;
   EndpointState* endpoint = endpoint_;
   const bool failed_there = refused_end_ != AttemptEnd::kRefusedByPeer;
   if (failed_there) session_stays_ = true;
@@ -227,13 +231,7 @@ void Exchange::peer_refused() {
     ++core_.counters.retries_denied;
     verdict = RetryVerdict::kGiveUp;
   }
-  std::unique_ptr<Connection> connection = detach_attempt();
-  if (reuse) {
-    give_back(core_, std::move(connection));
-  } else {
-    connection->close();
-    core_.bury(std::move(connection));
-  }
+  release_attempt();
   phase_ = Phase::kNew;
   if (failed_there) core_.report(*endpoint, AttemptResult::kFailed);  // not before this request has left the endpoint
   if (verdict == RetryVerdict::kHold) {

@@ -467,6 +467,23 @@ TEST_F(Orders, OfALongAnswerTheStatusIsKeptAndTheRestStreams) {
   EXPECT_TRUE(has(second, "order_answer_not_kept"));
 }
 
+TEST_F(Orders, ARecordThatIsNoAnswerIsNotPassedOn) {
+  become_primary(7);
+  for (const auto& [status, head] : {std::pair(100, "Go on\r\n"), std::pair(999, "What\r\n"), std::pair(200, "OK\r\nbroken\r\n"),
+                                     std::pair(200, "OK\r\nContent-Length: 9\r\n"), std::pair(200, "no line end")}) {
+    auto answer = std::make_shared<OrderAnswer>();
+    answer->status = status;
+    answer->head = head;
+    answer->body = "fill";
+    auto c = client();
+    c->send(order("k1"));
+    tell(OrderVerdict::kAnswered, 0, answer);
+    const std::string said = c->take();
+    EXPECT_EQ(status_line_of(said), "HTTP/1.1 500 Internal Server Error") << head;
+    EXPECT_TRUE(has(said, "order_answer_broken")) << said;
+  }
+}
+
 TEST_F(Orders, AnyAgentKnowsAnAnswerThoughNobodyLeads) {
   nobody_is_primary(8);
   auto c = client();
