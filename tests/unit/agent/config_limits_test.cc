@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/config.h"
+#include "tests/unit/agent/read_config.h"
 
 namespace agent {
 namespace {
@@ -10,20 +11,6 @@ namespace {
 using std::chrono::milliseconds;
 using testing::Contains;
 using testing::HasSubstr;
-
-std::vector<std::string> problems_of(const std::string& toml) {
-  const auto parsed = parse_config(toml, "f");
-  std::vector<std::string> out;
-  if (!parsed)
-    for (const auto& problem : parsed.error()) out.push_back(problem.text());
-  return out;
-}
-Config good(const std::string& toml) {
-  const auto parsed = parse_config(toml, "f");
-  if (parsed) return *parsed;
-  for (const auto& problem : parsed.error()) ADD_FAILURE() << problem.text();
-  return {};
-}
 
 TEST(ConfigLimits, LimitsOfTheClusterSayWhatHappensWithoutAnAnswer) {
   const auto with = [](const std::string& rate, const std::string& more = "") {

@@ -3,19 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "agent/config.h"
+#include "tests/unit/agent/read_config.h"
 
 namespace agent {
 namespace {
-
-Config good(const std::string& text) {
-  auto config = parse_config(text, "x.toml");
-  EXPECT_TRUE(config) << config.error().front().text();
-  return config ? *config : Config();
-}
-std::string refusal(const std::string& text) {
-  const auto config = parse_config(text, "x.toml");
-  return config ? "accepted" : config.error().front().text();
-}
 
 TEST(ConfigObserve, DefaultsWriteNoLogAndBeginNoTrace) {
   const Config config = good("[node]\ndata_dir = \"/var/x\"\n");

@@ -1,4 +1,5 @@
 #include "agent/config.h"
+#include "tests/unit/agent/read_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -34,19 +35,6 @@ class Folder {
   std::filesystem::path path_;
 };
 
-std::vector<std::string> problems_of(const std::string& toml) {
-  const auto parsed = parse_config(toml, "f");
-  std::vector<std::string> out;
-  if (!parsed)
-    for (const auto& problem : parsed.error()) out.push_back(problem.text());
-  return out;
-}
-Config good(const std::string& toml) {
-  const auto parsed = parse_config(toml, "f");
-  if (parsed) return *parsed;
-  for (const auto& problem : parsed.error()) ADD_FAILURE() << problem.text();
-  return {};
-}
 Config loaded(const ConfigSource& source) {
   const auto read = load_config(source);
   if (read) return *read;

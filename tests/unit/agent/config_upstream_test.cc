@@ -3,21 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "agent/config.h"
+#include "tests/unit/agent/read_config.h"
 
 namespace agent {
 namespace {
 
 using testing::HasSubstr;
 
-Config good(const std::string& text) {
-  auto config = parse_config(text, "x.toml");
-  EXPECT_TRUE(config) << config.error().front().text();
-  return config ? *config : Config();
-}
-std::string refusal(const std::string& text) {
-  const auto config = parse_config(text, "x.toml");
-  return config ? "accepted" : config.error().front().text();
-}
 std::string upstream(const std::string& more, const std::string& endpoints = "[{ address = \"10.0.0.1:9\" }]") {
   return "[[upstream]]\nname = \"broker\"\nendpoints = " + endpoints + "\n" + more + "\n";
 }
