@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -99,6 +100,7 @@ inline constexpr std::size_t kViewsMax = 32;  ///< open at the same time: each h
 
 struct OpenView {
   ViewId view{};
+  std::string from{};  ///< rows with smaller keys are left out; a snapshot begins with the first one, ""
 };  ///< answer: its mark. Errors: kIo (too many views)
 struct ReadView {
   ViewId view{};

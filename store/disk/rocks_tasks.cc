@@ -22,7 +22,7 @@ Result<TaskAnswer> RocksStore::Impl::run(const OpenView& work) {
   rocksdb::ReadOptions read;
   read.fill_cache = false;
   View view{applied->value_or(AppliedMark{}), std::unique_ptr<rocksdb::Iterator>(db->NewIterator(read, state_cf))};
-  view.rows->SeekToFirst();
+  view.rows->Seek(slice(work.from));
   TaskAnswer answer{view.mark, {}};
   views.insert_or_assign(work.view, std::move(view));
   return answer;

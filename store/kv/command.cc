@@ -95,6 +95,45 @@ CommandBody decode_order_body(ArrayReader& r, CommandKind kind) {
   return OrderSweep{r.number(), r.number32()};
 }
 
+HaltSet take_halt_set(ArrayReader& r) {
+  const std::string_view bytes = r.bytes(kHaltSetBytesMax);
+  if (!r.ok()) return {};
+  auto set = decode_halt_set(bytes);
+  if (set) return std::move(*set);
+  r.reject(set.error().code, set.error().detail);
+  return {};
+}
+
+bool take_flag(ArrayReader& r) {
+  const std::uint64_t flag = r.number();
+  if (r.ok() && flag > 1) r.reject(Errc::kMalformed, "neither yes nor no");
+  return flag == 1;
+}
+
+std::vector<HaltTag> take_tags(ArrayReader& r) {
+  constexpr std::size_t kTagBytes = 16;
+  std::string_view bytes = r.bytes(kHaltsMax * kTagBytes);
+  std::vector<HaltTag> tags;
+  if (bytes.size() % kTagBytes != 0) r.reject(Errc::kMalformed, "half a tag");
+  for (; r.ok() && !bytes.empty(); bytes.remove_prefix(kTagBytes)) {
+    HaltTag tag;
+    for (std::size_t i = 0; i < kTagBytes; ++i) {
+      std::uint64_t& part = i < kTagBytes / 2 ? tag.replica : tag.number;
+      part = part << 8U | static_cast<std::uint8_t>(bytes[i]);
+    }
+    tags.push_back(tag);
+  }
+  return tags;
+}
+
+CommandBody decode_halt_body(ArrayReader& r, CommandKind kind) {
+  if (kind == CommandKind::kHaltMerge) return HaltMerge{take_halt_set(r)};
+  if (kind == CommandKind::kHaltLift)
+    return HaltLift{take_halt_set(r), take_tags(r), take_text(r, kHaltWhoBytesMax), take_flag(r), take_flag(r), r.number()};
+  return AuditNote{take_enum(r, kAuditKindLast, "kind of an audit entry"), r.number(), take_text(r, kAuditTextBytesMax),
+                   take_text(r, kAuditTextBytesMax), take_text(r, kAuditTextBytesMax)};
+}
+
 CommandBody decode_rest(ArrayReader& r, CommandKind kind) {
   switch (kind) {
     case CommandKind::kTxn:
@@ -145,6 +184,7 @@ CommandBody decode_body(ArrayReader& r, CommandKind kind) {
   if (kind >= CommandKind::kAcquire && kind <= CommandKind::kLockDelayEnd) return decode_session_body(r, kind);
   if (kind >= CommandKind::kNodeSet && kind <= CommandKind::kCheckRemove) return decode_catalog_body(r, kind);
   if (kind >= CommandKind::kOrderReserve && kind <= CommandKind::kOrderSweep) return decode_order_body(r, kind);
+  if (kind >= CommandKind::kHaltMerge && kind <= CommandKind::kAuditNote) return decode_halt_body(r, kind);
   return decode_rest(r, kind);
 }
 

@@ -3,9 +3,12 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
+#include "store/kv/audit_log.h"
 #include "store/kv/catalog_rows.h"
 #include "store/kv/error.h"
+#include "store/kv/halt_set.h"
 #include "store/kv/order.h"
 #include "store/kv/session.h"
 #include "store/kv/txn.h"
@@ -252,12 +255,34 @@ struct OrderSweep {
   std::uint32_t count_max = kOrderSweepMax;  ///< 1..kOrderSweepMax; the oldest go first
 };
 
+// --- halts and the audit (halt_set.h, audit_log.h) ---------------------------------------------------------------------
+/// Writes down the halts that an agent knows. It lifts nothing, whatever the set says. Outcomes: kDone, kUnchanged, kFull.
+struct HaltMerge {
+  HaltSet set;
+};
+/// Lifts halts: what nobody can do without a majority. Outcomes: kDone; kUnchanged (they were lifted before); kReserved: they
+/// take two people, and `by` has proposed it; kConditionFailed: nobody has, or the same person; kNotFound; kFull.
+struct HaltLift {
+  HaltSet set;                 ///< what the proposer knows: in it the halts, and all that came before them
+  std::vector<HaltTag> tags;   ///< 1..kHaltsMax
+  std::string by;              ///< 1..kHaltWhoBytesMax
+  bool second_person = false;  ///< two people, whatever the halts themselves say
+  bool confirm = false;        ///< `by` is the second one
+  std::uint64_t time_ms = 0;
+};
+/// Something for the audit that is in no other command; the first one begins it (audit_log.h). kDone.
+struct AuditNote {
+  AuditKind kind = AuditKind::kConfig;
+  std::uint64_t time_ms = 0;
+  std::string actor, subject, text;  ///< <= kAuditTextBytesMax each
+};
+
 using CommandBody =
     std::variant<Set, Cas, Delete, DeleteCas, DeleteTree, LeaseAcquire, LeaseRelease, LeaseExpire, LeaseOpen,
                  LeaseForget, MemberSet, MemberRemove, ClusterSet, Acquire, Release, SessionCreate, SessionDestroy,
                  SessionExpire, LockDelayEnd, Txn, NodeSet, NodeRemove, ServiceSet, ServiceRemove, CheckSet,
                  CheckStatusSet, CheckRemove, EventFire, QuotaSet, QuotaRemove, RestoreBegin, RestoreChunk,
-                 RestoreCommit, RestoreAbort, OrderReserve, OrderOutcome, OrderResolve, OrderSweep>;
+                 RestoreCommit, RestoreAbort, OrderReserve, OrderOutcome, OrderResolve, OrderSweep, HaltMerge, HaltLift, AuditNote>;
 struct Command {
   RequestId request;
   CommandBody body;

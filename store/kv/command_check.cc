@@ -188,6 +188,17 @@ struct Checker {
     return {};
   }
 
+  Result<void> operator()(const HaltMerge& c) const {
+    return c.set.sound() ? Result<void>{} : fail(Errc::kMalformed, "a set of halts that cannot be");
+  }
+  Result<void> operator()(const HaltLift& c) const;
+  Result<void> operator()(const AuditNote& c) const {
+    for (const std::string* text : {&c.actor, &c.subject, &c.text}) {
+      if (auto sound = check_text(*text, kAuditTextBytesMax, "a text of the audit"); !sound) return sound;
+    }
+    return c.time_ms > kOrderTimeMsMax ? fail(Errc::kMalformed, "the time of the note is out of bounds") : Result<void>{};
+  }
+
   static Result<void> lock(std::string_view key, std::string_view value, const SessionId& session) {
     if (session.is_none()) return fail(Errc::kMalformed, "a lock needs a session");
     return check_key(key).and_then([&] { return check_value(value); });
@@ -240,6 +251,14 @@ Result<void> Checker::operator()(const EventFire& c) const {
 Result<void> Checker::operator()(const RestoreChunk& c) const {
   if (c.rows.size() > kRestoreChunkBytesMax) return fail(Errc::kTooLarge, "the chunk is larger than 768 KiB");
   return check_id(c.id, "the restore");
+}
+
+Result<void> Checker::operator()(const HaltLift& c) const {
+  if (!c.set.sound()) return fail(Errc::kMalformed, "a set of halts that cannot be");
+  if (c.tags.empty() || c.tags.size() > kHaltsMax) return fail(Errc::kMalformed, "no halt to lift, or too many");
+  if (c.time_ms > kOrderTimeMsMax) return fail(Errc::kMalformed, "the time is out of bounds");
+  if (c.by.empty()) return fail(Errc::kMalformed, "somebody has to lift the halt");
+  return check_text(c.by, kHaltWhoBytesMax, "the name of who lifts the halt");
 }
 
 Result<void> Checker::operator()(const OrderReserve& c) const {

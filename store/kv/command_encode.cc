@@ -1,6 +1,7 @@
 #include "store/kv/command.h"
 #include "store/kv/command_kind.h"
 #include "store/kv/fields.h"
+#include "store/kv/record.h"
 
 /// Commands to bytes.
 namespace store::kv {
@@ -147,6 +148,34 @@ struct Encoder {
   }
   std::string operator()(const OrderSweep& c) const {
     return begin(request, CommandKind::kOrderSweep, 2).add(c.before_ms).add(c.count_max).take();
+  }
+  std::string operator()(const HaltMerge& c) const {
+    return begin(request, CommandKind::kHaltMerge, 1).add(encode(c.set)).take();
+  }
+  std::string operator()(const HaltLift& c) const {
+    return begin(request, CommandKind::kHaltLift, 6)
+        .add(encode(c.set))
+        .add(pack(c.tags))
+        .add(c.by)
+        .add(c.second_person ? 1 : 0)
+        .add(c.confirm ? 1 : 0)
+        .add(c.time_ms)
+        .take();
+  }
+  std::string operator()(const AuditNote& c) const {
+    return begin(request, CommandKind::kAuditNote, 5)
+        .add(static_cast<std::uint64_t>(c.kind))
+        .add(c.time_ms)
+        .add(c.actor)
+        .add(c.subject)
+        .add(c.text)
+        .take();
+  }
+
+  static std::string pack(const std::vector<HaltTag>& tags) {
+    std::string bytes;
+    for (const HaltTag& tag : tags) bytes += halt_key(tag).substr(1);
+    return bytes;
   }
 
   // A command that is one structure and nothing else.

@@ -49,6 +49,10 @@ enum class CommandKind : std::uint64_t {
   kOrderOutcome = 101,
   kOrderResolve = 102,
   kOrderSweep = 103,
+  // Halts, audit.
+  kHaltMerge = 110,
+  kHaltLift = 111,
+  kAuditNote = 112,
 };
 inline constexpr std::size_t kCommandFieldsMax = 256;  ///< values of one array: the longest is a list of tags
 

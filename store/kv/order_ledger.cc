@@ -252,19 +252,22 @@ OrderLedger::Verdict OrderLedger::resolve(Index index, const OrderResolve& comma
 }
 
 OrderLedger::Verdict OrderLedger::sweep(const OrderSweep& command, Journal& journal) {
-  std::uint32_t count = 0;
-  while (count < command.count_max && !due_.empty() && due_.begin()->first.first <= command.before_ms) {
+  std::vector<OrderRow> forgotten;
+  while (forgotten.size() < command.count_max && !due_.empty() && due_.begin()->first.first <= command.before_ms) {
     const auto at = rows_.find(due_.begin()->second->name);
     journal.mark_gone(order_key((*at)->name));
+    forgotten.push_back(*at);
     take_out(at);
-    ++count;
   }
-  return {count > 0 ? Outcome::kDone : Outcome::kUnchanged, std::to_string(count) + " orders forgotten", nullptr};
+  const Outcome outcome = forgotten.empty() ? Outcome::kUnchanged : Outcome::kDone;
+  std::string detail = std::to_string(forgotten.size()) + " orders forgotten";
+  return {outcome, std::move(detail), nullptr, std::move(forgotten)};
 }
 
-void OrderLedger::fence(Index index, std::string_view service, Journal& journal) {
+std::vector<OrderRow> OrderLedger::fence(Index index, std::string_view service, Journal& journal) {
   const auto found = services_.find(service);
-  if (found == services_.end()) return;
+  std::vector<OrderRow> fenced;
+  if (found == services_.end()) return fenced;
   std::vector<OrderName> open;
   for (const auto& [reservation, order] : found->second.reserved) open.push_back(order->name);
   for (const OrderName& name : open) {
@@ -272,8 +275,9 @@ void OrderLedger::fence(Index index, std::string_view service, Journal& journal)
     order.state = OrderState::kUnknown;
     order.source = OrderSource::kLease;
     order.changed = index;
-    static_cast<void>(write(std::move(order), {}, journal));
+    fenced.push_back(write(std::move(order), {}, journal).order);
   }
+  return fenced;
 }
 
 // --- rows ---------------------------------------------------------------------------------------------------------

@@ -58,14 +58,15 @@ class OrderLedger {
     Outcome outcome = Outcome::kDone;
     std::string detail;
     OrderRow order;  ///< as it is afterwards; null = there is none
+    std::vector<OrderRow> forgotten{};  ///< by a sweep
   };
   /// The lease's row is looked at by the caller. @param fenced  the command's epoch is not the lease's
   Verdict reserve(Index index, const OrderReserve& command, const std::optional<std::string>& fenced, Journal& journal);
   Verdict settle(Index index, const OrderOutcome& command, Journal& journal);
   Verdict resolve(Index index, const OrderResolve& command, Journal& journal);
   Verdict sweep(const OrderSweep& command, Journal& journal);
-  /// `service` has a new epoch: what is RESERVED becomes UNKNOWN. At most kOrdersReservedMax rows.
-  void fence(Index index, std::string_view service, Journal& journal);
+  /// `service` has a new epoch: what is RESERVED becomes UNKNOWN. @return these orders, at most kOrdersReservedMax
+  std::vector<OrderRow> fence(Index index, std::string_view service, Journal& journal);
 
   // --- rows -------------------------------------------------------------------------------------------------------------
   void load(Order order);

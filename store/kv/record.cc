@@ -6,7 +6,7 @@ namespace store::kv {
 namespace {
 
 constexpr std::size_t kRequestNameBytes = 10;  // origin and slot
-constexpr std::size_t kFieldsMax = 256;  // the longest array is a list of tags
+constexpr std::size_t kFieldsMax = 3 + 2 * kHaltGapsMax;  // the longest array is one of gaps; the next, a list of tags, has 256
 
 std::string key_of(char kind, std::string_view name) {
   std::string key(1, kind);
@@ -148,6 +148,39 @@ Row decode_order_row(std::string_view name, ArrayReader& r) {
   return order;
 }
 
+Row decode_halt_seen_row(std::string_view name, ArrayReader& r) {
+  HaltSeenRow row{read_big_endian(name), r.number(), Index{r.number()}};
+  while (!r.at_end() && r.ok()) {
+    const std::uint64_t least = row.gaps.empty() ? 1 : row.gaps.back().second + 2, first = r.number(), last = r.number();
+    if (r.ok() && (first < least || last < first || last >= row.number || row.gaps.size() >= kHaltGapsMax)) r.reject(Errc::kMalformed, "gaps of halts out of order");
+    row.gaps.emplace_back(first, last);
+  }
+  if (r.ok() && (row.replica == 0 || row.number == 0 || row.number > kHaltNumberMax))
+    r.reject(Errc::kMalformed, "a replica of halts without a number, or with one that is out of bounds");
+  return row;
+}
+
+Row decode_halt_row(std::string_view name, ArrayReader& r) {
+  HaltRow row{take_halt(r), {}};
+  row.proposal = {take_text(r, kHaltWhoBytesMax), r.number()};
+  if (r.ok() && halt_key(row.halt.tag).substr(1) != name) r.reject(Errc::kMalformed, "row under another one's key");
+  return row;
+}
+
+AuditHead take_audit_head(ArrayReader& r) {
+  AuditHead head;
+  head.number = r.number();
+  head.hash = take_fingerprint(r);
+  return head;
+}
+
+Row decode_audit_ends_row(ArrayReader& r) {
+  AuditEndsRow row;
+  row.pruned = take_audit_head(r);
+  row.head = take_audit_head(r);
+  return row;
+}
+
 Row decode_fields(char kind, std::string_view name, ArrayReader& r, std::uint64_t version) {
   switch (kind) {
     case 'k':
@@ -189,6 +222,12 @@ Row decode_fields(char kind, std::string_view name, ArrayReader& r, std::uint64_
       return decode_staged_row(name, r);
     case 'o':
       return decode_order_row(name, r);
+    case 'w':
+      return decode_halt_seen_row(name, r);
+    case 'x':
+      return decode_halt_row(name, r);
+    case 'z':
+      return decode_audit_ends_row(r);
     default:
       r.reject(Errc::kUnknownKind, std::string("record kind ") + kind);
       return FloorRow{};
@@ -208,12 +247,15 @@ bool name_fits(char kind, std::string_view name) {
       return !name.empty() && name.size() <= kNameBytesMax;
     case 'f':
     case 'c':
+    case 'z':
       return name.empty();
     case 'i':
       return name.size() <= kNameBytesMax + 1;
     case 'm':
     case 'E':
     case 'r':
+    case 'w':
+    case 'y':
       return name.size() == 8;
     default:
       return true;  // named inside, and compared there; or an unknown kind, refused there
@@ -306,6 +348,27 @@ std::string restore_key(std::uint64_t number) {
 std::string order_key(const OrderName& name) {
   return key_of('o', name.service).append(1, '\0').append(name.zone).append(1, '\0').append(name.key);
 }
+
+std::string halt_seen_key(std::uint64_t replica) {
+  std::string key = "w";
+  append_big_endian(key, replica, 8);
+  return key;
+}
+
+std::string halt_key(const HaltTag& tag) {
+  std::string key = "x";
+  append_big_endian(key, tag.replica, 8);
+  append_big_endian(key, tag.number, 8);
+  return key;
+}
+
+std::string audit_key(std::uint64_t number) {
+  std::string key = "y";
+  append_big_endian(key, number, 8);
+  return key;
+}
+
+std::string audit_ends_key() { return "z"; }
 
 std::string encode_entry(const Entry& entry, const Lock* lock) {
   ArrayWriter writer(lock != nullptr ? 7 : 5);
@@ -408,11 +471,35 @@ std::string encode_order(const Order& order) {
   return writer.take();
 }
 
+std::string encode_halt_seen(const HaltSeenRow& row) {
+  ArrayWriter writer(3 + 2 * row.gaps.size());
+  writer.add(kRecordVersion).add(row.number).add(value(row.changed));
+  for (const auto& [first, last] : row.gaps) writer.add(first).add(last);
+  return writer.take();
+}
+
+std::string encode_halt(const Halt& halt, const HaltProposal& proposal) {
+  ArrayWriter writer(3 + kHaltFields);
+  writer.add(kRecordVersion);
+  add(writer, halt);
+  return writer.add(proposal.by).add(proposal.time_ms).take();
+}
+
+std::string encode_audit_ends(const AuditHead& pruned, const AuditHead& head) {
+  ArrayWriter writer(5);
+  writer.add(kRecordVersion).add(pruned.number);
+  add(writer, pruned.hash);
+  writer.add(head.number);
+  add(writer, head.hash);
+  return writer.take();
+}
+
 Result<Row> decode_row(std::string_view key, std::string_view value) {
   if (key.empty()) return fail(Errc::kMalformed, "record without a key");
   const char kind = key.front();
   const std::string_view name = key.substr(1);
   if (!name_fits(kind, name)) return fail(Errc::kBadKey, "record name empty or above its bound");
+  if (kind == 'y') return AuditRow{read_big_endian(name), std::string(value)};
   ArrayReader reader(value, kFieldsMax);
   const std::uint64_t version = reader.number();
   if (reader.ok() && version != kRecordVersion && !(kind == 'k' && version == kLockedEntryVersion))

@@ -6,8 +6,10 @@
 #include <variant>
 #include <vector>
 
+#include "store/kv/audit_log.h"
 #include "store/kv/catalog_rows.h"
 #include "store/kv/error.h"
+#include "store/kv/halt_set.h"
 #include "store/kv/order.h"
 #include "store/kv/session.h"
 #include "store/kv/types.h"
@@ -20,6 +22,7 @@
 ///   's' session by id   'b' lock-delay by key   'n' node by name   'v' instance, 'h' check by node, NUL, id
 ///   'i' index counter by name ("" = floor)   'E' event by index   'q' quota by prefix   'r' staged restore by number
 ///   'o' order by service, NUL, zone, NUL, key
+///   'w' last number of halts by replica   'x' halt by replica, number   'y' audit entry by number   'z' ends of the audit
 ///   A KV entry has version 1 while it was never locked, version 2 with its lock. The other rows have version 1.
 namespace store::kv {
 
@@ -80,6 +83,22 @@ struct Remembered {
   friend bool operator==(const Remembered&, const Remembered&) = default;
 };
 
+/// Somebody wants a halt lifted that takes two people. Nobody: an empty `by`.
+struct HaltProposal {
+  std::string by;
+  std::uint64_t time_ms = 0;
+  friend bool operator==(const HaltProposal&, const HaltProposal&) = default;
+};
+struct HaltRow {
+  Halt halt;
+  HaltProposal proposal;
+};
+struct HaltSeenRow {
+  std::uint64_t replica = 0, number = 0;
+  Index changed{};  ///< entry that last changed anything of that replica's
+  std::vector<HaltSet::Span> gaps = {};  ///< numbers that were never shown; only where somebody passed some over
+};
+
 // Keys of rows.
 [[nodiscard]] std::string entry_key(std::string_view key);
 [[nodiscard]] std::string tombstone_key(std::string_view key);
@@ -99,6 +118,10 @@ struct Remembered {
 [[nodiscard]] std::string quota_key(std::string_view prefix);
 [[nodiscard]] std::string restore_key(std::uint64_t number);
 [[nodiscard]] std::string order_key(const OrderName& name);
+[[nodiscard]] std::string halt_seen_key(std::uint64_t replica);
+[[nodiscard]] std::string halt_key(const HaltTag& tag);
+[[nodiscard]] std::string audit_key(std::uint64_t number);
+[[nodiscard]] std::string audit_ends_key();
 
 // Values of rows.
 [[nodiscard]] std::string encode_entry(const Entry& entry, const Lock* lock);  ///< nullptr = never locked
@@ -117,6 +140,9 @@ struct Remembered {
 [[nodiscard]] std::string encode_quota(const Quota& quota);
 [[nodiscard]] std::string encode_staged(const Uuid& restore, std::string_view rows);
 [[nodiscard]] std::string encode_order(const Order& order);
+[[nodiscard]] std::string encode_halt_seen(const HaltSeenRow& row);
+[[nodiscard]] std::string encode_halt(const Halt& halt, const HaltProposal& proposal);
+[[nodiscard]] std::string encode_audit_ends(const AuditHead& pruned, const AuditHead& head);
 
 /// A decoded row: the kind is the alternative, the name is inside.
 struct EntryRow {
@@ -168,9 +194,17 @@ struct StagedRow {
   Uuid restore;
   std::string rows;
 };
+/// Taken as it is: see AuditLog::load.
+struct AuditRow {
+  std::uint64_t number;
+  std::string value;
+};
+struct AuditEndsRow {
+  AuditHead pruned, head;
+};
 using Row = std::variant<EntryRow, TombstoneRow, FloorRow, LeaseRow, EpochRow, MemberRow, ClusterRow, RequestRow,
                          Session, DelayRow, Node, ServiceInstance, Check, CounterRow, UserEvent, QuotaRow, StagedRow,
-                         Order>;
+                         Order, HaltSeenRow, HaltRow, AuditRow, AuditEndsRow>;
 
 /// Takes any bytes. Errors: kTruncated, kMalformed, kUnknownVersion, kUnknownKind, kTooLarge, kBadKey.
 [[nodiscard]] Result<Row> decode_row(std::string_view key, std::string_view value);

@@ -33,13 +33,14 @@ StateMachine::Decision StateMachine::decide(Index index, const LeaseAcquire& com
   granted.create = present != nullptr ? present->create : index;
   const Epoch epoch = granted.epoch;
   write_lease(index, command.service, std::move(granted));
+  audit(index, 0, AuditKind::kPromotion, command.holder_name, command.service, "epoch " + std::to_string(value(epoch)));
   // In this very entry: nobody ever sees the new epoch beside an order that an old holder might still be sending.
-  orders_.fence(index, command.service, journal_);
+  for (const OrderRow& order : orders_.fence(index, command.service, journal_)) audit_order(index, *order, to_string(order->source), 0);
   applying_->lease_changed = command.service;
   return {Outcome::kDone, epoch, {}};
 }
 
-StateMachine::Decision StateMachine::vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred) {
+StateMachine::Decision StateMachine::vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred, const char* why) {
   const Lease* present = lease(service);
   if (present == nullptr) return {Outcome::kNotFound, this->epoch(service), {}};
   if (present->epoch != epoch || present->holder == NodeId{}) return {Outcome::kStaleEpoch, present->epoch, {}};
@@ -47,17 +48,18 @@ StateMachine::Decision StateMachine::vacate(Index index, const std::string& serv
   vacant.holder = NodeId{};
   vacant.holder_name.clear();
   vacant.preferred = preferred;
+  audit(index, 0, AuditKind::kDemotion, present->holder_name, service, std::string(why) + ", epoch " + std::to_string(value(epoch)));
   write_lease(index, service, std::move(vacant));
   applying_->lease_changed = service;
   return {Outcome::kDone, epoch, {}};
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const LeaseRelease& command) {
-  return vacate(index, command.service, command.epoch, command.preferred);
+  return vacate(index, command.service, command.epoch, command.preferred, "gave the lease up");
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const LeaseExpire& command) {
-  return vacate(index, command.service, command.epoch, NodeId{});
+  return vacate(index, command.service, command.epoch, NodeId{}, "the lease ran out");
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const LeaseOpen& command) {

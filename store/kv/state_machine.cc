@@ -169,6 +169,8 @@ Index StateMachine::topic_index(const Topic& topic) const {
       return sessions_.index();
     case Topic::Kind::kEvents:
       return events_index();
+    case Topic::Kind::kHalts:
+      return halts_.index();
   }
   return Index{1};
 }

@@ -12,16 +12,18 @@
 #include <utility>
 #include <vector>
 
+#include "store/kv/audit_log.h"
 #include "store/kv/catalog.h"
 #include "store/kv/change_feed.h"
 #include "store/kv/command.h"
+#include "store/kv/halt_book.h"
 #include "store/kv/journal.h"
 #include "store/kv/kv_space.h"
 #include "store/kv/order_ledger.h"
 #include "store/kv/record.h"
 #include "store/kv/session_table.h"
 
-/// The replicated state: KV with flags, locks, indexes and tombstones; sessions; leases with epochs; orders; catalog;
+/// The replicated state: KV with flags, locks, indexes and tombstones; sessions; leases with epochs; orders; halts; audit; catalog;
 /// events; quotas; a restore being staged; member directory; cluster id; requests already decided. Kept in memory; every
 /// change is also handed out as records for the disk.
 /// Source:    replicated state machine after Schneider (1990); client sessions of Ongaro's thesis, 6.3; lease rules
@@ -111,11 +113,16 @@ class StateMachine {
   // --- orders -----------------------------------------------------------------------------------------------------
   [[nodiscard]] const OrderLedger& orders() const { return orders_; }
 
+  // --- halts, audit -----------------------------------------------------------------------------------------------
+  [[nodiscard]] const HaltBook& halts() const { return halts_; }
+  [[nodiscard]] const AuditLog& audit() const { return audit_; }
+
   // --- restore --------------------------------------------------------------------------------------------------
   struct Staged {
     Uuid id;  ///< none = no restore under way
     std::vector<std::string> chunks;
     std::size_t bytes = 0;
+    Digest digest{};  ///< SHA-256(that of the chunks before || chunk); zero before the first
   };
   [[nodiscard]] const Staged& staged() const { return staged_; }
   /// The rows that a snapshot file holds and a restore takes, sorted by key: KV, sessions, catalog, quotas, epoch
@@ -193,12 +200,25 @@ class StateMachine {
   Decision decide(Index index, const OrderOutcome& command);
   Decision decide(Index index, const OrderResolve& command);
   Decision decide(Index index, const OrderSweep& command);
+  // state_halt.cc
+  Decision decide(Index index, const HaltMerge& command);
+  Decision decide(Index index, const HaltLift& command);
+  Decision decide(Index index, const AuditNote& command);
+
+  /// What the audit says of each kind of command.
+  void audit(Index index, std::uint64_t time_ms, AuditKind kind, std::string actor, std::string subject, std::string text);
+  void audit_halts(Index index, const HaltBook::Verdict& verdict, const std::string& by, std::uint64_t time_ms);
+  void audit_begin(Index index);
+  void audit_order(Index index, const Order& order, std::string actor, std::uint64_t time_ms);
+  void audit_verdict(Index index, const OrderLedger::Verdict& verdict, std::uint64_t time_ms);
+  void audit_sweep(Index index, const OrderSweep& command, const OrderLedger::Verdict& verdict);
+  [[nodiscard]] std::string name_of(NodeId id) const;  ///< a member's name; its number if it has none
 
   Decision after_order(const std::string& service, OrderLedger::Verdict verdict);
   [[nodiscard]] OrderRow order_of(const CommandBody& body) const;  ///< null: the command names none
   Decision put(Index index, const std::string& key, std::string_view value, std::uint64_t flags);
   void write_lease(Index index, const std::string& service, Lease lease);
-  Decision vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred);
+  Decision vacate(Index index, const std::string& service, Epoch epoch, NodeId preferred, const char* why);
 
   /// A lock command's key, value and flags, as they will be.
   struct LockWrite {
@@ -228,6 +248,7 @@ class StateMachine {
     SessionTable sessions;
     Catalog catalog;
     std::map<std::string, EpochCounter, std::less<>> epochs;
+    Digest rows{};  // Staged::digest of all of them
   };
   [[nodiscard]] Result<Restored> build_staged() const;
   [[nodiscard]] std::optional<std::string> exceeded_bound() const;
@@ -240,6 +261,7 @@ class StateMachine {
   void load_request(const RequestRow& row);
   void load_counter(CounterRow row);
   void load_staged(StagedRow row);
+  void stage(std::string rows);
   [[nodiscard]] bool load_consistent() const;
   void append_rows_before_orders(std::vector<Record>& rows) const;
   void append_rows_after_orders(std::vector<Record>& rows) const;
@@ -260,6 +282,8 @@ class StateMachine {
   Catalog catalog_;
   std::deque<UserEvent> events_;
   OrderLedger orders_;
+  HaltBook halts_;
+  AuditLog audit_;
   Staged staged_;
   std::map<std::string, Lease, std::less<>> leases_;
   std::map<std::string, EpochCounter, std::less<>> epochs_;

@@ -19,19 +19,26 @@ StateMachine::Decision StateMachine::decide(Index index, const OrderReserve& com
     fenced = present->holder_name + " holds the lease of " + command.name.service + " under epoch " +
              std::to_string(value(present->epoch));
   }
-  return after_order(command.name.service, orders_.reserve(index, command, fenced, journal_));
+  OrderLedger::Verdict verdict = orders_.reserve(index, command, fenced, journal_);
+  if (verdict.outcome == Outcome::kDone) audit_order(index, *verdict.order, name_of(command.node), command.time_ms);
+  return after_order(command.name.service, std::move(verdict));
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const OrderOutcome& command) {
-  return after_order(command.name.service, orders_.settle(index, command, journal_));
+  OrderLedger::Verdict verdict = orders_.settle(index, command, journal_);
+  audit_verdict(index, verdict, command.time_ms);
+  return after_order(command.name.service, std::move(verdict));
 }
 
 StateMachine::Decision StateMachine::decide(Index index, const OrderResolve& command) {
-  return after_order(command.name.service, orders_.resolve(index, command, journal_));
+  OrderLedger::Verdict verdict = orders_.resolve(index, command, journal_);
+  audit_verdict(index, verdict, command.time_ms);
+  return after_order(command.name.service, std::move(verdict));
 }
 
-StateMachine::Decision StateMachine::decide(Index, const OrderSweep& command) {
+StateMachine::Decision StateMachine::decide(Index index, const OrderSweep& command) {
   OrderLedger::Verdict verdict = orders_.sweep(command, journal_);
+  audit_sweep(index, command, verdict);
   return {verdict.outcome, {}, std::move(verdict.detail)};
 }
 

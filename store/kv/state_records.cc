@@ -73,6 +73,12 @@ void StateMachine::load_row(Row row) {
           load_staged(std::move(r));
         } else if constexpr (std::is_same_v<T, Order>) {
           orders_.load(std::move(r));
+        } else if constexpr (std::is_same_v<T, HaltRow> || std::is_same_v<T, HaltSeenRow>) {
+          halts_.load(std::move(r));
+        } else if constexpr (std::is_same_v<T, AuditRow>) {
+          audit_.load(r.number, std::move(r.value));
+        } else if constexpr (std::is_same_v<T, AuditEndsRow>) {
+          audit_.load_ends(r.pruned, r.head);
         } else if constexpr (std::is_same_v<T, RequestRow>) {
           load_request(r);
         } else {
@@ -99,8 +105,7 @@ void StateMachine::load_staged(StagedRow row) {
   // Row 0 names the restore, the chunks follow: records come sorted, and load_consistent() counts them.
   staged_.id = row.restore;
   if (row.number == 0) return;
-  staged_.bytes += row.rows.size();
-  staged_.chunks.push_back(std::move(row.rows));
+  stage(std::move(row.rows));
 }
 
 // What no correct writer can have produced: then the bytes come from a defect, and serving them would spread it.
@@ -114,6 +119,7 @@ bool StateMachine::load_consistent() const {
   }
   if (!events_.empty() && events_.back().index > applied_) return false;
   if (!orders_.consistent(applied_, [this](const std::string& service) { return epoch(service); })) return false;
+  if (!halts_.consistent(applied_)) return false;
   return catalog_.consistent(applied_) && sessions_.consistent(catalog_, applied_);
 }
 
@@ -132,6 +138,8 @@ std::vector<Record> StateMachine::records() const {
   append_rows_before_orders(rows);
   orders_.append_rows(rows);
   append_rows_after_orders(rows);
+  halts_.append_rows(rows);
+  audit_.append_rows(rows);
   return rows;
 }
 

@@ -12,6 +12,15 @@ void StateMachine::drop_staged() {
   staged_ = Staged{};
 }
 
+// The hash is made on the way: that of all rows at the commit would take a turn of its own.
+void StateMachine::stage(std::string rows) {
+  std::string bound(staged_.digest.begin(), staged_.digest.end());
+  bound += rows;
+  staged_.digest = sha256(bound);
+  staged_.bytes += rows.size();
+  staged_.chunks.push_back(std::move(rows));
+}
+
 StateMachine::Decision StateMachine::decide(Index, const RestoreBegin& command) {
   drop_staged();
   staged_.id = command.id;
@@ -26,8 +35,7 @@ StateMachine::Decision StateMachine::decide(Index, const RestoreChunk& command) 
     return {Outcome::kConditionFailed, {}, "chunk " + std::to_string(staged_.chunks.size()) + " is the next one"};
   if (staged_.bytes + command.rows.size() > kRestoreBytesMax)
     return {Outcome::kFull, {}, "the " + std::to_string(kRestoreBytesMax >> 20U) + " MiB of one restore"};
-  staged_.bytes += command.rows.size();
-  staged_.chunks.push_back(command.rows);
+  stage(command.rows);
   journal_.mark(restore_key(staged_.chunks.size()), encode_staged(command.id, command.rows));
   applying_->restore_changed = true;
   return {};
@@ -94,6 +102,7 @@ Result<StateMachine::Restored> StateMachine::build_staged() const {
   if (!scratch.kv_.finish_load(kAnyIndex) || !scratch.load_consistent())
     return fail(Errc::kBadState, "the rows contradict each other");
   if (const auto bound = scratch.exceeded_bound()) return fail(Errc::kTooLarge, "too much: " + *bound);
+  restored.rows = staged_.digest;
   restored.kv = std::move(scratch.kv_);
   restored.sessions = std::move(scratch.sessions_);
   restored.catalog = std::move(scratch.catalog_);
@@ -114,7 +123,7 @@ std::optional<std::string> StateMachine::exceeded_bound() const {
   return std::nullopt;
 }
 
-// Orders stay as they are: going back in time must not make one forgotten.
+// Orders, halts and the audit stay as they are: going back in time must make none of them forgotten.
 void StateMachine::adopt(Index index, Restored restored) {
   const auto replaced = [this] {
     std::vector<Record> rows;
@@ -144,6 +153,8 @@ void StateMachine::adopt(Index index, Restored restored) {
     journal_.watches.touch(Topic::Kind::kLease, service);
   }
   for (Record& row : replaced()) journal_.mark(std::move(row.key), std::move(*row.value));
+  audit(index, 0, AuditKind::kRestore, name_of(applying_->request.origin), {},
+        std::to_string(entry_count()) + " keys, " + std::to_string(catalog_.nodes().size()) + " nodes, rows " + hex(restored.rows));
   journal_.watches.touch_all();
   applying_->replaced = true;
 }

@@ -29,6 +29,7 @@ struct Topic {
     kSession,   ///< one session; name = SessionId::text()
     kSessions,  ///< any session
     kEvents,
+    kHalts,     ///< any halt, given or lifted
   };
   Kind kind = Kind::kKey;
   std::string name;  ///< key, prefix, service, node or session; empty for the kinds that need none

@@ -41,7 +41,9 @@ class DiskTasks {
   };
   Answer carry_out(const store::disk::OpenView& work) {
     if (views_.size() >= store::disk::kViewsMax) return store::disk::fail(store::disk::Errc::kIo, "too many views");
-    views_.emplace(work.view, View{*rows_, {}, false});
+    View view{*rows_, {}, false};
+    view.rows.erase(view.rows.begin(), view.rows.lower_bound(work.from));
+    views_.insert_or_assign(work.view, std::move(view));
     return store::disk::TaskAnswer{*mark_, {}};
   }
   Answer carry_out(const store::disk::ReadView& work) {

@@ -90,6 +90,17 @@ TEST_F(RocksTasks, AViewStaysAsItWasWhileTheStateGoesOn) {
   EXPECT_EQ(run(ReadView{ViewId{1}, 10}).error().code, Errc::kIo);
 }
 
+TEST_F(RocksTasks, AViewMayBeginAtARow) {
+  reopen();
+  write(1, {row("a", "1"), row("b", "2"), row("d", "4")});
+  ASSERT_TRUE(run(OpenView{ViewId{1}, kv::entry_key("b")}));
+  EXPECT_EQ(read_whole(ViewId{1}, 1), (std::vector<kv::Record>{row("b", "2"), row("d", "4")}));
+  ASSERT_TRUE(run(OpenView{ViewId{2}, kv::entry_key("c")}));
+  EXPECT_EQ(read_whole(ViewId{2}, 1), (std::vector<kv::Record>{row("d", "4")}));
+  ASSERT_TRUE(run(OpenView{ViewId{3}, kv::entry_key("e")}));
+  EXPECT_TRUE(read_whole(ViewId{3}, 1).empty());
+}
+
 TEST_F(RocksTasks, ViewsAreBounded) {
   reopen();
   for (std::uint64_t i = 1; i <= kViewsMax; ++i) ASSERT_TRUE(run(OpenView{ViewId{i}}));

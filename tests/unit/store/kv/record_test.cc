@@ -53,7 +53,7 @@ TEST(Record, TruncatedAndFlippedValuesNeverCrash) {
 TEST(Record, RefusalsByKind) {
   const std::string index = encode_index(Index{1});
   EXPECT_EQ(decode_row("", index).error().code, Errc::kMalformed);
-  EXPECT_EQ(decode_row("z", index).error().code, Errc::kUnknownKind);
+  EXPECT_EQ(decode_row("?", index).error().code, Errc::kUnknownKind);
   EXPECT_EQ(decode_row("t", index).error().code, Errc::kBadKey) << "a tombstone of nothing";
   EXPECT_EQ(decode_row("fx", index).error().code, Errc::kBadKey);
   EXPECT_EQ(decode_row("k" + std::string(kKeyBytesMax + 1, 'k'), index).error().code, Errc::kBadKey);
