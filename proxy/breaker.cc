@@ -140,6 +140,11 @@ void BreakerTable::relent(EndpointId id, TimePoint now) {
   }
 }
 
+bool BreakerTable::reset(EndpointId id) {
+  const Slot* slot = find(id);
+  return slot != nullptr && change(*const_cast<Slot*>(slot), [](std::uint64_t& word) { word = 0; });
+}
+
 void BreakerTable::abandon(EndpointId id, TimePoint now) {
   if (const Slot* slot = find(id); slot != nullptr) {
     change(*const_cast<Slot*>(slot), [&](std::uint64_t& word) { breaker_abandon(word, ms_of(now)); });

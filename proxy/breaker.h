@@ -67,6 +67,8 @@ class BreakerTable {
   void abandon(EndpointId id, TimePoint now);
   void advise(EndpointId id, TimePoint until);
   void relent(EndpointId id, TimePoint now);
+  /// An operator's word: closed, without failures. @return true if it was not closed
+  bool reset(EndpointId id);
   [[nodiscard]] BreakerState state(EndpointId id) const { return look(id).state; }
   /// What there is to tell of one.
   struct Look {

@@ -31,8 +31,9 @@ void Connection::opening_ended() {
 void Connection::open(Exchange& exchange, TimePoint deadline) {
   exchange_ = &exchange;
   ++core_.counters.upstream_connects;
-  // A local instance may get orders over this connection later: nothing may wait in user space on the way there.
-  const Queueing queueing = endpoint_.endpoint.kind == EndpointKind::kLocal ? Queueing::kNone : Queueing::kSome;
+  // A local instance may get orders over this connection later, a broker nothing else: nothing may wait in user space on the way there.
+  const bool checked = endpoint_.endpoint.kind == EndpointKind::kLocal || endpoint_.endpoint.egress != nullptr;
+  const Queueing queueing = checked ? Queueing::kNone : Queueing::kSome;
   opening_ = endpoint_.endpoint.kind == EndpointKind::kPeer;
   if (opening_) ++endpoint_.opening;
   stream_ = core_.connector.connect(endpoint_.endpoint, queueing, *this);
@@ -44,14 +45,27 @@ void Connection::open(Exchange& exchange, TimePoint deadline) {
 void Connection::reuse(Exchange& exchange) {
   exchange_ = &exchange;
   reused_ = true;
+  ++requests_;
   sent_bytes_ = 0;
   lease_ = nullptr;
   core_.wheel.disarm(timer_);
   ++core_.counters.upstream_reuses;
 }
 
+void Connection::guard_egress(const ServiceState& service, std::string_view egress, EgressDeed deed) {
+  if (epoch_ == Epoch{}) epoch_ = service.view.epoch;
+  egress_ = &service;
+  act_ = {egress, epoch_, std::nullopt, deed};
+}
+
+bool Connection::may_write() const {
+  const TimePoint now = core_.host.now();
+  if (egress_ != nullptr) return egress_permit(egress_->view, act_, now) == EgressVerdict::kOpen;
+  return lease_->valid_at(now);
+}
+
 SendResult Connection::send(std::span<const Bytes> pieces) {
-  if (lease_ != nullptr && !lease_->valid_at(core_.host.now())) {
+  if (guarded() && !may_write()) {
     ++core_.counters.writes_denied;
     return SendResult::kLeaseOver;
   }
@@ -62,7 +76,7 @@ SendResult Connection::send(std::span<const Bytes> pieces) {
 
 void Connection::note_late_write(std::size_t taken) {
   sent_bytes_ += taken;
-  if (lease_ != nullptr && taken > 0 && !lease_->valid_at(core_.host.now())) ++core_.counters.late_lease_writes;
+  if (guarded() && taken > 0 && !may_write()) ++core_.counters.late_lease_writes;
 }
 
 void Connection::pause_reading() {
@@ -79,6 +93,7 @@ void Connection::become_idle() {
   idle_ = true;
   exchange_ = nullptr;
   lease_ = nullptr;
+  egress_ = nullptr;
   idle_since_ = core_.now;
   resume_reading();
   endpoint_.idle.push_back(this);
@@ -133,7 +148,7 @@ void Connection::on_eof() {
 void Connection::on_writable() {
   Core::Event event(core_);
   if (exchange_ == nullptr) return;
-  if (lease_ != nullptr && !outlet_.empty() && !lease_->valid_at(core_.host.now())) {
+  if (guarded() && !outlet_.empty() && !may_write()) {
     ++core_.counters.writes_denied;
     exchange_->lease_lost();
     return;
@@ -185,6 +200,19 @@ void give_back(Core& core, std::unique_ptr<Connection> connection) {
   connection->detach();
   connection->close();
   core.bury(std::move(connection));
+}
+
+std::uint64_t reset_idle(Core& core, EndpointState& endpoint, Epoch kept) {
+  const std::vector<Connection*> all = endpoint.idle;
+  std::uint64_t count = 0;
+  for (Connection* connection : all) {
+    if (connection->epoch() == kept) continue;
+    ++count;
+    connection->leave_pool();
+    connection->reset();
+    core.bury(std::unique_ptr<Connection>(connection));
+  }
+  return count;
 }
 
 void close_idle(Core& core, EndpointState& endpoint) {

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "proxy/core.h"
+#include "proxy/egress.h"
 #include "proxy/http1/codec.h"
 #include "proxy/outlet.h"
 
@@ -33,6 +34,9 @@ class Connection final : public StreamSink, public Timer::Owner {
 
   /// From now on every write is checked against `lease`; null = none. The lease must outlive the attempt.
   void guard(const LeaseView* lease) { lease_ = lease; }
+  /// From now on every write asks egress_permit, for the service as it is then. A fresh connection takes on the present epoch.
+  void guard_egress(const ServiceState& service, std::string_view egress, EgressDeed deed);
+  [[nodiscard]] Epoch epoch() const { return epoch_; }  ///< of a connection to a broker; 0 = none yet
   [[nodiscard]] SendResult send(std::span<const Bytes> pieces);
   /// Says what the next response answers.
   void expect(http1::Method method) { parser_.expect(method); }
@@ -48,7 +52,10 @@ class Connection final : public StreamSink, public Timer::Owner {
   [[nodiscard]] bool drained() const { return outlet_.empty(); }       ///< nothing waits to be sent
   [[nodiscard]] std::uint64_t sent_bytes() const { return sent_bytes_; }  ///< taken by the stream in this attempt
   [[nodiscard]] bool quiet() const { return !parser_.in_message(); }
-  [[nodiscard]] bool reusable() const { return generation_ == endpoint_.generation && endpoint_.wanted; }
+  [[nodiscard]] bool reusable() const {
+    const std::uint32_t most = core_.settings.upstream_requests_max;
+    return generation_ == endpoint_.generation && endpoint_.wanted && (most == 0 || requests_ < most);
+  }
   [[nodiscard]] TimePoint idle_since() const { return idle_since_; }
   [[nodiscard]] EndpointState& endpoint() { return endpoint_; }
 
@@ -65,18 +72,24 @@ class Connection final : public StreamSink, public Timer::Owner {
  private:
   void note_late_write(std::size_t taken);
   void opening_ended();
+  [[nodiscard]] bool guarded() const { return lease_ != nullptr || egress_ != nullptr; }
+  [[nodiscard]] bool may_write() const;  ///< asked with the clock as it stands now
 
   Core& core_;
   EndpointState& endpoint_;
   std::unique_ptr<Stream> stream_;
   Exchange* exchange_ = nullptr;
   const LeaseView* lease_ = nullptr;
+  const ServiceState* egress_ = nullptr;  ///< whose permit is asked
+  EgressAct act_;
+  Epoch epoch_{};
   http1::ResponseParser parser_;
   Outlet outlet_;
   Timer timer_;               ///< connect time-out, then idle time-out
   std::uint64_t sent_bytes_ = 0;
   TimePoint idle_since_{};
   std::uint32_t generation_;
+  std::uint32_t requests_ = 1;  ///< begun over it
   bool connected_ = false;
   bool opening_ = false;  ///< it counts in EndpointState::opening
   bool reused_ = false;
@@ -89,6 +102,8 @@ class Connection final : public StreamSink, public Timer::Owner {
 std::unique_ptr<Connection> take_idle(Core& core, EndpointState& endpoint, Milliseconds idled_max);
 /// Puts a connection back, or closes it if it cannot be kept.
 void give_back(Core& core, std::unique_ptr<Connection> connection);
+/// Cuts the idle connections of a broker that were not opened under `kept`; 0 = all of them. @return how many
+std::uint64_t reset_idle(Core& core, EndpointState& endpoint, Epoch kept);
 /// Closes all idle connections of an endpoint.
 void close_idle(Core& core, EndpointState& endpoint);
 

@@ -5,7 +5,9 @@
 #include <unordered_set>
 
 #include "proxy/connection_pool.h"
+#include "proxy/egress.h"
 #include "proxy/exchange.h"
+#include "proxy/halt.h"
 
 namespace proxy {
 namespace {
@@ -155,7 +157,10 @@ EndpointState& Core::endpoint_of(const Endpoint& endpoint) {
   const bool rose = state.endpoint.health == Health::kCritical && endpoint.health != Health::kCritical;
   if (endpoints_known_ && (fresh || rose)) state.fit_since = now;
   if (state.share == nullptr) state.share = endpoint.share != nullptr ? endpoint.share : std::make_shared<EndpointShare>();
-  if (!state.endpoint.address.empty() && state.endpoint.address != endpoint.address) {
+  // Connections that lead elsewhere now, or whose other side was verified by older rules, are not used again.
+  const auto &was = state.endpoint.egress, &is = endpoint.egress;
+  const bool other_way = was != is && was != nullptr && is != nullptr && !is->is_like(*was);
+  if (other_way || (!state.endpoint.address.empty() && (state.endpoint.address != endpoint.address || state.endpoint.means != endpoint.means))) {
     ++state.generation;
     close_idle(*this, state);
   }
@@ -181,6 +186,8 @@ void Core::set_endpoints(const EndpointTable& given) {
     }
   }
   endpoints_known_ = true;
+  egress_endpoints_ = static_cast<std::uint32_t>(
+      std::count_if(endpoints.begin(), endpoints.end(), [](const auto& one) { return one.second->endpoint.egress != nullptr; }));
   for (const auto& state : services_) {
     if (state->endpoint != nullptr) state->endpoint->wanted = true;
   }
@@ -245,6 +252,7 @@ void Core::set_primary(const PrimaryView& view) {
     if (view.holder != PrimaryView::Holder::kNone) state.endpoint = &endpoint_of(view.endpoint);
     state.drained_told = view.accepts_new || (state.drained_told && !old.accepts_new);
     state.view = view;
+    if (!view.armed) cut_egress(state);
   } else {
     change_holder(state, view);
   }
@@ -252,10 +260,25 @@ void Core::set_primary(const PrimaryView& view) {
   release_held(state);
 }
 
+void Core::set_halts(std::shared_ptr<const HaltView> given) {
+  Event event(*this);
+  halts = std::move(given);
+  if (halts == nullptr || halts->orders.empty()) return;
+  // Whoever waits looks again: it is refused now, or waits on in its place.
+  for (const auto& state : services_) {
+    LinkList waiting;
+    waiting.take(state->held);
+    while (Exchange* exchange = waiting.front()) exchange->dispatch_held();
+  }
+  const bool cuts = std::any_of(halts->orders.begin(), halts->orders.end(), [](const HaltOrder& one) { return !one.cancels_pass; });
+  for (std::size_t i = 0; cuts && i < exchanges_.size(); ++i) exchanges_[i]->end_if_cut();
+}
+
 void Core::change_holder(ServiceState& state, const PrimaryView& view) {
   // Exchanges at the old holder look at the old view's lease until they have ended.
   const PrimaryView old = state.view;
   state.view = view;
+  cut_egress(state);
   state.endpoint = view.holder == PrimaryView::Holder::kNone ? nullptr : &endpoint_of(view.endpoint);
   state.drained_told = view.accepts_new || view.holder != PrimaryView::Holder::kLocal;
   LinkList active;
@@ -271,6 +294,35 @@ void Core::release_held(ServiceState& state) {
   waiting.take(state.held);
   // Those that have to wait on join the end of `held` again, in their order.
   while (Exchange* exchange = waiting.front()) exchange->dispatch_held();
+}
+
+// Two passes: first every wire is cut, then those who waited hear of it.
+void Core::cut_egress(ServiceState& service) {
+  if (egress_endpoints_ == 0) return;
+  std::vector<Exchange*> cut;
+  for (const auto& [id, state] : endpoints) {
+    const EgressTarget* target = state->endpoint.egress.get();
+    if (target == nullptr || target->service != service.view.service) continue;
+    const EgressAct look{target->egress, Epoch{}, std::nullopt, EgressDeed::kRead};
+    const bool shut = egress_permit(service.view, look, host.now()) != EgressVerdict::kOpen;
+    route_state(target->egress)->egress.resets += reset_idle(*this, *state, shut ? Epoch{} : service.view.epoch);
+    LinkList all;
+    all.take(state->attempts);
+    while (Exchange* exchange = all.pop_front()) {
+      state->attempts.push_back(exchange->endpoint_link);
+      if (exchange->cut_if_forbidden()) cut.push_back(exchange);
+    }
+  }
+  for (Exchange* exchange : cut) {
+    if (!exchange->over()) exchange->egress_lost();
+  }
+}
+
+bool Core::has_idle_egress(const ServiceState& service) const {
+  return egress_endpoints_ > 0 && std::any_of(endpoints.begin(), endpoints.end(), [&](const auto& one) {
+    const EgressTarget* target = one.second->endpoint.egress.get();
+    return target != nullptr && target->service == service.view.service && !one.second->idle.empty();
+  });
 }
 
 void Core::note_local_order_left(ServiceState& state) {
@@ -339,8 +391,9 @@ void Core::tick(TimePoint at) {
 // The holder's check is made at each write; what only waits for an answer is found here.
 void Core::end_lapsed_leases() {
   for (const auto& state : services_) {
-    if (state->local_orders == 0 || state->view.holder != PrimaryView::Holder::kLocal) continue;
+    if (state->view.holder != PrimaryView::Holder::kLocal || (state->local_orders == 0 && egress_endpoints_ == 0)) continue;
     if (state->view.lease->valid_at(now)) continue;
+    cut_egress(*state);
     LinkList active;
     active.take(state->active);
     while (Exchange* exchange = active.front()) exchange->lease_lost();
@@ -350,7 +403,7 @@ void Core::end_lapsed_leases() {
 TimePoint Core::next_deadline() const {
   TimePoint next = std::min({wheel.next_deadline(), drain_deadline, queue_poll_});
   for (const auto& state : services_) {
-    if (state->local_orders > 0 && state->view.holder == PrimaryView::Holder::kLocal) {
+    if (state->view.holder == PrimaryView::Holder::kLocal && (state->local_orders > 0 || has_idle_egress(*state))) {
       next = std::min(next, state->view.lease->valid_until());
     }
   }

@@ -13,6 +13,7 @@
 
 #include "proxy/balancer.h"
 #include "proxy/client.h"
+#include "proxy/egress_counters.h"
 #include "proxy/hedge.h"
 #include "proxy/histogram.h"
 #include "proxy/list.h"
@@ -81,6 +82,7 @@ struct RouteState {
   LinkList queue;             ///< exchanges that wait for an endpoint with fewer than max_conns, in order of arrival
   std::uint32_t queued = 0;   ///< their number, at most Route::queue_max
   std::unique_ptr<HedgeState> hedge;  ///< null = the route does not hedge
+  EgressCounters egress;      ///< of a route to a broker
 };
 
 /// A route table with what its routes resolve to. Lives while a request uses it.
@@ -114,6 +116,7 @@ class Core {
   void set_routes(std::shared_ptr<const RouteTable> routes);
   void set_endpoints(const EndpointTable& table);
   void set_primary(const PrimaryView& view);
+  void set_halts(std::shared_ptr<const HaltView> given);
   void part_with(std::optional<std::uint64_t> listener, TimePoint idle_until);
   void drain(TimePoint deadline);
   void tick(TimePoint at);
@@ -165,6 +168,8 @@ class Core {
   /// The state of the route in the newest table, or a new one.
   std::shared_ptr<RouteState> route_state(const std::string& name);
   void note_local_order_left(ServiceState& service);
+  /// The permit of a service is gone: every connection to its brokers is reset, idle ones too, and only then does anybody hear of it.
+  void cut_egress(ServiceState& service);
 
   // Orders under keys.
   OrderTicket take_ticket(Exchange& exchange);
@@ -192,6 +197,7 @@ class Core {
   Counters counters;
   RetryBudget budget;
   RateDesk desk;                  ///< limits that the cluster counts together
+  std::shared_ptr<const HaltView> halts;  ///< null = nothing is stopped
   TableUse* table = nullptr;      ///< the newest; null before the first
   std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> downstreams;
   std::unordered_map<EndpointId, std::unique_ptr<EndpointState>> endpoints;
@@ -207,6 +213,7 @@ class Core {
   void end_tunnels(EndpointState& state);
   void change_holder(ServiceState& state, const PrimaryView& view);
   void end_lapsed_leases();
+  [[nodiscard]] bool has_idle_egress(const ServiceState& service) const;
   void release_held(ServiceState& state);
   void end_drain();
   void purge();
@@ -227,6 +234,7 @@ class Core {
   std::vector<Candidate> candidates_;   ///< scratch of pick()
   std::unordered_map<OrderTicket, Exchange*> waiting_orders_;
   std::uint64_t last_ticket_ = 0;
+  std::uint32_t egress_endpoints_ = 0;  ///< of `endpoints`, brokers
   std::uint32_t queued_ = 0;            ///< exchanges in queues of all routes
   bool slot_freed_ = false;             ///< during this event
   bool endpoints_known_ = false;        ///< a first table has come

@@ -158,6 +158,7 @@ void Downstream::consume_pending() {
 http1::Flow Downstream::on_head(const http1::RequestHead& head) {
   exchange_ = &core_.new_exchange();
   last_request_ = !head.keep_alive;
+  ++requests_;
   core_.wheel.disarm(timer_);
   exchange_->begin(*this, head);
   return http1::Flow::kContinue;

@@ -36,7 +36,10 @@ class Downstream final : private AcceptedFacts, public ClientConnection, public 
 
   // For the core.
   void part(TimePoint idle_until) override;
-  [[nodiscard]] bool parting() const override { return idle_until_ != TimePoint::max(); }
+  [[nodiscard]] bool parting() const override {
+    const std::uint32_t most = core_.settings.client_requests_max;
+    return idle_until_ != TimePoint::max() || (most != 0 && requests_ >= most);
+  }
   void drain() override;
   void drain_deadline() override;
   void abort(std::string_view reason) override;
@@ -78,6 +81,7 @@ class Downstream final : private AcceptedFacts, public ClientConnection, public 
   std::string work_;             ///< `pending_` while it is parsed
   Phase phase_ = Phase::kServing;
   TimePoint idle_until_ = TimePoint::max();  ///< not max: parting
+  std::uint32_t requests_ = 0;   ///< begun
   bool reading_ = true;
   bool consuming_ = false;
   bool client_done_ = false;     ///< it sends no more

@@ -55,6 +55,7 @@ void Exchange::recycle() {
   attempt_count_ = 0;
   order_counted_ = false;
   epoch_ = Epoch{};
+  told_epoch_.reset();
   dispatch_pause_ = Milliseconds{0};
   retry_at_ = TimePoint::max();
   alone_ = false;
@@ -68,6 +69,7 @@ void Exchange::recycle() {
   spans_.clear();
   trail_.clear();
   held_noted_ = false;
+  unarmed_there_.clear();
   client_framing_ = http1::Framing::kNone;
   status_ = 0;
   response_begun_ = response_complete_ = upstream_keep_alive_ = refused_ = switched_ = false;
@@ -111,6 +113,7 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
     if (method_ == http1::Method::kConnect) keep_client_ = false;
     return;
   }
+  if (core_.settings.guard != nullptr && is_banned(head)) return;
   if (accepted.rules && accepted.rules->redirect_https_port != 0) return answer_elsewhere(head, accepted.rules->redirect_https_port);
   // OPTIONS for the whole server goes where its root goes.
   const auto path = head.path == "*" ? Result<std::string_view>("/") : canonical_path(head.path, early_text_);
@@ -140,6 +143,7 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
   if (route_->shapes() && down.accepted().kind == ListenerKind::kDownstream) note_content(head, origin);
   if (route_->sticky && down.accepted().kind == ListenerKind::kDownstream && early_.status == 0) note_session(head);
   down.set_body_limit(route_->body_bytes_max);
+  if (route_->egress && early_.status == 0) note_egress(head);
   if (route_->order && early_.status == 0 && !http1::is_safe(method_) && !upgrade_) note_order(head);
 }
 
@@ -218,6 +222,7 @@ void Exchange::dispatch() {
     arm_timer();
     return;
   }
+  if (core_.halts != nullptr && stop_if_halted()) return;
   if (cache_step_ == CacheStep::kLook && look_up()) return;
   if (down_->accepted().kind == ListenerKind::kPeer) {
     dispatch_from_peer();
@@ -231,7 +236,7 @@ void Exchange::dispatch() {
 void Exchange::dispatch_primary() {
   const PrimaryView& view = service_->view;
   const bool local = view.holder == PrimaryView::Holder::kLocal;
-  const bool ready = view.holder != PrimaryView::Holder::kNone && view.accepts_new &&
+  const bool ready = view.holder != PrimaryView::Holder::kNone && view.accepts_new && (view.armed || !is_for_armed()) &&
                      (!local || view.lease->valid_at(core_.host.now())) && core_.has_room(*service_->endpoint);
   if (ready) {
     if (!local && reservation_ != 0) {
@@ -260,6 +265,8 @@ void Exchange::dispatch_from_peer() {
     refuse_to_peer("not-primary");
   } else if (!view.accepts_new || core_.draining) {
     refuse_to_peer("yielding");
+  } else if (!view.armed && is_for_armed()) {
+    refuse_unarmed_to_peer();
   } else if (attempt_count_ > 0 || !core_.has_room(*service_->endpoint)) {
     refuse_to_peer("no-instance");
   } else if (may_be_sent(view.epoch)) {
@@ -279,7 +286,7 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
   if (std::exchange(held_noted_, false)) note(Step::kReleased, {}, {}, static_cast<std::uint64_t>(held_time_.count()));
   if (lease != nullptr) note(Step::kLease, {}, {}, static_cast<std::uint64_t>(lease->epoch), static_cast<std::uint64_t>((lease->valid_until() - core_.now).count()));
   endpoint.attempts.push_back(endpoint_link);
-  if (is_order()) {
+  if (is_leased()) {
     epoch_ = service_->view.epoch;
     service_->active.push_back(service_link);
     local_order_ = lease != nullptr;
@@ -294,11 +301,12 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
   order_counted_ = alone_ = false;
   if (state_->hedge != nullptr) plan_hedge();
   const bool careful = is_order() || !http1::is_safe(method_);
-  up_ = take_idle(core_, endpoint, careful ? core_.settings.reuse_unsafe_max : core_.settings.upstream_idle_timeout);
+  const Milliseconds idled_max = careful ? core_.settings.reuse_unsafe_max : core_.settings.upstream_idle_timeout;
+  up_ = route_->egress ? take_egress_idle(endpoint, idled_max) : take_idle(core_, endpoint, idled_max);
   note(Step::kAttempt, endpoint.endpoint.address, endpoint.endpoint.node, attempt_count_, up_ != nullptr ? 1 : 0);
   if (up_ == nullptr) {
     up_ = std::make_unique<Connection>(core_, endpoint);
-    up_->guard(lease);
+    guard_attempt(lease);
     phase_ = Phase::kConnecting;
     up_->open(*this, core_.now + route_->timeouts.connect);
     arm_timer();
@@ -306,7 +314,7 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
   }
   connected_time_ = std::chrono::nanoseconds{0};
   up_->reuse(*this);
-  up_->guard(lease);
+  guard_attempt(lease);
   up_->expect(method_);
   phase_ = Phase::kWaiting;
   write_request();
@@ -314,64 +322,12 @@ void Exchange::attempt(EndpointState& endpoint, const LeaseView* lease) {
 
 void Exchange::make_attempt_head() {
   head_.resize(common_bytes_);
+  if (route_->egress) return append_egress_attempt(head_, *route_->egress, epoch_);
   if (traced_) append_traceparent_field();
   if (shaped_) append_request_fields();
   const bool is_primary = service_ != nullptr && service_->view.holder == PrimaryView::Holder::kLocal;
   append_attempt_head(head_, {endpoint_->endpoint.kind, core_.settings.node, is_primary,
                               service_ == nullptr ? Epoch{} : service_->view.epoch});
-}
-
-void Exchange::hold() {
-  if (look_before_hold()) return;
-  const Milliseconds hold_time = route_->hold;
-  phase_ = Phase::kHeld;
-  if (held_since_ == TimePoint{}) {
-    ++core_.counters.held;
-    hold_deadline_ = core_.now + hold_time;
-  }
-  held_since_ = core_.now;
-  note_held();
-  held_bytes_ = head_.size() + kept_.size();
-  ServiceState& service = *service_;
-  const bool room = service.held_count < core_.settings.hold_count_max &&
-                    service.held_bytes + held_bytes_ <= core_.settings.hold_bytes_max;
-  if (!room || hold_deadline_ <= core_.now || core_.draining) {
-    phase_ = Phase::kNew;
-    if (!room) ++core_.counters.held_refused;
-    reply(503, room ? "no_primary" : "hold_queue_full", room ? "the service has no primary at the moment"
-          : "too many requests wait for a primary", "try again with the same order key", Outcome::kNotSent,
-          Milliseconds{1000});
-    return;
-  }
-  service.held.push_back(service_link);
-  ++service.held_count;
-  service.held_bytes += held_bytes_;
-  ++core_.counters.held_now;
-  core_.counters.held_bytes_now += held_bytes_;
-  // The view may be ahead of the holder, or behind it: ask again, soon at first.
-  const bool known = service.view.holder != PrimaryView::Holder::kNone;
-  const Settings& settings = core_.settings;
-  dispatch_pause_ = std::clamp(dispatch_pause_ * 2, settings.dispatch_retry_min, settings.dispatch_retry_max);
-  retry_at_ = known ? core_.now + dispatch_pause_ : TimePoint::max();
-  arm_timer();
-}
-
-void Exchange::leave_hold() {
-  assert(phase_ == Phase::kHeld);
-  service_link.unlink();
-  --service_->held_count;
-  service_->held_bytes -= held_bytes_;
-  --core_.counters.held_now;
-  core_.counters.held_bytes_now -= held_bytes_;
-  held_bytes_ = 0;
-  held_time_ += core_.now - held_since_;
-  phase_ = Phase::kNew;
-}
-
-void Exchange::dispatch_held() {
-  leave_hold();
-  dispatch();
-  if (phase_ != Phase::kOver && down_ != nullptr) down_->update_reading();
 }
 
 // ---- what is sent ----
@@ -450,7 +406,7 @@ void Exchange::upstream_connected() {
   up_->expect(method_);
   note_progress();
   if (other_ != nullptr) make_attempt_head();  // the one there may be that of the other attempt
-  write_request();
+  if (core_.halts == nullptr || !stop_before_first_byte()) write_request();
   if (phase_ != Phase::kOver && down_ != nullptr) down_->update_reading();
 }
 
@@ -550,8 +506,7 @@ void Exchange::on_deadline(Timer&, TimePoint now) {
     }
     leave_hold();
     ++core_.counters.held_expired;
-    reply(503, "no_primary", "no primary could take this request in time", "try again with the same order key",
-          Outcome::kNotSent, Milliseconds{1000});
+    reply_not_taken();
     return;
   }
   if (phase_ == Phase::kReserving) {

@@ -5,10 +5,11 @@
 /// attempt fails in a way that retry.h lets us repair. Split over exchange.cc (request, attempts),
 /// exchange_unrouted.cc (who has to go elsewhere), exchange_admission.cc (who may come in), exchange_session.cc (which node a session is at), exchange_ending.cc (endings),
 /// exchange_response.cc (response), exchange_tunnel.cc, exchange_hedge.cc (two attempts at once), exchange_content.cc (what the route makes of heads and bodies),
-/// exchange_cache.cc (answers kept for others), exchange_order.cc (orders under keys) and exchange_record.cc (what is written down).
+/// exchange_cache.cc (answers kept for others), exchange_order.cc (orders under keys), exchange_egress.cc (requests to a broker) and exchange_record.cc (what is written down).
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "proxy/client.h"
 #include "proxy/connection_pool.h"
 #include "proxy/core.h"
+#include "proxy/egress.h"
 #include "proxy/forwarding.h"
 #include "proxy/http1/codec.h"
 #include "proxy/order.h"
@@ -27,6 +29,8 @@
 #include "proxy/websocket.h"
 
 namespace proxy {
+
+struct HaltOrder;
 
 /// 128 random bits as 32 hexadecimal digits: for requests without an id, and for sessions without a cookie.
 struct MadeId {
@@ -89,6 +93,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void holder_changed();
   void endpoint_unfit();            ///< its endpoint has turned critical, was ejected or has gone
   void dispatch_held();             ///< a primary is there, or may be
+  void end_if_cut();                ///< there are halts, newer ones
   void dispatch_queued();           ///< its turn has come, or an endpoint may have room
   [[nodiscard]] bool can_leave_queue();
   [[nodiscard]] bool in_session() const { return session_ != SessionHash{}; }
@@ -99,6 +104,9 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void order_told(const OrderReply& told);
   void order_recorded(bool recorded);
   void end_tunnel_by(TimePoint deadline);  ///< if it is one: says good-bye at a random moment before
+  /// Resets its connection to the broker if that may be written to no more, and tells nobody. @return true: egress_lost() is due
+  [[nodiscard]] bool cut_if_forbidden();
+  void egress_lost();
   /// Marks the endpoints that this exchange may still look at.
   template <class Set>
   void collect_endpoints(Set& set) const {
@@ -147,6 +155,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   // Whether it may come in.
   /// Sets early_ if the route's rules refuse it. @param path  canonical
   void admit(const http1::RequestHead& head, std::string_view path);
+  /// @return true if the guard keeps this client out; early_ says so
+  bool is_banned(const http1::RequestHead& head);
   void refuse(int status, std::string_view code, std::string_view message, std::string_view hint, Milliseconds retry_after);
   void note_hash(const http1::RequestHead& head, std::string_view path);
   bool admit_rate(const http1::RequestHead& head, std::string_view address, std::string_view path);
@@ -212,6 +222,15 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void forget_order();
   /// What the instance says is gathered for the ledger, not passed on.
   [[nodiscard]] bool is_reserved() const { return reservation_ != 0 && !reading_answer_; }
+  // Requests to a broker (exchange_egress.cc).
+  void note_egress(const http1::RequestHead& head);
+  [[nodiscard]] EgressAct egress_act() const;
+  [[nodiscard]] EgressVerdict egress_verdict() const;
+  [[nodiscard]] bool egress_open();
+  void refuse_egress(EgressVerdict verdict);
+  void egress_denied();
+  void guard_attempt(const LeaseView* lease);
+  [[nodiscard]] std::unique_ptr<Connection> take_egress_idle(EndpointState& endpoint, Milliseconds idled_max);
   // What is written down of it (exchange_record.cc).
   [[nodiscard]] Naming naming(std::string_view made_id) const;
   void begin_naming(const http1::RequestHead& head);
@@ -243,8 +262,18 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void leave_queue();
   void judge_breaker(AttemptEnd end, bool blamed);
   void report_breaker(bool good);
+  // Orders to stop (exchange_halt.cc).
+  [[nodiscard]] const HaltOrder* halted_by() const;  ///< null = none
+  bool stop_if_halted();
+  bool stop_before_first_byte();
+  // Waiting for a primary (exchange_hold.cc).
   void hold();
   void leave_hold();
+  [[nodiscard]] bool is_for_armed() const;
+  [[nodiscard]] bool waits_for_arming() const;
+  void refuse_unarmed_to_peer();
+  void note_refusal(std::string_view field);
+  void reply_not_taken();
   // What is sent.
   void write_request();
   void keep_request();
@@ -270,6 +299,8 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   [[nodiscard]] bool keeps_client() const;
   [[nodiscard]] std::string_view request_id() const;
   [[nodiscard]] bool is_order() const { return service_ != nullptr && route_->kind == PoolKind::kPrimary; }
+  /// Its attempts end with the view under which they were begun.
+  [[nodiscard]] bool is_leased() const { return is_order() || route_->egress != nullptr; }
   // Response.
   void response_gathered();
   void begin_response(const http1::ResponseHead& head, EndpointKind from);
@@ -361,6 +392,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   int attempt_status_ = 0;            ///< of the endpoint's final head
   std::string_view attempt_code_;     ///< literal: why the attempt failed
   Trail trail_;
+  std::string unarmed_there_;         ///< the holder elsewhere has refused it for this reason; empty = it has not
   bool held_noted_ = false;           ///< trail_ says that it is held, and not yet that it is no more
   std::string head_;                  ///< upstream head: the common part, then that of the attempt
   std::size_t common_bytes_ = 0;
@@ -394,6 +426,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   TimePoint hedged_since_{};                 ///< of two attempts, when the first one was sent
   bool alone_ = false;                ///< nobody else could do better than the present attempt
   Epoch epoch_{};
+  std::optional<Epoch> told_epoch_;    ///< of a request to a broker: under which it was decided, as the service says, or in which it came
   Milliseconds dispatch_pause_{0};
   TimePoint started_{}, held_since_{}, hold_deadline_{}, retry_at_ = TimePoint::max(), progress_{}, sent_at_{};
   std::chrono::nanoseconds held_time_{0}, first_byte_{0};

@@ -38,6 +38,18 @@ void Exchange::admit(const http1::RequestHead& head, std::string_view path) {
   if (rules.rate_table == nullptr || admit_rate(head, address, path)) admit_concurrency();
 }
 
+// Before anything else of the request is looked at: a ban is for everything that this agent serves.
+bool Exchange::is_banned(const http1::RequestHead& head) {
+  const Accepted& from = down_->accepted();
+  if (from.kind == ListenerKind::kPeer || !core_.settings.guard->bans_any(core_.now)) return false;
+  if (!core_.settings.guard->bans(client_address(head, from.client, from.trusted.get()), core_.now)) return false;
+  core_.settings.guard->count_refusal();
+  keep_client_ = false;
+  refuse(403, kBannedReason, "too many failures have come from the address of this client; it is kept out for a while",
+         "wait, or have an operator run: outrigger guard unban ADDRESS", Milliseconds{0});
+  return true;
+}
+
 void Exchange::admit_concurrency() {
   const Admission& rules = route_->admission;
   if (rules.concurrency_max == 0) return;
@@ -115,6 +127,7 @@ void Exchange::note_hash(const http1::RequestHead& head, std::string_view path) 
 // ---- a place at an endpoint ----
 
 void Exchange::dispatch_all() {
+  if (route_->egress && !egress_open()) return;
   Core::Picked picked;
   // Another worker may take the last place, or the probe, between the look and the claim.
   for (int round = 0; round < 4; ++round) {
@@ -126,7 +139,7 @@ void Exchange::dispatch_all() {
       continue;
     }
     if (route_->sticky) settle_session(*picked.endpoint);
-    attempt(*picked.endpoint, nullptr);
+    attempt(*picked.endpoint, route_->egress ? service_->view.lease.get() : nullptr);
     return;
   }
   if (picked.full) {

@@ -48,7 +48,8 @@ std::unique_ptr<Connection> Exchange::detach_attempt() {
     }
     if (std::exchange(tunnel_counted_, false)) --endpoint_->tunnels;
     endpoint_link.unlink();
-    if (is_order()) service_link.unlink();
+    if (is_leased()) service_link.unlink();
+    if (route_->egress && up_ != nullptr) state_->egress.bytes_out += up_->sent_bytes();
   }
   if (local_order_) {
     local_order_ = false;
@@ -172,11 +173,13 @@ void Exchange::end_under_lease(std::string_view code, std::string_view message) 
 
 void Exchange::lease_lost() {
   if (!in_flight_) return;
+  if (route_->egress) return egress_denied();
   ++core_.counters.lease_stops;
   end_under_lease("lease_lost", "this agent's lease ended while the request was at the instance");
 }
 
 void Exchange::holder_changed() {
+  if (route_->egress) return egress_lost();
   const bool answering = (phase_ == Phase::kWaiting && request_complete_ && up_->drained()) || phase_ == Phase::kResponding;
   if (answering && endpoint_->endpoint.kind == EndpointKind::kPeer) {
     service_link.unlink();
@@ -321,6 +324,7 @@ void Exchange::leave_everything() {
   core_.wheel.disarm(timer_);
   phase_ = Phase::kOver;
   if (std::exchange(running_counted_, false)) route_->admission.share->running.fetch_sub(1, std::memory_order_relaxed);
+  if (route_ != nullptr && route_->egress) state_->egress.bytes_in += response_body_bytes_;
   if (use_ != nullptr) --use_->users;
   --core_.counters.open_exchanges;
   if (is_order() && outcome_ == Outcome::kUnknown) ++core_.counters.orders_unknown;

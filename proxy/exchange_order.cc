@@ -220,7 +220,7 @@ void Exchange::order_told(const OrderReply& told) {
     case OrderVerdict::kFull:
       ++counters.orders_unreserved;
       early_text_ = told.detail;
-      std::replace_if(early_text_.begin(), early_text_.end(), [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20; }, ' ');
+      make_plain(early_text_);
       reply(503, "ledger_full", early_text_, "orders are refused rather than forgotten: raise the bound or shorten the retention", Outcome::kNotSent,
             Milliseconds{1000});
       return;

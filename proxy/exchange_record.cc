@@ -140,7 +140,7 @@ void Exchange::note_candidates(const EndpointState* picked) {
 void Exchange::note_held() {
   if (!core_.settings.trails || std::exchange(held_noted_, true)) return;
   const PrimaryView& view = service_->view;
-  note(Step::kHeld, view.holder == PrimaryView::Holder::kNone ? "there is none" : !view.accepts_new ? "it is handing over" : "it could not take the request yet");
+  note(Step::kHeld, view.holder == PrimaryView::Holder::kNone ? "there is none" : !view.accepts_new ? "it is handing over" : waits_for_arming() ? "it is not armed yet" : "it could not take the request yet");
 }
 
 void Exchange::count_ending() {

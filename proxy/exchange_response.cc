@@ -59,6 +59,7 @@ http1::Flow Exchange::on_head(const http1::ResponseHead& head) {
   const bool failed_there = from_peer && gateway_error && head.find(kOutcomeField) && http1::is_safe(method_) && can_go_elsewhere();
   if (refused || failed_there) {
     refused_ = true;
+    if (refused) note_refusal(*head.find(kRefusedField));
     refused_end_ = refused ? AttemptEnd::kRefusedByPeer : AttemptEnd::kClosedEarly;
     upstream_keep_alive_ = head.keep_alive;
     return http1::Flow::kContinue;

@@ -120,8 +120,9 @@ void append_forwarded(std::string& out, const http1::RequestHead& head, const Or
   }
 }
 
-// Content-Length, Transfer-Encoding, Expect and Upgrade, from what the codec made of them.
-void append_framing(std::string& out, const http1::RequestHead& head) {
+}  // namespace
+
+void append_request_framing(std::string& out, const http1::RequestHead& head) {
   const bool announced = head.find(HeaderId::kContentLength).has_value();
   if (head.framing == Framing::kLength || (head.framing == Framing::kNone && announced)) {
     append_header(out, "Content-Length", head.content_length);
@@ -133,6 +134,8 @@ void append_framing(std::string& out, const http1::RequestHead& head) {
     append_header(out, "Upgrade", "websocket");
   }
 }
+
+namespace {
 
 // Fields that tell of the bytes of a body that goes out packed. @return true: nothing else is to be done about this one
 bool append_packed(std::string& out, const Header& header) {
@@ -203,7 +206,7 @@ RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& h
     if (rules != nullptr && rules->drops(header.name)) continue;
     if ((plain && !hop.has(header.name)) || trailer) append_header(out, header.name, header.value);
   }
-  append_framing(out, head);
+  append_request_framing(out, head);
   append_header(out, "Via", head.major == 2 ? "2 outrigger" : "1.1 outrigger");
   append_forwarded(out, head, origin);
   const std::string_view sent = sent_id(head, origin, naming, usual);
@@ -281,6 +284,10 @@ void append_response_head(std::string& out, const http1::ResponseHead& head, con
     if (facts.keep_alive && facts.client_minor == 0) append_header(out, "Connection", "keep-alive");
   }
   http1::append_end_of_head(out);
+}
+
+void make_plain(std::string& text) {
+  std::replace_if(text.begin(), text.end(), [](char c) { return c == '"' || c == '\\' || c < 0x20 || c > 0x7e; }, ' ');
 }
 
 void append_reply(std::string& out, const LocalReply& reply, const ResponseFacts& facts, http1::Method method) {

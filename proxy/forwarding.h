@@ -50,6 +50,8 @@ struct Naming {
 /// @param rules    whose deleted and replaced fields are left out; null = none
 RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& head, const Origin& origin, const Naming& naming,
                                    const FieldRules* rules = nullptr);
+/// Content-Length, Transfer-Encoding, Expect and Upgrade, from what the codec made of them.
+void append_request_framing(std::string& out, const http1::RequestHead& head);
 /// `name` is `field`, perhaps with '_' for '-' (which some applications cannot tell apart). Any case.
 [[nodiscard]] bool reads_as(std::string_view name, std::string_view field);
 
@@ -94,6 +96,8 @@ struct LocalReply {
   std::string_view location;    ///< value of Location; empty = none
   std::string_view fields;      ///< further header lines, whole, of valid text
 };
+/// Makes a text fit for LocalReply and for a field: quotes, backslashes and what is not visible ASCII become spaces.
+void make_plain(std::string& text);
 /// Writes head and JSON body {code, message, hint, retry_after_ms}; all values are our own text, free of quotes.
 /// @param method  of the request; an answer to HEAD has no body
 void append_reply(std::string& out, const LocalReply& reply, const ResponseFacts& facts, http1::Method method);

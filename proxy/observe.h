@@ -80,6 +80,7 @@ struct RouteCounters {
   std::uint64_t rate_limited = 0, rate_delayed = 0;     ///< 429; waited for their turn
   std::uint64_t busy = 0;                               ///< 503: too many of the route at a time
   std::uint64_t queued = 0, queue_full = 0, queue_timeouts = 0;  ///< waited for max_conns; 503: no room, too long
+  std::uint64_t halted = 0;                             ///< 503: an order to stop stands
   std::uint64_t breaker_denied = 0;                     ///< 503: every endpoint's breaker is open
   std::uint64_t hedges = 0, hedges_won = 0, hedges_denied = 0;  ///< second attempts; that answered first; over the budget
   std::uint64_t packed = 0, packed_denied = 0;          ///< responses; went as they were because all packers were lent
@@ -105,6 +106,7 @@ struct Counters {
   std::uint64_t ejections = 0;
   std::uint64_t first_byte_timeouts = 0, idle_timeouts = 0, total_timeouts = 0;
   std::uint64_t held = 0, held_expired = 0, held_refused = 0;  ///< refused: no room in the hold queue
+  std::uint64_t halted = 0;                 ///< 503, or sent back to a peer: an order to stop stands
   std::uint64_t orders_sent = 0;            ///< attempts on primary routes that wrote at least one byte to the local instance
   std::uint64_t orders_unknown = 0;         ///< ended with Outcome::kUnknown on a primary route
   // Orders under keys (order.h).
@@ -114,6 +116,7 @@ struct Counters {
   std::uint64_t orders_repeated_early = 0;  ///< 409: in flight, or unknown
   std::uint64_t orders_unreserved = 0;      ///< 503: ledger full or not to be reached; not sent
   std::uint64_t orders_unrecorded = 0;      ///< 504: answered, but the ledger has another end
+  std::uint64_t orders_not_armed = 0;       ///< 503: the primary may not be given orders (PrimaryView::armed); not sent
   std::uint64_t orders_without_client = 0;  ///< went on when their client left
   std::uint64_t peer_refusals_sent = 0, peer_refusals_received = 0;
   std::uint64_t lease_stops = 0;            ///< exchanges ended because the lease was over

@@ -55,7 +55,9 @@ void OutlierTrack::reinstate() {
 }
 
 void OutlierTrack::advise(TimePoint until) { advised_.store(ms_of(until), std::memory_order_relaxed); }
-TimePoint OutlierTrack::ejected_until() const { return time_of(ejection_.load()); }
+void OutlierTrack::hold_out(TimePoint until) { held_out_.store(ms_of(until)); }
+TimePoint OutlierTrack::ejected_until() const { return std::max(time_of(ejection_.load()), held_out_until()); }
+TimePoint OutlierTrack::held_out_until() const { return time_of(held_out_.load()); }
 TimePoint OutlierTrack::advised_until() const { return time_of(advised_.load(std::memory_order_relaxed)); }
 
 bool may_eject(const OutlierSettings& settings, std::size_t usable, std::size_t ejected) {

@@ -38,17 +38,21 @@ class OutlierTrack {
   void reinstate();
   /// What other agents say of it (agent/health_share.h): left out until then as if it had failed here.
   void advise(TimePoint until);
+  /// An operator's word: left out until then, whatever checks and answers say. A moment that is past ends it.
+  void hold_out(TimePoint until);
   /// Left out for whatever reason.
   [[nodiscard]] bool ejected_at(TimePoint now) const { return ejected_here_at(now) || advised_at(now); }
   [[nodiscard]] bool ejected_here_at(TimePoint now) const { return now < ejected_until(); }
   [[nodiscard]] bool advised_at(TimePoint now) const { return now < advised_until(); }
-  [[nodiscard]] TimePoint ejected_until() const;  ///< by what was seen here
+  [[nodiscard]] TimePoint ejected_until() const;  ///< by what was seen here, or at an operator's word
+  [[nodiscard]] TimePoint held_out_until() const; ///< at an operator's word
   [[nodiscard]] TimePoint advised_until() const;
 
  private:
   std::atomic<std::uint64_t> failures_{0};  // number (16 bits) and time of the first
   std::atomic<std::uint64_t> ejection_{0};  // number of ejections (16 bits) and end of the last
   std::atomic<std::uint64_t> advised_{0};   // end
+  std::atomic<std::uint64_t> held_out_{0};  // end
 };
 
 /// Whether one more endpoint of a pool may be ejected. With one endpoint never; with two or three at most one.

@@ -5,9 +5,26 @@
 #include "proxy/core.h"
 #include "proxy/connection_pool.h"
 #include "proxy/exchange.h"
+#include "proxy/http1/writer.h"
 #include "proxy/prelude.h"
 
 namespace proxy {
+
+namespace {
+
+/// One write, and nothing of the client is read: whoever comes in a flood gets a reason and costs no more than a refusal.
+void tell_full(Stream& stream) {
+  static const std::string kAnswer = [] {
+    const std::string body = R"({"code":"connections_max","message":"this agent has as many client connections as its settings allow",)"
+                             R"("hint":"try again in a moment, or raise proxy.connections_max","retry_after_ms":1000})" "\n";
+    return "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+           "\r\nX-Outrigger-Outcome: not-sent\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" + body;
+  }();
+  const Bytes piece = http1::bytes_of(kAnswer);
+  (void)stream.write(std::span(&piece, 1));  // what the kernel does not take of so little, nobody waits for
+}
+
+}  // namespace
 
 Proxy::Proxy(Settings settings, Host& host, Connector& connector, Chance chance)
     : core_(std::make_unique<Core>(std::move(settings), host, connector, std::move(chance))) {}
@@ -15,6 +32,7 @@ Proxy::~Proxy() = default;
 
 void Proxy::set_routes(std::shared_ptr<const RouteTable> routes) { core_->set_routes(std::move(routes)); }
 void Proxy::set_endpoints(const EndpointTable& endpoints) { core_->set_endpoints(endpoints); }
+void Proxy::set_halts(std::shared_ptr<const HaltView> halts) { core_->set_halts(std::move(halts)); }
 void Proxy::set_primary(const PrimaryView& view) { core_->set_primary(view); }
 
 void Proxy::set_rate_members(std::shared_ptr<const RateMembers> members) { core_->desk.set_members(std::move(members)); }
@@ -31,6 +49,7 @@ void Proxy::accept(std::unique_ptr<Stream> stream, Accepted accepted) {
   Core::Event event(*core_);
   if (core_->draining || core_->downstreams.size() >= core_->settings.connections_max) {
     ++core_->counters.connections_refused;
+    if (!core_->draining && accepted.kind == ListenerKind::kDownstream && accepted.protocol != Protocol::kHttp2) tell_full(*stream);
     stream->close();
     return;
   }
@@ -96,7 +115,7 @@ std::vector<Proxy::EndpointStatus> Proxy::endpoints() const {
 std::vector<Proxy::RouteStatus> Proxy::routes() const {
   std::vector<RouteStatus> out;
   if (core_->table == nullptr) return out;
-  for (const auto& state : core_->table->states) out.push_back({state->name, state->counters, state->times});
+  for (const auto& state : core_->table->states) out.push_back({state->name, state->counters, state->times, state->egress});
   return out;
 }
 

@@ -22,7 +22,9 @@
 #include <string_view>
 #include <vector>
 
+#include "proxy/egress_counters.h"
 #include "proxy/error.h"
+#include "proxy/guard.h"
 #include "proxy/histogram.h"
 #include "proxy/http1/codec.h"
 #include "proxy/observe.h"
@@ -89,6 +91,9 @@ struct Settings {
   std::uint32_t connections_max = 10000;     ///< downstream; HTTP/2 streams likewise, all connections together
   H2Settings h2;
   std::uint32_t upstream_idle_max = 64;      ///< kept open per endpoint
+  std::uint32_t upstream_requests_max = 0;   ///< after so many a connection is closed; 0 = no such limit
+  std::uint32_t client_requests_max = 0;     ///< the same of an HTTP/1 client's; the last answer says so
+  std::shared_ptr<const GuardTable> guard{}; ///< clients that are banned are answered 403; null = nobody is
   std::uint32_t upstream_open_max = 1024;    ///< per endpoint; beyond it the endpoint is passed over, and if it is the last one requests wait in their route's queue
   std::uint32_t hold_count_max = 1024;       ///< held requests, per service
   std::uint64_t hold_bytes_max = 16 << 20;   ///< their heads and bodies, per service
@@ -141,6 +146,7 @@ struct Accepted {
 };
 
 class Core;  ///< the inside; see core.h
+struct HaltView;
 
 class Proxy {
  public:
@@ -158,6 +164,9 @@ class Proxy {
   /// written; else they are held again), and held ones go to the new holder. Views of older epochs are ignored.
   void set_primary(const PrimaryView& view);
 
+  /// What is to stop (halt.h). Requests that wait and are stopped now are answered at once.
+  void set_halts(std::shared_ptr<const HaltView> halts);
+
   // Limits that all agents count together. The host carries the questions, at the latest at the end of each turn.
   void set_rate_members(std::shared_ptr<const RateMembers> members);
   [[nodiscard]] bool has_rate_questions() const;
@@ -166,7 +175,8 @@ class Proxy {
   void rate_answers(RateMemberId owner, std::span<const RateAnswer> answers);
   [[nodiscard]] const RateDeskCounters& rate_counters() const;
 
-  /// Takes over a connection. Over `connections_max` or while draining it is closed.
+  /// Takes over a connection. While draining it is closed, over `connections_max` as well: over HTTP/1 behind a 503 that
+  /// says why.
   void accept(std::unique_ptr<Stream> stream, Accepted accepted);
   /// Ends the keep-alive connections of one listener (or all present ones) so that no request meets a closed one: the next
   /// answer says `Connection: close`, and what is idle at `idle_until` is closed. Requests and tunnels end by themselves.
@@ -214,6 +224,7 @@ class Proxy {
     std::string name;
     RouteCounters counters;
     Histogram times{};            ///< AccessRecord::total of answered requests; tunnels are not among them
+    EgressCounters egress{};      ///< of a route to a broker
   };
   [[nodiscard]] std::vector<RouteStatus> routes() const;
 

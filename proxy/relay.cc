@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "proxy/halt.h"
 #include "proxy/outlet.h"
 
 namespace proxy {
@@ -14,6 +15,8 @@ constexpr Milliseconds kAskAgain{100};  // a primary that could not be reached m
 constexpr std::string_view kOver{};
 constexpr std::string_view kTooMany = "tcp_connections_max", kNobody = "no_endpoint", kNoPrimary = "no_primary", kLeaseOver = "lease_lost";
 constexpr std::string_view kMoved = "primary_changed", kGone = "endpoint_gone", kIdle = "idle_timeout", kStopped = "agent_stops";
+constexpr std::string_view kEstablishedText = "HTTP/1.1 200 Connection established\r\n\r\n";
+const Bytes kEstablished = std::as_bytes(std::span(kEstablishedText.data(), kEstablishedText.size()));
 constexpr std::string_view kClientReset = "client_reset", kServiceReset = "upstream_reset";
 }
 
@@ -42,6 +45,13 @@ struct Relay::Pipe final : Timer::Owner {
   Pipe(Relay& relay, std::shared_ptr<const RelayRoute> of, RelayClient who)
       : route(std::move(of)), client(std::move(who)), counters(relay.counters_[route->name]), started(relay.now_), down(relay, *this, false), up(relay, *this, true), timer(*this) {}
   void on_deadline(Timer& timer, TimePoint now) override;
+  /// Towards a broker: what waits goes with it.
+  void cut_wire() {
+    up.stream->reset();
+    up.outlet.clear();
+    ++counters.egress.resets;
+    ++counters.lease_stops;
+  }
 
   std::shared_ptr<const RelayRoute> route;
   RelayClient client;
@@ -86,7 +96,9 @@ void RelayCounters::add(const RelayCounters& other) {
   idle_timeouts += other.idle_timeouts;
   lease_stops += other.lease_stops;
   late_lease_writes += other.late_lease_writes;
+  halted += other.halted;
   open += other.open;
+  egress.add(other.egress);
 }
 
 Relay::Relay(RelayHost& host) : host_(host), wheel_(host.relay_now()) {}
@@ -116,6 +128,8 @@ void Relay::accept(std::unique_ptr<Stream> stream, std::shared_ptr<const RelayRo
 
 void Relay::dispatch(Pipe& pipe) {
   const RelayRoute& route = *pipe.route;
+  if (is_halted(pipe)) return end(pipe, kHaltedCode);  // it is not open yet: nothing of it has gone out
+  if (route.egress) return dispatch_egress(pipe);
   const bool from_peer = pipe.client.kind == ListenerKind::kPeer;
   if (route.kind == PoolKind::kAll) {
     const Endpoint* endpoint = pipe.attempts < kAttemptsMax ? pick(pipe) : nullptr;
@@ -125,7 +139,7 @@ void Relay::dispatch(Pipe& pipe) {
   }
   const auto found = views_.find(route.service);
   const PrimaryView* view = found == views_.end() ? nullptr : &found->second;
-  if (view != nullptr && view->holder == PrimaryView::Holder::kLocal && view->accepts_new && !route.address.empty() &&
+  if (view != nullptr && view->holder == PrimaryView::Holder::kLocal && view->accepts_new && view->armed && !route.address.empty() &&
       view->lease->valid_at(host_.relay_now())) {
     pipe.epoch = view->epoch;
     return connect(pipe, view->endpoint, view->lease);
@@ -137,6 +151,67 @@ void Relay::dispatch(Pipe& pipe) {
   if (!from_peer) return hold(pipe);
   ++pipe.counters.no_endpoint;
   end(pipe, kNoPrimary);
+}
+
+// --- to a broker -----------------------------------------------------------------------------------------------------
+
+EgressVerdict Relay::egress_verdict(const Pipe& pipe) const {
+  const auto found = views_.find(pipe.route->service);
+  if (found == views_.end()) return EgressVerdict::kNotPrimary;
+  return egress_permit(found->second, {pipe.route->egress->name, pipe.epoch, std::nullopt, EgressDeed::kAct}, host_.relay_now());
+}
+
+void Relay::dispatch_egress(Pipe& pipe) {
+  const EgressVerdict verdict = egress_verdict(pipe);
+  if (verdict != EgressVerdict::kOpen) {
+    pipe.counters.egress.count(verdict);
+    return end(pipe, name_of(verdict));
+  }
+  const Endpoint* endpoint = pipe.attempts < kAttemptsMax ? pick(pipe) : nullptr;
+  if (endpoint == nullptr) {
+    ++pipe.counters.no_endpoint;
+    return end(pipe, kNobody);
+  }
+  const PrimaryView& view = views_.find(pipe.route->service)->second;
+  pipe.epoch = view.epoch;
+  connect(pipe, *endpoint, view.lease);
+}
+
+// Two passes: first every wire is cut, then clients hear of it.
+void Relay::cut_egress(std::string_view service) {
+  std::vector<std::pair<Pipe*, EgressVerdict>> cut;
+  for (const auto& [pipe, owner] : pipes_) {
+    const bool there = pipe->phase == Pipe::Phase::kConnecting || pipe->phase == Pipe::Phase::kOpen;
+    if (!pipe->route->egress || pipe->route->service != service || !there) continue;
+    const EgressVerdict verdict = egress_verdict(*pipe);
+    if (verdict == EgressVerdict::kOpen) continue;
+    pipe->cut_wire();
+    cut.emplace_back(pipe, verdict);
+  }
+  for (const auto& [pipe, verdict] : cut) end(*pipe, name_of(verdict));
+}
+
+void Relay::answer(Pipe& pipe, std::string_view reason) const {
+  LocalReply reply;
+  for (const EgressVerdict verdict : {EgressVerdict::kNotPrimary, EgressVerdict::kLeaseOver, EgressVerdict::kNotArmed, EgressVerdict::kOldEpoch}) {
+    if (reason == name_of(verdict)) reply = egress_reply(verdict);
+  }
+  if (reply.status == 0) {
+    reply.status = 503;
+    reply.code = reason;
+    const bool halted = reason == kHaltedCode;
+    const HaltOrder* halt = halted ? refused_by(pipe) : nullptr;
+    reply.message = halt != nullptr ? std::string_view(halt->message) : "no connection to the broker could be opened";
+    reply.hint = halted ? kHaltedHint : "look at outrigger egress: the name may not resolve, or nobody listens there";
+    reply.outcome = name_of(Outcome::kNotSent);
+    reply.retry_after = Milliseconds{1000};
+  }
+  ResponseFacts facts;
+  facts.keep_alive = false;
+  std::string text;
+  append_reply(text, reply, facts, http1::Method::kConnect);
+  const Bytes bytes = std::as_bytes(std::span(text.data(), text.size()));
+  static_cast<void>(pipe.down.outlet.send(*pipe.down.stream, {&bytes, 1}));
 }
 
 /// Active before backup, passing before degraded, then the least busy for its weight.
@@ -192,6 +267,7 @@ void Relay::connected(Pipe& pipe) {
     const Bytes bytes = std::as_bytes(std::span(header.data(), header.size()));
     static_cast<void>(pipe.up.outlet.send(*pipe.up.stream, {&bytes, 1}));
   }
+  if (pipe.client.asked) static_cast<void>(pipe.down.outlet.send(*pipe.down.stream, {&kEstablished, 1}));
   if (pipe.up.outlet.empty()) pipe.down.stream->resume_reading();
 }
 
@@ -212,6 +288,17 @@ void Relay::connect_failed(Pipe& pipe, Trouble trouble) {
 
 /// Rule R1, in the call that writes.
 bool Relay::lease_holds(Pipe& pipe) {
+  if (pipe.route->egress) {
+    const EgressVerdict verdict = egress_verdict(pipe);
+    if (verdict == EgressVerdict::kOpen) return true;
+    cut_egress(pipe.route->service);
+    // The bytes of this write are gone: it ends, also when the lease has been renewed in the meantime.
+    if (pipe.phase != Pipe::Phase::kEnded) {
+      pipe.cut_wire();
+      end(pipe, name_of(verdict));
+    }
+    return false;
+  }
   if (!pipe.lease || pipe.lease->valid_at(host_.relay_now())) return true;
   ++pipe.counters.lease_stops;
   end(pipe, kLeaseOver);
@@ -231,7 +318,8 @@ void Relay::moved(Pipe& pipe, bool to_service, Bytes bytes) {
   if (to_service && !lease_holds(pipe)) return;
   Pipe::Side& into = to_service ? pipe.up : pipe.down;
   Pipe::Side& from = to_service ? pipe.down : pipe.up;
-  static_cast<void>(into.outlet.send(*into.stream, {&bytes, 1}));
+  const std::size_t taken = into.outlet.send(*into.stream, {&bytes, 1});
+  if (pipe.route->egress) (to_service ? pipe.counters.egress.bytes_out : pipe.counters.egress.bytes_in) += to_service ? taken : bytes.size();
   if (to_service && pipe.lease && !pipe.lease->valid_at(host_.relay_now())) ++pipe.counters.late_lease_writes;
   if (!into.outlet.empty()) from.stream->pause_reading();
 }
@@ -241,7 +329,9 @@ void Relay::flush(Pipe& pipe, bool to_service) {
   Pipe::Side& from = to_service ? pipe.down : pipe.up;
   if (into.outlet.empty()) return;
   if (to_service && !lease_holds(pipe)) return;
-  if (into.outlet.flush(*into.stream) > 0) touch(pipe);
+  const std::size_t taken = into.outlet.flush(*into.stream);
+  if (taken > 0) touch(pipe);
+  if (to_service && pipe.route->egress) pipe.counters.egress.bytes_out += taken;
   if (!into.outlet.empty()) return;
   if (from.ended) return pass_on_end(pipe, to_service);
   from.stream->resume_reading();
@@ -345,10 +435,14 @@ void Relay::end(Pipe& pipe, std::string_view reason) {
   pipe.phase = Pipe::Phase::kEnded;
   wheel_.disarm(pipe.timer);
   --pipe.counters.open;
+  if (reason == kHaltedCode) ++pipe.counters.halted;
   tell(pipe, reason);
+  const bool untold = pipe.client.asked && pipe.opened == TimePoint{} && pipe.down.stream && reason != kClientReset;
+  if (untold) answer(pipe, reason);
   for (Pipe::Side* side : {&pipe.up, &pipe.down}) {
     if (!side->stream) continue;
-    politely ? side->stream->finish() : side->stream->reset();
+    if (untold && side == &pipe.down) side->stream->close();
+    else politely ? side->stream->finish() : side->stream->reset();
   }
   const auto owner = pipes_.find(&pipe);
   ended_.push_back(std::move(owner->second));
@@ -372,10 +466,29 @@ void Relay::set_endpoints(const EndpointTable& table) {
     if (pipe.route->kind != PoolKind::kAll || pipe.phase == Pipe::Phase::kNew || pipe.phase == Pipe::Phase::kHeld) return false;
     const auto pool = pools_.find(pipe.route->pool);
     if (pool == pools_.end()) return true;
+    if (pipe.route->egress) return false;  // a name that leads elsewhere now is no reason to hang up
     const auto& all = pool->second.endpoints;
     const auto same = std::find_if(all.begin(), all.end(), [&](const Endpoint& one) { return one.id == pipe.endpoint.id; });
     return same == all.end() || same->health == Health::kCritical;
   });
+}
+
+// A new connection to a broker may carry orders, and nobody reads which: it is refused whether cancels may pass or not.
+const HaltOrder* Relay::refused_by(const Pipe& pipe) const {
+  if (halts_ == nullptr || !pipe.route->egress) return nullptr;
+  return halts_->stops_broker(pipe.route->egress->name, {}, false);
+}
+
+bool Relay::is_halted(const Pipe& pipe) const {
+  if (halts_ == nullptr) return false;
+  if (!pipe.route->egress) return halts_->cuts_route(pipe.route->name);
+  return pipe.phase == Pipe::Phase::kOpen ? halts_->cuts_broker(pipe.route->egress->name) : refused_by(pipe) != nullptr;
+}
+
+void Relay::set_halts(std::shared_ptr<const HaltView> halts) {
+  const Event event(*this);
+  halts_ = std::move(halts);
+  end_those(kHaltedCode, [this](const Pipe& pipe) { return is_halted(pipe); });
 }
 
 void Relay::set_primary(const PrimaryView& view) {
@@ -383,6 +496,7 @@ void Relay::set_primary(const PrimaryView& view) {
   PrimaryView& known = views_[view.service];
   if (view.epoch < known.epoch) return;
   known = view;
+  cut_egress(view.service);
   end_those(kMoved, [&](Pipe& pipe) {
     const bool meant = pipe.route->kind == PoolKind::kPrimary && pipe.route->service == view.service;
     const bool there = pipe.phase == Pipe::Phase::kConnecting || pipe.phase == Pipe::Phase::kOpen;
@@ -407,7 +521,9 @@ void Relay::tick(TimePoint now) {
   for (const auto& [pipe, owner] : pipes_) {
     if (pipe->lease && !pipe->lease->valid_at(now) && pipe->phase != Pipe::Phase::kHeld && pipe->phase != Pipe::Phase::kNew) over.push_back(pipe);
   }
-  for (Pipe* pipe : over) static_cast<void>(lease_holds(*pipe));
+  for (Pipe* pipe : over) {
+    if (pipe->phase != Pipe::Phase::kEnded) static_cast<void>(lease_holds(*pipe));
+  }
 }
 
 /// Of those in the present views; a connection under another one was ended with its view.

@@ -6,6 +6,8 @@
 /// R1 Not one byte goes to the local service of a `primary` route unless RelayHost::now(), read in the call that writes, is
 ///    before the end of the lease under which the connection was opened. When lease or holder change, it is reset.
 /// R4 A connection from a peer goes to the local service or is closed; it never hops on.
+/// R5 A connection of an egress route goes to a broker: egress_permit stands before every write (egress.h), nobody waits for a
+///    role, and when the permit is gone all of the service's are reset before any client hears of it.
 /// Bounds: RelayRoute::connections_max per route and worker; Settings' read slab per direction. Thread: its worker's.
 
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "proxy/egress.h"
 #include "proxy/observe.h"
 #include "proxy/proxy.h"
 #include "proxy/proxy_header.h"
@@ -26,6 +29,8 @@
 #include "proxy/wheel.h"
 
 namespace proxy {
+
+struct HaltOrder;
 
 /// One TCP route. Immutable; a newer one is for new connections.
 struct RelayRoute {
@@ -40,6 +45,7 @@ struct RelayRoute {
   std::uint32_t connections_max = 1000; ///< per worker
   std::uint8_t proxy_protocol = 0;      ///< 1, 2: the service is told the client by such a header
   bool access_log = true;               ///< its connections are in the access log
+  std::shared_ptr<const EgressRule> egress{};  ///< kAll, with `service`: to a broker; null = no egress
 };
 
 /// Who connects.
@@ -47,6 +53,7 @@ struct RelayClient {
   ListenerKind kind = ListenerKind::kDownstream;
   std::optional<ProxyHeader::Ends> ends{};  ///< absent = unknown (a unix socket)
   std::string server_name{};                ///< for which it came by TLS; empty = not looked at, or none. Written into its record
+  bool asked = false;                       ///< by CONNECT: is told by HTTP what has become of it
 };
 
 /// Plain integers of one worker about one route. They only grow, but for `open`.
@@ -59,7 +66,9 @@ struct RelayCounters {
   std::uint64_t idle_timeouts = 0;
   std::uint64_t lease_stops = 0;       ///< cut because the lease was over or the primary moved
   std::uint64_t late_lease_writes = 0; ///< writes after which the clock stood past the lease's end
+  std::uint64_t halted = 0;            ///< refused or reset because of a halt
   std::uint64_t open = 0;
+  EgressCounters egress{};
   void add(const RelayCounters& other);
 };
 
@@ -90,9 +99,15 @@ class Relay {
   void set_endpoints(const EndpointTable& table);
   /// Connections under another holder or epoch are reset; those that wait are sent on. Older epochs are ignored.
   void set_primary(const PrimaryView& view);
+  /// What is to stop (halt.h). Bytes say nothing of what they do: a halt that lets cancels pass leaves connections alone that are open,
+  /// one that does not resets them. No new connection to a broker is made under a halt of either kind; on a TCP route, under one
+  /// that stops cancels, too.
+  void set_halts(std::shared_ptr<const HaltView> halts);
   void accept(std::unique_ptr<Stream> stream, std::shared_ptr<const RelayRoute> route, RelayClient client);
   void tick(TimePoint now);
   [[nodiscard]] TimePoint next_deadline() const;  ///< TimePoint::max() = nothing waits
+  /// A client whose CONNECT names what no route allows, or cannot be read: counted for `route`.
+  void count_unreadable(const std::string& route) { ++counters_[route].egress.unreadable; }
   void end_all();                                 ///< resets every connection: the deadline of a drain has passed
   [[nodiscard]] bool idle() const { return pipes_.empty(); }
   /// By name of the route; for as long as the relay lives.
@@ -103,6 +118,13 @@ class Relay {
   /// Surrounds every call from outside: what ends meanwhile is buried at its end.
   class Event;
   void dispatch(Pipe& pipe);
+  void dispatch_egress(Pipe& pipe);
+  [[nodiscard]] bool is_halted(const Pipe& pipe) const;
+  [[nodiscard]] EgressVerdict egress_verdict(const Pipe& pipe) const;
+  void cut_egress(std::string_view service);
+  /// Says by HTTP why there will be no tunnel.
+  void answer(Pipe& pipe, std::string_view reason) const;
+  [[nodiscard]] const HaltOrder* refused_by(const Pipe& pipe) const;
   void connect(Pipe& pipe, const Endpoint& endpoint, std::shared_ptr<const LeaseView> lease);
   const Endpoint* pick(const Pipe& pipe) const;
   void hold(Pipe& pipe);
@@ -126,6 +148,7 @@ class Relay {
   Wheel wheel_;
   std::map<std::string, PoolEndpoints> pools_;
   std::map<std::string, PrimaryView> views_;
+  std::shared_ptr<const HaltView> halts_;  ///< null = nothing is stopped
   std::unordered_map<Pipe*, std::unique_ptr<Pipe>> pipes_;
   std::vector<std::unique_ptr<Pipe>> ended_;
   std::map<std::string, RelayCounters> counters_;

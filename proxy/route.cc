@@ -27,6 +27,8 @@ std::string_view fault_of(const Route& route) {
   if (route.cache != nullptr && route.kind == PoolKind::kPrimary) return "answers of the primary are not kept";
   if (route.order && route.kind != PoolKind::kPrimary) return "keys are for orders, and orders for the primary";
   if (route.order && (route.order->name.empty() || route.order->retention <= Milliseconds::zero())) return "its order rule is out of range";
+  if (route.egress != nullptr && (route.kind != PoolKind::kAll || route.service.empty() || route.sticky || route.hedge || route.cache != nullptr))
+    return "what goes out to a broker goes once, for a service, and is not kept";
   const RouteTimeouts& t = route.timeouts;
   if (t.connect <= Milliseconds::zero()) return "connect time-out must be above 0";
   const Milliseconds least = std::min({route.hold, t.first_byte, t.read_try, t.idle, t.total});

@@ -66,6 +66,7 @@ struct RouteTimeouts {
 };
 
 class ResponseCache;
+struct EgressRule;  ///< egress.h
 
 /// Which answers of a route are kept for other clients (response_cache.h).
 struct CacheRule {
@@ -101,6 +102,7 @@ struct Route {
   CacheRule cache_rule;             ///< with `cache`
   std::shared_ptr<ResponseCache> cache;  ///< null = nothing is kept; may be that of other routes, too. kAll
   bool access_log = true;           ///< AccessRecord::logged of its requests
+  bool cancel = false;              ///< its requests only take orders back: a halt that lets cancels pass lets them pass (halt.h)
   bool retry = true;                ///< lets safe requests of a kAll route be tried on another endpoint
   Admission admission;              ///< who may use it, and how often
   BalanceRule balance;              ///< kAll
@@ -113,6 +115,7 @@ struct Route {
   std::optional<StickyRule> sticky;        ///< kAll
   std::optional<HedgeRule> hedge;          ///< kAll, with `retry`, never with `sticky`
   std::optional<OrderRule> order;          ///< kPrimary
+  std::shared_ptr<const EgressRule> egress;  ///< kAll, with `service`: requests of the service to its broker; null = no egress
 
   /// True if it has a say in what requests or responses look like.
   [[nodiscard]] bool shapes() const { return !request_fields.empty() || !response_fields.empty() || compress.level > 0 || cache != nullptr; }

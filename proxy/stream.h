@@ -17,7 +17,7 @@ using TimePoint = std::chrono::steady_clock::time_point;  ///< filled by the hos
 using Milliseconds = std::chrono::milliseconds;
 using Bytes = std::span<const std::byte>;                 ///< borrowed for the length of one call
 
-inline constexpr std::size_t kReadBytesMax = 64 * 1024;   ///< of one StreamSink::on_data
+inline constexpr std::size_t kReadBytesMax = 80 * 1024;   ///< of one StreamSink::on_data: a body of 64 KiB and its head
 
 struct Endpoint;
 

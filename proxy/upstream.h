@@ -38,6 +38,13 @@ struct EndpointShare {
   alignas(64) OutlierTrack outlier;         ///< on a line of its own: read by every request, written when something fails
 };
 
+struct EgressTarget;  ///< egress.h
+
+/// What the host needs beyond an address to open a stream there, such as TLS. The library only carries it along.
+struct StreamMeans {
+  virtual ~StreamMeans() = default;
+};
+
 /// One place where requests can go.
 struct Endpoint {
   EndpointId id{};
@@ -51,7 +58,9 @@ struct Endpoint {
   std::string zone;          ///< free label of its agent; empty = none
   std::shared_ptr<EndpointShare> share;  ///< null = nobody shares it
   NodeNumber number{};       ///< of `node` in the table of sessions; kNone = sessions are not kept there
+  std::shared_ptr<const StreamMeans> means;  ///< null = the address is all there is to it
   std::shared_ptr<const StaticSite> site;  ///< a folder of files in the place of an instance; null = an instance or agent
+  std::shared_ptr<const EgressTarget> egress;  ///< a broker of the service: every write is permitted first; null = no such place
 };
 
 /// The endpoints behind the routes that name `pool`. At most kPoolEndpointsMax; the rest is ignored.
@@ -86,6 +95,8 @@ struct LeaseView {
   }
 };
 
+inline constexpr std::size_t kUnarmedReasonMax = 120;
+
 /// Where the primary of a service is, as far as this agent knows.
 struct PrimaryView {
   enum class Holder : std::uint8_t { kNone, kLocal, kPeer };
@@ -97,6 +108,10 @@ struct PrimaryView {
   std::shared_ptr<const LeaseView> lease;
   /// kLocal: false while orders in flight may finish but no new one may start (a graceful switchover).
   bool accepts_new = true;
+  /// kLocal: false while this holder may not be given new orders yet (arming), or not any more (a halt). Safe requests that open no
+  /// tunnel pass; everything else is held for Route::hold and then refused with 503 `not_armed`. What is at the instance goes on.
+  bool armed = true;
+  std::string unarmed_reason;  ///< shown to clients with armed = false: "approval is awaited"; at most kUnarmedReasonMax bytes are
 };
 
 [[nodiscard]] bool is_usable(const Endpoint& endpoint);  ///< weight > 0, not draining, not critical

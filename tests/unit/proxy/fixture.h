@@ -205,6 +205,11 @@ class ProxyTest : public ::testing::Test {
 
   /// This node holds the lease until `valid_for` from now.
   void become_primary(std::uint64_t epoch, Milliseconds valid_for = Milliseconds{1500}) {
+    plan_primary(epoch, valid_for);
+    proxy->set_primary(view);
+  }
+  // The view of become_primary, which the proxy is not told yet.
+  void plan_primary(std::uint64_t epoch, Milliseconds valid_for = Milliseconds{1500}) {
     lease = std::make_shared<LeaseView>(Epoch{epoch});
     extend_lease(valid_for);
     view = PrimaryView{};
@@ -213,7 +218,6 @@ class ProxyTest : public ::testing::Test {
     view.holder = PrimaryView::Holder::kLocal;
     view.endpoint = endpoint(1);
     view.lease = lease;
-    proxy->set_primary(view);
   }
   void extend_lease(Milliseconds valid_for) {
     lease->valid_until_ns = std::chrono::nanoseconds((host.clock + valid_for).time_since_epoch()).count();

@@ -1,4 +1,5 @@
 // TCP routes: bytes both ways, half-close, slow sides, the lease before every write, who is connected to.
+#include "proxy/halt.h"
 #include "proxy/relay.h"
 
 #include "tests/unit/proxy/fixture.h"
@@ -334,6 +335,224 @@ TEST_F(RelayTest, ABrokenSideBreaksTheOther) {
   client(route());
   relay->end_all();
   EXPECT_TRUE(relay->idle());
+}
+
+// --- to a broker: the permit stands before every write ---
+
+class RelayEgress : public RelayTest {
+ protected:
+  RelayEgress() {
+    EgressRule rule;
+    rule.name = "fix";
+    auto made = route();
+    made->name = "fix";
+    made->egress = std::make_shared<const EgressRule>(rule);
+    out = made;
+    pool({endpoint(5, EndpointKind::kStatic)});
+  }
+  std::shared_ptr<Wire> asking() {
+    auto wire = std::make_shared<Wire>();
+    RelayClient who;
+    who.asked = true;
+    relay->accept(std::make_unique<MemoryStream>(wire), out, who);
+    return wire;
+  }
+  /// One look at the clock, counted from now, that finds the lease over.
+  TimePoint relay_now() override { return late_read > 0 && --late_read == 0 ? clock + std::chrono::hours(1) : clock; }
+  int late_read = 0;
+  const EgressCounters& egress() { return relay->counters().at("fix").egress; }
+  std::shared_ptr<const RelayRoute> out;
+};
+
+TEST_F(RelayEgress, OnlyThePrimaryConnects) {
+  auto c = client(out);
+  EXPECT_TRUE(c->reset);
+  EXPECT_TRUE(ups.empty());
+  elsewhere(3, PrimaryView::Holder::kPeer);
+  EXPECT_TRUE(client(out)->reset);
+  EXPECT_TRUE(ups.empty()) << "it never goes by way of a peer";
+  EXPECT_EQ(egress().refused[static_cast<std::size_t>(EgressVerdict::kNotPrimary)], 2U);
+  local_primary(4);
+  auto d = client(out);
+  ASSERT_EQ(ups.size(), 1U);
+  EXPECT_EQ(ups[0]->queueing, Queueing::kNone);
+  ups[0]->connect();
+  d->send("8=FIX");
+  EXPECT_EQ(ups[0]->take(), "8=FIX");
+  EXPECT_EQ(egress().bytes_out, 5U);
+}
+
+TEST_F(RelayEgress, AfterAPauseAllConnectionsAreCutByTheFirstByte) {
+  local_primary(4);
+  auto a = client(out), b = client(out);
+  ups[0]->connect();
+  ups[1]->connect();
+  clock += Milliseconds{1500};
+  a->send("order");
+  EXPECT_EQ(ups[0]->take() + ups[1]->take(), "");
+  EXPECT_TRUE(ups[0]->reset && ups[1]->reset && a->reset && b->reset);
+  EXPECT_EQ(egress().resets, 2U);
+  EXPECT_TRUE(relay->idle());
+}
+
+TEST_F(RelayEgress, WithoutAByteTheEndOfTheLeaseCutsThemToo) {
+  local_primary(4);
+  auto a = client(out);
+  ups[0]->connect();
+  advance(Milliseconds{1600});
+  EXPECT_TRUE(ups[0]->reset && a->reset);
+}
+
+TEST_F(RelayEgress, AWriteThatWasDeniedEndsItsTunnelThoughTheLeaseIsRenewedRightThen) {
+  local_primary(4);
+  auto a = client(out);
+  ups[0]->connect();
+  late_read = 2;  // of this event: the one before the write
+  a->send("order");
+  EXPECT_EQ(ups[0]->take(), "");
+  EXPECT_TRUE(ups[0]->reset && a->reset) << "bytes are missing: nothing else may follow";
+}
+
+TEST_F(RelayEgress, WhatIsQueuedIsThrownAway) {
+  auto lease = local_primary(4);
+  auto a = client(out);
+  ups[0]->connect();
+  ups[0]->room = 2;
+  a->send("order");
+  EXPECT_EQ(ups[0]->take(), "or");
+  lease->valid_until_ns = 0;
+  ups[0]->make_room(100);
+  EXPECT_EQ(ups[0]->take(), "");
+  EXPECT_TRUE(ups[0]->reset);
+}
+
+TEST_F(RelayEgress, AgainPrimaryAnOldTunnelIsCut) {
+  local_primary(4);
+  auto a = client(out);
+  ups[0]->connect();
+  local_primary(6);
+  EXPECT_TRUE(ups[0]->reset && a->reset);
+  auto b = client(out);
+  ups[1]->connect();
+  b->send("x");
+  EXPECT_EQ(ups[1]->take(), "x");
+}
+
+TEST_F(RelayEgress, DisarmedTunnelsAreCut) {
+  auto lease = local_primary(4);
+  auto a = client(out);
+  ups[0]->connect();
+  PrimaryView view;
+  view.service = "trader";
+  view.epoch = Epoch{4};
+  view.holder = PrimaryView::Holder::kLocal;
+  view.endpoint = endpoint(1);
+  view.lease = lease;
+  view.armed = false;
+  relay->set_primary(view);
+  EXPECT_TRUE(ups[0]->reset && a->reset);
+  EXPECT_TRUE(client(out)->reset);
+  EXPECT_EQ(egress().refused[static_cast<std::size_t>(EgressVerdict::kNotArmed)], 1U);
+}
+
+TEST_F(RelayEgress, NewsOfNamesCutNobody) {
+  local_primary(4);
+  auto a = client(out);
+  ups[0]->connect();
+  pool({endpoint(6, EndpointKind::kStatic)});
+  EXPECT_FALSE(ups[0]->over());
+  a->send("x");
+  EXPECT_EQ(ups[0]->take(), "x");
+  relay->set_endpoints({});
+  EXPECT_TRUE(ups[0]->over()) << "the egress itself is gone";
+}
+
+TEST_F(RelayEgress, ConnectIsAnsweredByHttp) {
+  auto refused = asking();
+  EXPECT_TRUE(refused->closed && !refused->reset);
+  EXPECT_TRUE(has(refused->out, "HTTP/1.1 503 ") && has(refused->out, "not_primary") && has(refused->out, "Retry-After: 1")) << refused->out;
+  local_primary(4);
+  auto c = asking();
+  EXPECT_EQ(c->out, "");
+  ups[0]->connect();
+  EXPECT_EQ(c->take(), "HTTP/1.1 200 Connection established\r\n\r\n");
+  c->send("hello");
+  EXPECT_EQ(ups[0]->take(), "hello");
+  auto d = asking();
+  ups[1]->fail(StreamEnd::kRefused);
+  EXPECT_TRUE(has(d->out, "503 ") && has(d->out, "no_endpoint")) << d->out;
+}
+
+class RelayHalted : public RelayEgress {
+ protected:
+  void halt(HaltScope scope, const std::string& name, bool cancels_pass) {
+    auto view = std::make_shared<HaltView>();
+    view->orders.push_back({scope, name, cancels_pass, "halted, by ada at n1: prices look wrong"});
+    relay->set_halts(view);
+  }
+  void resume() { relay->set_halts(std::make_shared<HaltView>()); }
+  std::shared_ptr<Wire> open() {
+    auto c = asking();
+    ups.back()->connect();
+    EXPECT_EQ(c->take(), "HTTP/1.1 200 Connection established\r\n\r\n");
+    return c;
+  }
+  void expect_refused() {
+    const std::size_t before = ups.size();
+    auto c = asking();
+    EXPECT_TRUE(has(c->out, "HTTP/1.1 503 ") && has(c->out, "\"halted\"") && has(c->out, "prices look wrong") && has(c->out, "outrigger resume")) << c->out;
+    EXPECT_TRUE(c->closed && client(out)->reset);
+    EXPECT_EQ(ups.size(), before) << "nothing goes out";
+  }
+};
+
+TEST_F(RelayHalted, NoNewConnectionToAHaltedBrokerAndOpenOnesGoOnWhileCancelsPass) {
+  local_primary(4);
+  auto c = open();
+  auto connecting = asking();
+  ASSERT_EQ(ups.size(), 2U);
+  halt(HaltScope::kBroker, "fix", true);
+  EXPECT_TRUE(ups[1]->over() && has(connecting->out, "\"halted\"")) << "it was not open yet";
+  expect_refused();
+  c->send("cancel 7");
+  EXPECT_EQ(ups[0]->take(), "cancel 7");
+  EXPECT_EQ(relay->counters().at("fix").halted, 3U);
+  EXPECT_EQ(records.back().reason, "halted");
+  halt(HaltScope::kGlobal, "", true);
+  expect_refused();
+  EXPECT_FALSE(ups[0]->over());
+  resume();
+  open();
+}
+
+TEST_F(RelayHalted, OneThatStopsCancelsResetsWhatIsOpen) {
+  local_primary(4);
+  for (const HaltScope scope : {HaltScope::kBroker, HaltScope::kGlobal}) {
+    auto c = open();
+    halt(scope, scope == HaltScope::kBroker ? "fix" : "", false);
+    EXPECT_TRUE(c->reset && ups.back()->reset);
+    expect_refused();
+    resume();
+  }
+}
+
+TEST_F(RelayHalted, OtherBrokersAndTcpRoutesGoOn) {
+  local_primary(4);
+  auto c = open();
+  for (const HaltScope scope : {HaltScope::kBroker, HaltScope::kRoute, HaltScope::kAccount}) halt(scope, "another", false);
+  EXPECT_FALSE(c->reset);
+  open();
+  auto plain = route();
+  auto d = client(plain);
+  ups.back()->connect();
+  halt(HaltScope::kGlobal, "", true);
+  d->send("x");
+  EXPECT_EQ(ups.back()->take(), "x");
+  const std::size_t before = ups.size();
+  client(plain);
+  EXPECT_EQ(ups.size(), before + 1) << "of a TCP route nobody knows whether it carries orders";
+  halt(HaltScope::kRoute, "db", false);
+  EXPECT_TRUE(d->reset && client(plain)->reset);
 }
 
 }  // namespace
