@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "agent/flight_wire.h"
 #include "agent/io/code_pages.h"
 #include "agent/io/crypto.h"
 #include "agent/log.h"
@@ -69,7 +70,7 @@ io::Result<void> Agent::start_parts() {
     pid_file_ = std::move(*pid_file);
   }
   using Step = io::Result<void> (Agent::*)();
-  for (const Step step : {&Agent::start_mesh, &Agent::start_gossip, &Agent::start_store, &Agent::start_proxy,
+  for (const Step step : {&Agent::start_halts, &Agent::start_mesh, &Agent::start_gossip, &Agent::start_store, &Agent::start_proxy,
                           &Agent::start_service, &Agent::start_api, &Agent::start_dns}) {
     if (auto done = (this->*step)(); !done) return done;
   }
@@ -87,11 +88,13 @@ io::Result<void> Agent::start_parts() {
                                            (dns_ ? dns_->local_address().to_string() : "off") + ", gossip " + gossip_->local_address().to_string() +
                                            ", mesh " + mesh_->local_address().to_string() + ", node id " + identity_.id.to_string());
   open_door();
+  note_settings("start");
   return {};
 }
 
 io::Result<void> Agent::start_mesh() {
   start_limits();
+  start_flight();
   drivers::MeshSettings settings;
   auto bind = io::Address::ip(config_.mesh.bind, config_.mesh.port);
   if (!bind) return tl::make_unexpected(bind.error());
@@ -108,24 +111,35 @@ io::Result<void> Agent::start_mesh() {
   }
   drivers::MeshCallbacks callbacks;
   callbacks.on_frame = [this](store::NodeId from, std::string_view bytes) {
-    if (drivers::is_rate_frame(bytes)) rates_->on_frame(from, bytes, io::boottime_now());
+    if (cut_off_.peers.contains(from)) return;
+    if (is_halt_frame(bytes)) halts_->on_frame(from, bytes);
+    else if (is_flight_frame(bytes)) on_flight_frame(from, bytes);
+    else if (drivers::is_rate_frame(bytes)) rates_->on_frame(from, bytes, io::boottime_now());
+    else if (is_audit_frame(bytes)) audit_ ? audit_->on_frame(from, bytes) : void();
+    else if (is_guard_frame(bytes)) guard_ ? guard_->on_frame(from, bytes) : void();
     else if (store_) store_->on_frame(from, bytes);
   };
   callbacks.on_connected = [this](store::NodeId peer) {
     mesh_up_.insert(peer);
+    introduce_to(peer);
     publish_rate_members();
+    halts_->on_connected(peer);
+    if (audit_) audit_->on_connected(peer);
+    if (guard_) guard_->on_connected(peer);
     if (store_) store_->on_connected(peer);
   };
   callbacks.on_lost = [this](store::NodeId peer) {
     mesh_up_.erase(peer);
     publish_rate_members();
+    halts_->on_lost(peer);
+    if (audit_) audit_->on_lost(peer);
     if (store_) store_->on_lost(peer);
   };
   callbacks.on_refused = [this](store::NodeId peer) {
     if (store_) store_->on_refused(peer);
   };
   callbacks.on_http = [this](io::DetachedStream stream, std::string client) {
-    if (proxy_) proxy_->hand_over(std::move(stream), std::move(client));
+    if (proxy_ && !cut_off_.names.contains(client)) proxy_->hand_over(std::move(stream), std::move(client));
   };
   callbacks.log = [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); };
   auto mesh = drivers::Mesh::start(*loop_, std::move(settings), std::move(callbacks));
@@ -140,7 +154,8 @@ io::Result<void> Agent::start_gossip() {
   auto gossip = drivers::GossipDriver::start(
       *loop_, std::move(*settings),
       {[this](const gossip::Event& event) { on_gossip_event(event); }, [this] { refresh_members(); },
-       [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); }});
+       [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); },
+       config_.faults_allowed ? [this](const gossip::Address& address) { return is_cut_off(address); } : std::function<bool(const gossip::Address&)>()});
   if (!gossip) return tl::make_unexpected(gossip.error());
   gossip_ = std::move(*gossip);
   return {};
@@ -160,7 +175,7 @@ io::Result<void> Agent::start_store() {
   }
   drivers::StoreCallbacks callbacks;
   callbacks.send = [this](store::NodeId to, std::string bytes, bool urgent) {
-    mesh_->send(to, std::move(bytes), urgent);
+    send_to_peer(to, std::move(bytes), urgent ? drivers::Lane::kUrgent : drivers::Lane::kBulk);
   };
   callbacks.on_event = [this](const store::Event& event) { on_store_event(event); };
   callbacks.on_fatal = [this](const std::string& reason) {
@@ -171,6 +186,8 @@ io::Result<void> Agent::start_store() {
   auto store = drivers::StoreDriver::start(*loop_, store_config(config_, raft_id_), std::move(*rocks), chance, std::move(callbacks));
   if (!store) return io::fail(io::Errc::kIo, "store: " + store.error().detail);
   store_ = std::move(*store);
+  halts_->use(store_.get());
+  if (auto audit = start_audit(); !audit) return audit;
   sticky_ = std::make_unique<StickyDriver>(*loop_, *store_, raft_id_, config_.raft.write_timeout,
                                            [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); });
   return {};
@@ -199,6 +216,20 @@ void Agent::start_orders() {
   orders_->use(store_.get());
 }
 
+namespace {
+/// Lines and spans that nobody gets are told once, and so is the end of that.
+void log_lost_news(drivers::ProxyDriverCallbacks& callbacks) {
+  callbacks.on_access_log = [](const std::string& why) {
+    if (why.empty()) return log_line(LogLevel::kInfo, "access_log_written", "the access log takes lines again");
+    log_line(LogLevel::kError, "access_log_lost", why + "; lines are lost and counted until it can be written again");
+  };
+  callbacks.on_spans = [](const std::string& why) {
+    if (why.empty()) return log_line(LogLevel::kInfo, "spans_exported", "the collector takes spans again");
+    log_line(LogLevel::kWarn, "spans_not_exported", why + "; they wait as long as there is room, then they are dropped and counted");
+  };
+}
+}  // namespace
+
 io::Result<void> Agent::start_proxy() {
   if (proxy_) {  // it has served on while the rest was gone; sessions begin anew with the store
     orders_->use(store_.get());
@@ -207,11 +238,13 @@ io::Result<void> Agent::start_proxy() {
     route_table_ = *routes;
     sticky_->routes_changed();
     proxy_->publish_routes(*routes);
+    start_traffic();
     start_health();
     return start_upstreams();
   }
   auto settings = proxy_settings(config_);
   if (!settings) return tl::make_unexpected(settings.error());
+  guard_table_ = settings->guard;
   start_orders();
   settings->ledger = [this](std::size_t worker) { return orders_->ledger_for(worker); };
   settings->accepting = false;  // who comes early waits in the kernel until there are routes
@@ -247,22 +280,17 @@ io::Result<void> Agent::start_proxy() {
   };
   callbacks.on_health_news = [this] {
     if (health_) health_->look();
+    if (guard_) guard_->look();
   };
   callbacks.on_rate_questions = [this](proxy::RateMemberId owner, std::string frame) { rates_->ask(owner, std::move(frame)); };
-  callbacks.on_access_log = [](const std::string& why) {
-    if (why.empty()) return log_line(LogLevel::kInfo, "access_log_written", "the access log takes lines again");
-    log_line(LogLevel::kError, "access_log_lost", why + "; lines are lost and counted until it can be written again");
-  };
-  callbacks.on_spans = [](const std::string& why) {
-    if (why.empty()) return log_line(LogLevel::kInfo, "spans_exported", "the collector takes spans again");
-    log_line(LogLevel::kWarn, "spans_not_exported", why + "; they wait as long as there is room, then they are dropped and counted");
-  };
+  log_lost_news(callbacks);
   auto proxy = drivers::ProxyDriver::start(*loop_, std::move(*settings), std::move(callbacks));
   if (!proxy) return tl::make_unexpected(proxy.error());
   proxy_ = std::move(*proxy);
   route_table_ = *routes;
   rates_->set_routes(*route_table_);
   sticky_->routes_changed();
+  start_traffic();
   start_health();
   if (auto started = start_upstreams(); !started) return started;
   proxy_->publish_routes(*routes);
@@ -282,6 +310,11 @@ io::Result<void> Agent::start_service() {
     (*checks)[i].tls = (*tls)->context;
     (*checks)[i].server_name = (*tls)->server_name;
   }
+  if (!config_.service->metrics.empty()) {
+    const drivers::CheckSettings& health = checks->front();
+    app_metrics_ = std::make_unique<drivers::AppMetrics>(*loop_, drivers::AppMetricsSettings{health.address, health.host, config_.service->metrics,
+                                                                                             health.preface, health.tls, health.server_name, config_.node.name});
+  }
   auto settings = primary_settings(config_, raft_id_);
   if (!settings) return tl::make_unexpected(settings.error());
   checks_ = std::make_unique<drivers::CheckDriver>(*loop_, std::move(*checks), [this](drivers::InstanceHealth health, const std::string& reason) {
@@ -290,8 +323,15 @@ io::Result<void> Agent::start_service() {
   PrimaryDriverCallbacks callbacks;
   callbacks.on_change = [this] { on_role_change(); };
   callbacks.drain_orders = [] {};  // the view that is published with the change asks the workers for it
-  callbacks.log = [](std::string_view what, const std::string& detail) { log_line(LogLevel::kInfo, what, detail); };
+  callbacks.log = [this](std::string_view what, const std::string& detail) {
+    log_line(LogLevel::kInfo, what, detail);
+    note_role(what, detail);
+  };
+  if (kernel_permit_) {  // without it: the lease runs out by itself
+    callbacks.before_release = [this](std::function<void()> go) { if (kernel_permit_) kernel_permit_->shut(std::move(go)); };
+  }
   primary_ = std::make_unique<PrimaryDriver>(*loop_, std::move(*settings), *store_, chance, std::move(callbacks));
+  if (auto armed = start_arming(); !armed) return armed;
   checks_->start();
   watch_switchover();
   return {};
@@ -310,8 +350,12 @@ io::Result<void> Agent::start_api() {
   operators.spool_directory = identity_.data_dir.string();
   operators.write_timeout = config_.raft.write_timeout;
   operators.routes = [this] { return route_table_; };
+  operators.halts = [this] { return halts_.get(); };
+  operators.audit = [this] { return audit_.get(); };
   operator_ = std::make_unique<AgentOperator>(std::move(operators));
   requests_ = std::make_unique<AgentRequests>(*loop_, *proxy_, config_.node.name, config_.proxy.trail_bytes > 0);
+  requests_->set_egress([this](const drivers::EgressTotals* totals) { return egress_info(totals); });
+  start_order_api();
   backend_ = std::make_unique<AgentBackend>(backend_parts());
   api::ServerOptions options;
   options.listen = *listen;
@@ -355,15 +399,24 @@ BackendParts Agent::backend_parts() {
   BackendParts parts;
   parts.operators = [this] { return operator_.get(); };
   parts.requests = [this] { return requests_.get(); };
+  parts.orders = [this] { return order_api_.get(); };
+  parts.unarmed = [this] { return unarmed(); };
+  parts.flight = [this] { return flight_.get(); };
   parts.config = &config_;
   parts.loop = loop_.get();
   parts.store = store_.get();
   parts.primary = primary_.get();
   parts.checks = checks_.get();
   parts.catalog = catalog_.get();
+  parts.halts = [this] { return halts_.get(); };
+  parts.audit = [this] { return audit_.get(); };
   parts.sticky = &sticky_->keeper();
   parts.health = health_.get();
   parts.upstreams = upstreams_.get();
+  parts.app_metrics = app_metrics_.get();
+  parts.traffic = traffic_.get();
+  parts.guard = guard_.get();
+  parts.app_breakers = &app_breakers_;
   parts.is_pushed_out = [this](const std::string& node) { return is_pushed_out(node); };
   parts.members = [this] { return gossip_->core().members(); };
   parts.gossip_counters = [this] { return gossip_->core().counters(); };
@@ -377,7 +430,7 @@ BackendParts Agent::backend_parts() {
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
     proxy_->totals([done = std::move(done), table = route_table_, answered = rates_->counters()](drivers::ProxyTotals totals) {
       done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls, totals.access_log,
-                       totals.spans, totals.headers, totals.hellos, std::move(totals.relays), std::move(totals.rates), answered});
+                       totals.spans, totals.headers, totals.hellos, std::move(totals.relays), std::move(totals.rates), answered, std::move(totals.egress)});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };
@@ -401,6 +454,7 @@ BackendParts Agent::backend_parts() {
 int Agent::run() {
   io::release_code_pages();  // far more than the day needs, the start of RocksDB above all
   loop_->run();
+  audit_.reset();  // it writes what was signed, and may have to say that it could not
   log_line(LogLevel::kInfo, "stopped", exit_code_ == 0 ? "in good order" : "after a fault");
   return exit_code_;
 }

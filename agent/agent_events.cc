@@ -41,6 +41,7 @@ void Agent::on_store_event(const store::Event& event) {
     const gossip::Member* member = member_with(leader->leader);
     log_line(LogLevel::kInfo, "leader_changed", (leader->leader ? (member != nullptr ? member->name : "unknown name") : std::string("none")) +
                                                     ", term " + std::to_string(leader->term.value));
+    note("leader_changed", 0, leader->leader ? (member != nullptr ? member->name : "unknown name") : "", "term " + std::to_string(leader->term.value));
     // With a leader the record is as good as it gets, also when there is none yet.
     if (leader->leader && primary_) primary_->on_lease(store_->core().state().lease(service));
     if (local_) local_->look();
@@ -48,6 +49,8 @@ void Agent::on_store_event(const store::Event& event) {
     keep_catalog();
   } else if (const auto* lease = std::get_if<store::LeaseChanged>(&event)) {
     if (lease->service != service) return;
+    const bool vacant = store::kv::value(lease->lease.holder) == 0;
+    note("lease", store::kv::value(lease->lease.epoch), vacant ? std::string() : lease->lease.holder_name, vacant ? "nobody holds it" : "");
     if (primary_) primary_->on_lease(&lease->lease);
     publish_primary();
     backend_->on_role_changed();
@@ -88,6 +91,7 @@ void Agent::on_gossip_event(const gossip::Event& event) {
     return;
   }
   log_line(level_of(event.kind), "gossip_" + std::string(gossip::to_string(event.kind)), text_of(event));
+  note_gossip(event);
   if (event.kind == gossip::EventKind::kLeaveDone) left_ = true;
 }
 
@@ -184,6 +188,8 @@ void Agent::publish_endpoints() {
   proxy::EndpointTable table = endpoint_table(gossip_->core().members(), own, routed_service(config_));
   for (proxy::PoolEndpoints& pool : static_pools(config_)) table.pools.push_back(std::move(pool));
   add_upstreams(table);
+  for (proxy::PoolEndpoints& pool : table.pools)
+    std::erase_if(pool.endpoints, [this](const proxy::Endpoint& endpoint) { return cut_off_.names.contains(endpoint.node); });
   if (endpoints_ && same_endpoints(*endpoints_, table)) return;
   if (const auto& known = sticky_->keeper().table(); known != nullptr) {
     for (proxy::PoolEndpoints& pool : table.pools) {
@@ -192,6 +198,7 @@ void Agent::publish_endpoints() {
   }
   endpoints_ = table;
   proxy_->publish_endpoints(std::move(table));
+  if (traffic_) traffic_->reapply();
   if (health_) health_->look();
 }
 
@@ -212,12 +219,16 @@ proxy::PrimaryView Agent::primary_view() const {
     view.endpoint = own_endpoint();
     view.lease = primary_->lease_view();
     view.accepts_new = primary_->role_state().serving;
+    if (auto waits_for = unarmed()) {
+      view.armed = false;
+      view.unarmed_reason = std::move(*waits_for);
+    }
   } else if (lease != nullptr) {
     view.epoch = proxy::Epoch{store::kv::value(lease->epoch)};
     const gossip::Member* holder = lease->holder == store::kv::NodeId{raft_id_.value}
                                        ? nullptr
                                        : member_with(store::NodeId{store::kv::value(lease->holder)});
-    if (holder != nullptr && !mesh_address(*holder).empty()) {
+    if (holder != nullptr && !mesh_address(*holder).empty() && !cut_off_.names.contains(holder->name)) {
       view.holder = proxy::PrimaryView::Holder::kPeer;
       view.endpoint = peer_endpoint(*holder);
     }
@@ -231,12 +242,14 @@ void Agent::publish_primary() {
   if (view_ && same_view(*view_, view)) return;
   view_ = view;
   tell_predecessor(view);
+  if (kernel_permit_) kernel_permit_->follow(view);
   proxy_->publish_primary(std::move(view));
 }
 
 void Agent::on_instance(drivers::InstanceHealth health, const std::string& reason) {
   log_line(health == drivers::InstanceHealth::kPassing ? LogLevel::kInfo : LogLevel::kWarn, "instance",
            std::string(drivers::name_of(health)) + (reason.empty() ? "" : ": " + reason));
+  note_role("instance", std::string(drivers::name_of(health)) + (reason.empty() ? "" : ": " + reason));
   // First the role: a dead instance must lose it before anybody is told anything else.
   keep_endpoints_ = false;
   if (primary_) primary_->on_instance(health);
@@ -246,6 +259,7 @@ void Agent::on_instance(drivers::InstanceHealth health, const std::string& reaso
 }
 
 void Agent::on_role_change() {
+  if (arming_) arming_->on_role(primary_->role_state());  // first: a new epoch is not armed for a moment
   publish_primary();
   refresh_tags();
   if (backend_) backend_->on_role_changed();

@@ -168,6 +168,13 @@ io::Result<void> Agent::send_sockets() {
 
 /// The lease is given up by now, or will be over by itself: the gate closes with the driver, before the store does.
 void Agent::hand_over() {
+  // The successor, and what this process knows of halts after that, come from the file.
+  if (halts_ && !halts_->keep_now()) {
+    const std::string fault = "halts stand here that could not be written to the data directory; the one that takes over would not know of them";
+    static_cast<void>(successor_->send(encode({Kind::kRefused, fault, {}, {}})));
+    log_line(LogLevel::kError, "hand_over_refused", fault);
+    return on_successor_gone();
+  }
   if (auto sent = send_sockets(); !sent) {
     log_line(LogLevel::kError, "hand_over_failed", sent.error().detail);
     return on_successor_gone();
@@ -190,15 +197,24 @@ void Agent::close_control() {
   backend_.reset();
   operator_.reset();
   requests_.reset();
+  order_api_.reset();
+  traffic_.reset();
+  guard_.reset();
+  names_.reset();
   upstreams_.reset();
+  egress_.reset();         // its workers keep what they were told last
+  kernel_permit_.reset();  // before the role: the successor renews it, and ours must not take it back
   health_.reset();
   keeper_.reset();
   catalog_.reset();
   local_.reset();
+  arming_.reset();
   primary_.reset();
   checks_.reset();
   sticky_.reset();
   if (orders_) orders_->use(nullptr);
+  follow_halts();
+  audit_.reset();
   gossip_.reset();
   store_.reset();
   mesh_.reset();
@@ -255,6 +271,7 @@ void Agent::take_back(int tries) {
 
 /// Starts the program that is now where ours was started from, with the same arguments, to take over.
 void Agent::start_successor() {
+  if (phase_ != Phase::kRunning) return log_line(LogLevel::kWarn, "successor_not_started", "this process is on its way out; the one that has its place can be followed");
   if (source_.command.empty()) return log_line(LogLevel::kError, "successor_not_started", "this program's own path is unknown");
   auto started = io::start_detached(*loop_, source_.command);
   if (!started) return log_line(LogLevel::kError, "successor_not_started", started.error().detail);

@@ -15,19 +15,34 @@ io::Result<void> Agent::start_upstreams() {
         publish_endpoints();
         if (health_) health_->look();
       });
-  if (auto set = upstreams_->set(config_.upstreams); !set) return set;
+  auto tls = upstream_tls(config_.upstreams, io::wall_ms());
+  if (!tls) return tl::make_unexpected(tls.error());
+  upstream_tls_ = std::move(*tls);
+  if (auto fine = UpstreamChecks::valid(config_.upstreams); !fine) return fine;
+  UpstreamNames::Parts parts;
+  parts.on_change = [this] { use_upstreams(config_.upstreams); };
+  parts.warn = [](const std::string& note) { log_line(LogLevel::kWarn, "upstream_name", note); };
+  names_ = std::make_unique<UpstreamNames>(*loop_, std::move(parts));
+  names_->set(config_.upstreams);
+  use_upstreams(config_.upstreams);
+  return start_egress();
+}
+
+void Agent::use_upstreams(const std::vector<UpstreamConfig>& upstreams) {
+  upstream_places_ = names_->places(upstreams);
+  if (const auto set = upstreams_->set(upstream_places_, upstream_tls_); !set) log_line(LogLevel::kError, "upstream", set.error().detail);
   publish_endpoints();
-  return {};
 }
 
 void Agent::add_upstreams(proxy::EndpointTable& table) const {
-  for (proxy::PoolEndpoints& pool : upstream_pools(config_.upstreams)) {
+  for (proxy::PoolEndpoints& pool : upstream_pools(upstream_places_, upstream_tls_)) {
     if (upstreams_) upstreams_->judge(pool);
     table.pools.push_back(std::move(pool));
   }
 }
 
 void Agent::start_health() {
+  halts_->publish();  // before anybody is served
   HealthExchangeParts parts;
   parts.self = identity_.id;
   parts.proxy = proxy_.get();
@@ -36,6 +51,7 @@ void Agent::start_health() {
   parts.members = [this] { return gossip_->core().members(); };
   parts.endpoints = [this]() -> const proxy::EndpointTable* { return endpoints_ ? &*endpoints_ : nullptr; };
   parts.routes = [this] { return route_table_; };
+  parts.app_breakers = &app_breakers_;
   parts.add_checks = [this](HealthShare::Endpoint& endpoint) {
     const drivers::CheckDriver* checks = upstreams_ ? upstreams_->find(endpoint.id) : nullptr;
     if (checks == nullptr) return;

@@ -9,7 +9,7 @@ namespace agent {
 
 void Agent::start_limits() {
   drivers::RateDriverCallbacks callbacks;
-  callbacks.send = [this](store::NodeId to, std::string frame) { return mesh_->send(to, std::move(frame), drivers::Lane::kUrgent); };
+  callbacks.send = [this](store::NodeId to, std::string frame) { return send_to_peer(to, std::move(frame), drivers::Lane::kUrgent); };
   callbacks.deliver = [this](std::uint16_t worker, proxy::RateMemberId owner, std::vector<proxy::RateAnswer> answers) {
     if (proxy_) proxy_->deliver_rates(worker, owner, std::move(answers));
   };

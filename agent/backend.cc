@@ -1,7 +1,9 @@
 #include "agent/backend.h"
 
 #include "agent/backend_error.h"
+#include "agent/backend_orders.h"
 #include "agent/backend_sessions.h"
+#include "agent/drivers/app_metrics.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -348,11 +350,17 @@ api::RoleInfo AgentBackend::role() const {
   info.holder_name = state.holder_name;
   info.instance = std::string(drivers::name_of(parts_.checks->health()));
   info.draining = parts_.draining();
+  if (const auto reason = parts_.unarmed ? parts_.unarmed() : std::nullopt; reason && state.role == Role::kPrimary) {
+    info.armed = false;
+    info.unarmed_reason = *reason;
+  }
   info.since_ms = state.since_ms;
   const io::TimePoint now = io::boottime_now();
   if (parts_.primary->core().may_write(now)) info.valid_for = to_ms(parts_.primary->core().valid_until() - now);
   return info;
 }
+
+api::OrderBackend* AgentBackend::orders() { return parts_.orders ? parts_.orders() : nullptr; }
 
 std::optional<api::ElectionInfo> AgentBackend::election(const std::string& name) const {
   const auto& state = parts_.store->core().state();
@@ -506,6 +514,13 @@ std::string AgentBackend::lost_text(const std::string& name, const store::Writte
 void AgentBackend::metrics(api::Completion<std::vector<api::MetricFamily>> done) {
   parts_.proxy_status([this, alive = alive_, done = std::move(done)](const ProxyStatus& status) {
     if (*alive) done(metric_families(parts_, status));
+  });
+}
+
+void AgentBackend::app_metrics(api::Completion<std::string> done) {
+  if (parts_.app_metrics == nullptr) return done(std::string());
+  parts_.app_metrics->fetch([alive = alive_, done = std::move(done)](std::string text) {
+    if (*alive) done(std::move(text));
   });
 }
 

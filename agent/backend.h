@@ -11,19 +11,23 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "agent/api/backend.h"
 #include "agent/backend_catalog.h"
+#include "agent/backend_flight.h"
 #include "agent/backend_requests.h"
+#include "agent/backend_traffic.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/drivers/check_driver.h"
 #include "agent/drivers/dns_driver.h"
 #include "agent/drivers/rate_driver.h"
 #include "agent/drivers/store_driver.h"
+#include "agent/halt_driver.h"
 #include "agent/health_exchange.h"
 #include "agent/io/loop.h"
 #include "agent/joint_watches.h"
@@ -63,10 +67,15 @@ struct ProxyStatus {
   std::map<std::string, proxy::RelayCounters> relays{};  ///< by name of the TCP route
   proxy::RateDeskCounters rates{};                         ///< limits of the cluster: what was asked of others
   drivers::RateDriverCounters rates_answered{};            ///< and by them
+  std::shared_ptr<const drivers::EgressTotals> egress{};   ///< null = none is configured
 };
 
 /// What the store's error means to a client of the API: not leader and time-outs may be tried again, a full disk may not.
 [[nodiscard]] api::Error api_error_of(const store::Error& error);
+
+class AgentOrders;  // backend_orders.h
+namespace drivers { class AppMetrics; }
+class AgentAudit;   // audit.h
 
 /// What the backend needs of the agent. Pointers may be null where a part is not configured; all outlive it.
 /// Functions are asked anew at each request, because what they hand out may be replaced by a reload or come late.
@@ -76,6 +85,7 @@ struct BackendParts {
   drivers::StoreDriver* store = nullptr;   ///< never null
   PrimaryDriver* primary = nullptr;        ///< null without [service]
   drivers::CheckDriver* checks = nullptr;  ///< null without [service]
+  drivers::AppMetrics* app_metrics = nullptr;  ///< null: settings name none
   AgentCatalog* catalog = nullptr;         ///< null in tests that need none
   const StickyKeeper* sticky = nullptr;    ///< the same
   const HealthExchange* health = nullptr;  ///< the same
@@ -95,6 +105,14 @@ struct BackendParts {
   std::function<std::pair<std::uint64_t, std::uint64_t>()> reloads;  ///< applied, refused
   std::function<api::OperatorBackend*()> operators;  ///< null while the agent begins or ends
   std::function<AgentRequests*()> requests;          ///< the same
+  std::function<AgentOrders*()> orders;              ///< the same
+  std::function<std::optional<std::string>()> unarmed;  ///< none = the own primary is armed; else what it waits for
+  std::function<HaltDriver*()> halts;                ///< the same
+  std::function<const AgentAudit*()> audit;          ///< the same
+  std::function<AgentFlight*()> flight;              ///< the same
+  AgentTraffic* traffic = nullptr;                   ///< null in tests that need none
+  const GuardExchange* guard = nullptr;              ///< null: nobody is banned
+  const AppBreakers* app_breakers = nullptr;         ///< null in tests that need none
   std::string id;                                    ///< 128-bit id as hex
   store::NodeId raft_id;
   std::string api_address, mesh_address, gossip_address;  ///< as others reach them, with the ports really taken
@@ -130,12 +148,16 @@ class AgentBackend final : public api::Backend {
   void election_command(api::ElectionCommand command, api::Completion<api::ElectionInfo> done) override;
   void upstreams(api::Completion<std::vector<api::UpstreamInfo>> done) override;
   void metrics(api::Completion<std::vector<api::MetricFamily>> done) override;
+  void app_metrics(api::Completion<std::string> done) override;
   [[nodiscard]] std::vector<api::HealthItem> live() const override;
   [[nodiscard]] std::vector<api::HealthItem> ready() const override;
   void join(std::vector<std::string> addresses, api::Completion<std::size_t> done) override;
   void leave(api::Completion<std::monostate> done) override;
   void drain(bool enable, api::Completion<std::monostate> done) override;
   [[nodiscard]] api::RequestBackend* requests() override { return parts_.requests ? parts_.requests() : nullptr; }
+  [[nodiscard]] api::OrderBackend* orders() override;
+  [[nodiscard]] api::FlightBackend* flight() override { return parts_.flight ? parts_.flight() : nullptr; }
+  [[nodiscard]] api::TrafficBackend* traffic() override { return parts_.traffic; }
   [[nodiscard]] api::OperatorBackend* operators() override { return parts_.operators ? parts_.operators() : nullptr; }
 
  private:

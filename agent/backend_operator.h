@@ -11,6 +11,7 @@
 #include <string>
 
 #include "agent/api/operator_backend.h"
+#include "agent/api/audit_backend.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/io/loop.h"
 #include "agent/io/mailbox.h"
@@ -29,6 +30,8 @@ struct OperatorParts {
   std::string spool_directory;       ///< for files on their way; each is unlinked as soon as it is open
   std::chrono::milliseconds write_timeout{2000};  ///< of one chunk of a restore, and of each change of the voters
   std::function<std::shared_ptr<const proxy::RouteTable>()> routes;  ///< in force; empty in tests without a proxy
+  std::function<api::HaltBackend*()> halts{};  ///< empty in tests without any
+  std::function<api::AuditBackend*()> audit{}; ///< the same
 };
 
 /// Ownership: of the agent. Thread: the loop. Bound: kJobsMax snapshots under way, one restore.
@@ -48,6 +51,8 @@ class AgentOperator final : public api::OperatorBackend {
   void raft_transfer(std::string server, api::Completion<std::monostate> done) override;
   void raft_remove(std::string server, api::Completion<std::monostate> done) override;
   void raft_figures(api::Completion<api::RaftInfo> done) override;
+  [[nodiscard]] api::HaltBackend* halts() override { return parts_.halts ? parts_.halts() : nullptr; }
+  [[nodiscard]] api::AuditBackend* audit() override { return parts_.audit ? parts_.audit() : nullptr; }
   /// @param route  name, empty = all  @param prefix  of paths, empty = all  @return how many answers have gone
   api::Result<std::size_t> purge_cache(const std::string& route, const std::string& prefix) override;
 

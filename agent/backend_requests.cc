@@ -41,6 +41,14 @@ AgentRequests::AgentRequests(io::Loop& loop, drivers::ProxyDriver& proxy, std::s
 
 AgentRequests::~AgentRequests() { *alive_ = false; }
 
+void AgentRequests::egress(api::Completion<api::EgressInfo> done) {
+  proxy_.totals([this, alive = alive_, done = std::move(done)](const drivers::ProxyTotals& totals) {
+    if (!*alive) return;
+    if (!describe_egress_) return done(api::EgressInfo());
+    done(describe_egress_(totals.egress.get()));
+  });
+}
+
 // ---- why ----
 
 void AgentRequests::why(std::string request_id, api::Completion<api::WhyInfo> done) {
@@ -80,13 +88,19 @@ void AgentRequests::routes(api::Completion<std::vector<api::RouteInfo>> done) {
                        {"request_bytes", c.request_bytes}, {"response_bytes", c.response_bytes}, {"address_denied", c.address_denied},
                        {"unauthorized", c.unauthorized}, {"rate_limited", c.rate_limited}, {"rate_delayed", c.rate_delayed},
                        {"busy", c.busy}, {"queued", c.queued}, {"queue_full", c.queue_full}, {"queue_timeouts", c.queue_timeouts},
-                       {"breaker_denied", c.breaker_denied}, {"hedges", c.hedges}, {"hedges_won", c.hedges_won},
+                       {"breaker_denied", c.breaker_denied}, {"halted", c.halted}, {"hedges", c.hedges}, {"hedges_won", c.hedges_won},
                        {"hedges_denied", c.hedges_denied}};
       info.latency = latency_of(one.times);
       infos.push_back(std::move(info));
     }
     done(std::move(infos));
   });
+}
+
+std::vector<std::string> AgentRequests::listeners() const {
+  std::vector<std::string> out;
+  for (const io::Address& address : proxy_.listen_addresses()) out.push_back(address.to_string());
+  return out;
 }
 
 // ---- tap ----

@@ -26,6 +26,11 @@ class AgentRequests final : public api::RequestBackend {
 
   void why(std::string request_id, api::Completion<api::WhyInfo> done) override;
   void routes(api::Completion<std::vector<api::RouteInfo>> done) override;
+  void egress(api::Completion<api::EgressInfo> done) override;
+  /// Says what is known of egress beside what the workers count; set once, before the API serves.
+  using DescribeEgress = std::function<api::EgressInfo(const drivers::EgressTotals*)>;
+  void set_egress(DescribeEgress describe) { describe_egress_ = std::move(describe); }
+  [[nodiscard]] std::vector<std::string> listeners() const override;
   api::Result<std::shared_ptr<api::RequestFeed>> feed(api::FeedQuery query) override;
 
   /// Backend::watch for a feed; nullopt: there is none of that name.
@@ -44,6 +49,7 @@ class AgentRequests final : public api::RequestBackend {
   drivers::ProxyDriver& proxy_;
   std::string node_json_;
   bool keeps_trails_;
+  DescribeEgress describe_egress_;
   std::map<std::uint64_t, Entry> feeds_;  ///< by number; at most Tap::kReadersMax, and those that ended since the last one began
   std::uint64_t feed_count_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

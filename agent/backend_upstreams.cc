@@ -35,7 +35,7 @@ void add_seen(api::EndpointInfo& info, const ProxyStatus& status, proxy::Endpoin
     info.ewma_ms = std::max(info.ewma_ms, seen.latency_ns / 1e6);
     times.add(seen.times);
     if (seen.ejected) info.ejected_for = std::max(info.ejected_for, api::Milliseconds(seen.ejected_for));
-    if (seen.by_word && info.reason.empty()) info.reason = "left out because another agent had failures there";
+    if (seen.by_word && info.reason.empty()) info.reason = "left out because another agent has ejected it";
   }
   const api::LatencyInfo latency = latency_of(times);
   info.p50_ms = ms_of(latency.p50);
@@ -69,6 +69,7 @@ void AgentBackend::upstreams(api::Completion<std::vector<api::UpstreamInfo>> don
           info.checks = std::to_string(checks->failure_count()) + " of " + std::to_string(checks->check_count()) + " failed";
         }
         add_seen(info, status, endpoint.id);
+        if (parts_.traffic != nullptr && parts_.traffic->held_out_until(endpoint.id) > io::boottime_now()) info.reason = "ejected by an operator";
         upstream.endpoints.push_back(std::move(info));
       }
       infos.push_back(std::move(upstream));

@@ -32,7 +32,7 @@ proxy::Health proxy_health(drivers::InstanceHealth health) {
 
 bool same_endpoint(const proxy::Endpoint& a, const proxy::Endpoint& b) {
   return a.id == b.id && a.kind == b.kind && a.address == b.address && a.node == b.node && a.weight == b.weight &&
-         a.tier == b.tier && a.health == b.health && a.draining == b.draining && a.zone == b.zone;
+         a.tier == b.tier && a.health == b.health && a.draining == b.draining && a.zone == b.zone && a.means == b.means;
 }
 
 }  // namespace
@@ -47,7 +47,7 @@ bool same_endpoints(const proxy::EndpointTable& a, const proxy::EndpointTable& b
 
 bool same_view(const proxy::PrimaryView& a, const proxy::PrimaryView& b) {
   return a.service == b.service && a.epoch == b.epoch && a.holder == b.holder && same_endpoint(a.endpoint, b.endpoint) &&
-         a.lease == b.lease && a.accepts_new == b.accepts_new;
+         a.lease == b.lease && a.accepts_new == b.accepts_new && a.armed == b.armed && a.unarmed_reason == b.unarmed_reason;
 }
 
 store::NodeId raft_id_of(const gossip::MemberId& id) {

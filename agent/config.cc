@@ -1,10 +1,15 @@
 #include "agent/config.h"
 
 #include "agent/config_sources.h"
+#include "agent/config_arming.h"
 #include "agent/config_catalog.h"
 #include "agent/config_consul.h"
+#include "agent/config_demo.h"
 #include "agent/config_dns.h"
+#include "agent/config_egress.h"
+#include "agent/config_guard_read.h"
 #include "agent/config_observe.h"
+#include "agent/config_order.h"
 #include "agent/config_proxy_protocol.h"
 #include "agent/config_route.h"
 #include "agent/config_tcp.h"
@@ -212,11 +217,14 @@ void read_raft(Reading& reading, ConfigReader reader) {
   reader.finish(reading.all_keys);
 }
 
+void read_path(ConfigReader& reader, const char* key, std::string& path) {
+  if (reader.text(key, path) && (!path.starts_with('/') || path.find_first_of(" \r\n\t#") != std::string::npos))
+    reader.problem(key, "\"" + path + "\" is no request path", "it starts with '/' and holds no blanks");
+}
+
 void read_health(Reading& reading, ConfigReader reader) {
   HealthConfig& health = reading.config.service->health;
-  if (reader.text("path", health.path) &&
-      (!health.path.starts_with('/') || health.path.find_first_of(" \r\n\t#") != std::string::npos))
-    reader.problem("path", "\"" + health.path + "\" is no request path", "it starts with '/' and holds no blanks");
+  read_path(reader, "path", health.path);
   reader.duration("every", health.every, Milliseconds(50), hours(1));
   reader.duration("timeout", health.timeout, Milliseconds(10), minutes(5));
   if (health.timeout > health.every)
@@ -226,23 +234,6 @@ void read_health(Reading& reading, ConfigReader reader) {
   health.asserts = config_read_asserts(reading.check_assert, reader, "assert");
   health.critical_asserts = config_read_asserts(reading.check_assert, reader, "critical_assert");
   reader.finish(reading.all_keys);
-}
-
-std::optional<HookConfig> read_hook(Reading& reading, ConfigReader reader, ConfigReader& above,
-                                    const std::string& key) {
-  HookConfig hook;
-  reader.list("exec", hook.exec, 64);
-  reader.text("url", hook.url);
-  reader.finish(reading.all_keys);
-  if (!reader.present()) return std::nullopt;
-  if (hook.exec.empty() == hook.url.empty())
-    above.problem(key, "give either exec or url", "write " + key + " = { exec = [\"/path/program\"] }");
-  else if (!hook.exec.empty() && hook.exec.front().empty())
-    above.problem(key, "the program's name is empty", "write " + key + " = { exec = [\"/path/program\"] }");
-  else if (!hook.url.empty() && (!hook.url.starts_with("http://") || hook.url.size() < 9))
-    above.problem(key, "\"" + hook.url + "\" is no http URL",
-                  "write \"http://127.0.0.1:9001/promote\"; TLS is not spoken here");
-  return hook;
 }
 
 void read_service(Reading& reading, ConfigReader reader) {
@@ -268,6 +259,7 @@ void read_service(Reading& reading, ConfigReader reader) {
                    "a third of the lease is usual");
   reader.duration("order_wait", service.order_wait, Milliseconds(0), seconds(10));
   reader.path("role_file", service.role_file, false);
+  read_path(reader, "metrics", service.metrics);
   config_read_instance_tls(reader, reading.tls(), service);
   reader.choice("proxy_protocol", service.proxy_protocol, {{"off", std::uint8_t{0}}, {"v1", std::uint8_t{1}}, {"v2", std::uint8_t{2}}});
   auto health = reader.section("health");
@@ -275,8 +267,8 @@ void read_service(Reading& reading, ConfigReader reader) {
   if (reader.present()) {
     read_health(reading, std::move(health));
     service.checks = config_read_checks(reader, reading.all_keys, reading.check_assert, reading.config.catalog.check_scripts);
-    service.hooks.promote = read_hook(reading, hooks.section("promote"), hooks, "promote");
-    service.hooks.demote = read_hook(reading, hooks.section("demote"), hooks, "demote");
+    service.hooks.promote = config_read_hook(reading.all_keys, hooks.section("promote"), hooks, "promote");
+    service.hooks.demote = config_read_hook(reading.all_keys, hooks.section("demote"), hooks, "demote");
     hooks.duration("timeout", service.hooks.timeout, Milliseconds(50), minutes(5));
     hooks.finish(reading.all_keys);
   }
@@ -319,6 +311,8 @@ void read_proxy(Reading& reading, ConfigReader reader) {
   reader.number("compress_streams_max", proxy.compress_streams_max, 1, 100'000);
   reader.size("cache_bytes_max", proxy.cache_bytes_max, 1ULL << 20, 1ULL << 40);
   reader.number("cache_entries_max", proxy.cache_entries_max, 1, 10'000'000);
+  reader.number("upstream_requests_max", proxy.upstream_requests_max, 0, 1'000'000'000);
+  reader.number("client_requests_max", proxy.client_requests_max, 0, 1'000'000'000);
   reader.number("connections_max", proxy.connections_max, 1, 1000000);
   reader.duration("head_timeout", proxy.head_timeout, Milliseconds(100), minutes(5));
   reader.size("client_rate_min", proxy.client_rate_min, 0, 1ULL << 30);
@@ -357,13 +351,19 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   read_mesh(reading, root.section("mesh"));
   read_raft(reading, root.section("raft"));
   read_service(reading, root.section("service"));
+  config_read_arming(reading.all_keys, root.section("arming"), reading.config);
   read_listeners(reading, root);
-  config_read_upstreams(root, reading.all_keys, reading.check_assert, reading.config);
+  config_read_upstreams(root, reading.all_keys, reading.check_assert, reading.tls(), reading.config);
   config_read_routes(root, reading.all_keys, reading.routes, reading.config);
+  config_read_egress(root, reading.tls(), reading.config);
+  config_read_breakers(root, reading.all_keys, reading.config);
+  config_read_guard(root, reading.all_keys, reading.config);
   read_proxy(reading, root.section("proxy"));
   read_outlier(reading, root.section("outlier"));
   config_read_access_log(root.section("access_log"), reading.all_keys, reading.config.node.data_dir, reading.config.access_log);
+  config_read_demo(root.section("demo"), reading.all_keys, reading.config);
   config_read_tracing(root.section("tracing"), reading.tls(), reading.config.tracing);
+  config_read_halt(root.section("halt"), reading.all_keys, reading.config.halt);
   root.finish(reading.all_keys);
 }
 
@@ -456,7 +456,7 @@ std::vector<std::string> config_keys() {
   for (const auto* name : {"endpoints", "check"}) std::get<ConfigNode::Table>(upstream.value)[name].value = ConfigNode::List{ConfigNode{}};
   std::get<ConfigNode::Table>(service.value)["check"].value = ConfigNode::List{ConfigNode{}};
   tables["upstream"].value = ConfigNode::List{std::move(upstream)};
-  for (const auto* name : {"listen", "route"}) tables[name].value = ConfigNode::List{ConfigNode{}};
+  for (const auto* name : {"listen", "route", "egress", "breaker"}) tables[name].value = ConfigNode::List{ConfigNode{}};
   tables["service"] = std::move(service);
   ConfigNode tls;
   std::get<ConfigNode::Table>(tls.value)["certificates"].value = ConfigNode::List{ConfigNode{}};

@@ -12,6 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "agent/config_answers.h"
+#include "agent/config_hooks.h"
+#include "agent/config_guard.h"
 #include "agent/config_idempotency.h"
 
 /// Settings of one agent: one TOML file (or a JSON file with Consul's keys, see config_consul.h), then `conf.d/*.toml` beside
@@ -25,7 +28,6 @@
 /// range, unknown keys and settings that contradict each other are problems with file and line (ConfigProblem), never clamped.
 /// Everything here is plain data: no value refers to another, and equality means that nothing has to be applied.
 namespace agent {
-
 using Milliseconds = std::chrono::milliseconds;
 
 /// Where something listens or is reached: either an IP literal and port, or a unix socket.
@@ -140,19 +142,6 @@ struct CheckConfig {
   friend bool operator==(const CheckConfig&, const CheckConfig&) = default;
 };
 
-/// One of [service.hooks] promote, demote: a program or an http URL. Invariant: exactly one of the two is set.
-struct HookConfig {
-  std::vector<std::string> exec;  ///< argv; argv[0] absolute or found in PATH; empty when `url` is set
-  std::string url;                ///< "http://ip:port/path"; empty when `exec` is set
-  friend bool operator==(const HookConfig&, const HookConfig&) = default;
-};
-/// [service.hooks]: told when the instance becomes primary or stops being it.
-struct HooksConfig {
-  std::optional<HookConfig> promote, demote;  ///< absent = nobody is told
-  Milliseconds timeout{2000};                 ///< then it counts as failed; 50 ms .. 5 min
-  friend bool operator==(const HooksConfig&, const HooksConfig&) = default;
-};
-
 /// kBackup: requests of `all` routes come only while no active instance can take them.
 enum class Tier { kActive, kBackup };
 
@@ -178,6 +167,7 @@ struct ServiceConfig {
   std::filesystem::path role_file;  ///< empty = none
   std::optional<InstanceTlsConfig> tls;  ///< absent = plain
   std::uint8_t proxy_protocol = 0;       ///< "v1" or "v2": each connection to the instance begins with such a header; 0 = off
+  std::string metrics;              ///< path of a GET that tells the instance's own metrics; empty = none are merged into ours
   HealthConfig health;              ///< [service.health]
   std::vector<CheckConfig> checks;  ///< [[service.check]], beside `health`: the worst of all counts; <= 8
   HooksConfig hooks;                ///< [service.hooks]
@@ -200,6 +190,7 @@ struct ListenTlsConfig {
   ClientCertificates client_certificates = ClientCertificates::kOff;
   std::filesystem::path client_ca;              ///< who may have signed them; set exactly when they are asked for
   bool tell_client_certificate = false;         ///< X-Forwarded-Client-Cert to the instance
+  std::vector<std::string> curves;              ///< key exchange, best first, of X25519, secp256r1, secp384r1, secp521r1; empty = as the library likes them
   bool tickets = true;                          ///< session tickets; never together with client certificates
   Milliseconds ticket_lifetime{12 * 3600 * 1000};  ///< of a ticket key and its tickets, 1 s .. 7 days
   Milliseconds handshake_timeout{10'000};       ///< accept to the end of the handshake, 100 ms .. 60 s
@@ -287,15 +278,6 @@ struct QueueConfig {
   friend bool operator==(const QueueConfig&, const QueueConfig&) = default;
 };
 
-/// [route.breaker]: leaves an endpoint alone that keeps failing the route's requests.
-struct BreakerConfig {
-  std::uint32_t fail = 5;      ///< failures in a row; 1..10,000
-  Milliseconds window{10000};  ///< they must fall into this time
-  Milliseconds open{60000};    ///< how long nobody is let through; then one probe
-  std::vector<std::string> on{"connect", "timeout", "reset", "5xx"};  ///< what counts as a failure
-  friend bool operator==(const BreakerConfig&, const BreakerConfig&) = default;
-};
-
 /// [route.sticky]: requests of one session go to one node.
 struct StickyConfig {
   std::string by = "cookie";  ///< "cookie" (ours), "cookie:NAME" (the application's), "header:NAME", "ip"
@@ -311,10 +293,12 @@ enum class BalanceKind { kLeastRequest, kRoundRobin, kPeakEwma, kRingHash };
 
 /// One of the endpoints of an [[upstream]].
 struct UpstreamEndpointConfig {
-  HostPort address;          ///< never port 0
+  HostPort address;          ///< never port 0; without `host` while `name` is to be looked up
   std::uint32_t weight = 1;  ///< 0..1000; 0 = no traffic
   Tier tier = Tier::kActive;
   std::string zone;          ///< <= 64 bytes; "" = none
+  std::string name{};        ///< host name instead of an IP address, looked up again and again; empty = `address` stands
+  [[nodiscard]] std::string text() const;  ///< as written: "10.0.2.1:9000", "broker.example.com:443", "unix:/path"
   friend bool operator==(const UpstreamEndpointConfig&, const UpstreamEndpointConfig&) = default;
 };
 
@@ -325,49 +309,9 @@ struct UpstreamConfig {
   BalanceKind balance = BalanceKind::kLeastRequest;  ///< of routes that do not say their own
   std::uint32_t max_conns = 0;                    ///< the same
   std::vector<CheckConfig> checks;                ///< made for each endpoint, the worst counts; none = taken to be well; <= 8
+  std::optional<InstanceTlsConfig> tls;           ///< [upstream.tls]; absent = plain; server_name empty = the endpoint's host
+  Milliseconds resolve{30'000};                   ///< how often names are looked up again, 1 s .. 24 h
   friend bool operator==(const UpstreamConfig&, const UpstreamConfig&) = default;
-};
-
-/// [route.request_headers] and [route.response_headers], each line as "Name: value" with {variables}, `del` names alone.
-/// Order of effect: del, set (takes the place of all fields of that name), add. No rule can touch framing or our own fields.
-struct HeadersConfig {
-  std::vector<std::string> set, add, del;  ///< <= 32 each
-  bool security = false;                   ///< preset = "security"; responses only
-  std::string csp;                         ///< Content-Security-Policy of the preset; empty = none
-  friend bool operator==(const HeadersConfig&, const HeadersConfig&) = default;
-};
-/// What one line of those does, for ConfigSource::check_header.
-enum class HeaderChange { kSetRequest, kAddRequest, kDelRequest, kSetResponse, kAddResponse, kDelResponse };
-
-/// [route.static]: files of a folder in the place of an instance.
-struct StaticConfig {
-  std::filesystem::path root;           ///< a folder; relative to the file that names it
-  std::string index = "index.html";     ///< answers for folders; empty = none
-  std::string spa;                      ///< answers for what is not found, beneath root; empty = 404
-  Milliseconds cache{0};                ///< max-age, whole seconds; 0 = not said
-  std::string cache_control;            ///< put in front of it; empty = "public" when there is a max-age
-  bool precompressed = true;            ///< FILE.gz goes in the place of FILE to clients that take gzip
-  friend bool operator==(const StaticConfig&, const StaticConfig&) = default;
-};
-
-/// [route.compress]: gzip of responses.
-struct CompressConfig {
-  std::uint32_t level = 6;    ///< 1..9
-  std::uint64_t min = 1000;   ///< bytes of an announced length; 0 .. 1 GiB
-  std::vector<std::string> types{"text/html", "text/css", "text/plain", "text/xml", "text/csv", "text/javascript",
-                                 "application/javascript", "application/json", "application/xml", "application/rss+xml",
-                                 "application/manifest+json", "application/wasm", "image/svg+xml"};  ///< <= 64
-  friend bool operator==(const CompressConfig&, const CompressConfig&) = default;
-};
-
-/// [route.cache]: answers to GET and HEAD kept for all clients of a route.
-struct CacheConfig {
-  Milliseconds ttl{300'000};                  ///< of answers that do not say how long they are fresh; 0 = those are not kept
-  Milliseconds stale_while_revalidate{0};     ///< <= 24 h; an answer that says its own wins
-  Milliseconds stale_if_error{0};             ///< the same
-  std::uint64_t object_max = 1 << 20;         ///< bytes of one answer; 1 KiB .. 64 MiB
-  Milliseconds wait{5000};                    ///< how long requests wait for one that asks on behalf of them; 0 = not at all
-  friend bool operator==(const CacheConfig&, const CacheConfig&) = default;
 };
 
 /// [route.hedge]: a second instance is asked when the first one is later than usual.
@@ -395,6 +339,7 @@ struct RouteConfig {
   Milliseconds total_timeout{60000};      ///< head received to the end of the answer; 10 ms .. 24 h
   bool access_log = true;  ///< its requests are in the access log
   std::optional<HedgeConfig> hedge;  ///< only routes to `all`, with retry and without sticky
+  bool cancel = false;  ///< its requests only take orders back: most halts let them pass
   bool retry = true;  ///< lets idempotent reads of an `all` route be tried on another endpoint
   std::optional<RateConfig> rate;    ///< absent = no limit
   AuthConfig auth;
@@ -417,6 +362,37 @@ struct RouteConfig {
   std::optional<StickyConfig> sticky;    ///< absent = requests of one client may go anywhere
   std::optional<IdempotencyConfig> idempotency;  ///< absent = the ledger knows nothing of this route
   friend bool operator==(const RouteConfig&, const RouteConfig&) = default;
+};
+
+/// [[egress]]: what the service beside this agent sends out to a broker, only while this agent holds the role.
+/// Exactly one of `url`, `connect` and `to` is set; it says how the service speaks to the listener.
+struct EgressConfig {
+  std::string name;            ///< required; 1..64 of [A-Za-z0-9._-]
+  std::string service;         ///< whose; default and only choice: service.name
+  HostPort listen;             ///< required; only entries with `url` may share one
+  bool insecure = false;       ///< allows a listener that other machines can reach
+  std::string url;             ///< "https://api.broker:443/v2", called as /egress/NAME/...
+  std::string host, base;      ///< of the url; no '/' at the end of base
+  std::uint16_t port = 443;    ///< the same
+  std::optional<InstanceTlsConfig> tls;  ///< set exactly with https
+  std::string epoch_header;    ///< tells the broker the epoch; empty = it is not told
+  std::vector<std::string> inject;   ///< "Name: kv:KEY", "Name: Bearer file:/path"; <= 16
+  RouteConfig limits;          ///< what a url has of a route: timeouts, rate, concurrency, max_conns, queue, breaker, retry, body_max
+  std::vector<std::string> connect;  ///< "api.broker:443", for HTTPS_PROXY; 1..64 when it is set
+  std::string to;              ///< "fix.broker:4001": bytes
+  Milliseconds connect_timeout{3000};    ///< connect, to: key `timeout`; 10 ms .. 1 min
+  Milliseconds idle_timeout{3'600'000};  ///< connect, to: key `idle`; 0 = for ever; <= 7 days
+  std::uint32_t connections_max = 1000;  ///< connect, to: of this agent
+  Milliseconds resolve_every{30'000};    ///< names are looked up anew; 1 s .. 1 h
+  bool access_log = true;
+  friend bool operator==(const EgressConfig&, const EgressConfig&) = default;
+};
+
+/// [kernel_permit]: a program that lets the kernel pass what goes to brokers, for a while, and is run again while the lease holds.
+struct KernelPermitConfig {
+  std::vector<std::string> exec;  ///< argv; "renew TTL_MS EPOCH" or "revoke" is added
+  Milliseconds timeout{500};      ///< of one run; 50 ms .. 10 s
+  friend bool operator==(const KernelPermitConfig&, const KernelPermitConfig&) = default;
 };
 
 /// [proxy.h2]: bounds of one HTTP/2 connection of a client.
@@ -475,6 +451,8 @@ struct ProxyConfig {
   std::uint32_t threads = 0;                   ///< 0 = one per core; <= 256
   std::uint64_t header_bytes_max = 32 * 1024;  ///< 1 KiB .. 1 MiB
   std::uint64_t body_bytes_max = 50ULL << 20;  ///< of routes that do not say body_max; 0 .. 1 TiB
+  std::uint32_t upstream_requests_max = 0;     ///< requests over one connection to an endpoint; 0 = no limit; <= 1,000,000,000
+  std::uint32_t client_requests_max = 0;       ///< the same over one of an HTTP/1 client
   std::uint32_t connections_max = 10000;       ///< downstream, over all workers; 1 .. 1,000,000
   std::uint32_t compress_streams_max = 256;    ///< responses packed at a time, 270 KiB each, over all workers; 1 .. 100,000
   std::uint64_t cache_bytes_max = 64ULL << 20; ///< of all routes that keep answers; 1 MiB .. 1 TiB
@@ -487,15 +465,6 @@ struct ProxyConfig {
   std::uint64_t trail_bytes = 0;               ///< key `trails`, per worker: what `why` knows; 0 = nothing, else 16 KiB .. 64 MiB
   Milliseconds retire_timeout{60000};          ///< what a process that has handed over still serves its clients; 0 .. 24 h
   friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
-};
-
-/// [outlier]: taking an endpoint out of rotation because of live traffic.
-struct OutlierConfig {
-  std::uint32_t consecutive = 5;           ///< failures in a row; 0 = off
-  Milliseconds window{10000};              ///< they must fall into this time; 100 ms .. 1 h
-  Milliseconds eject{5000};                ///< how long it stays out the first time, longer each time after; the same range
-  std::uint32_t max_ejected_percent = 50;  ///< 0..100 of a pool's endpoints; the last one is never ejected
-  friend bool operator==(const OutlierConfig&, const OutlierConfig&) = default;
 };
 
 /// Who may have a check run a program as this agent's user.
@@ -519,8 +488,7 @@ struct RegistrationText {
   std::string place;  ///< "file:line" for messages
   friend bool operator==(const RegistrationText&, const RegistrationText&) = default;
 };
-/// Which of the two a RegistrationText is.
-enum class RegistrationKind { kService, kCheck };
+enum class RegistrationKind { kService, kCheck };  ///< which of the two a RegistrationText is
 
 /// A checked set of settings. Values are plain data: copy it, keep it, hand parts on.
 struct Config {
@@ -530,14 +498,21 @@ struct Config {
   MeshConfig mesh;
   RaftConfig raft;
   std::optional<ServiceConfig> service; ///< absent = an agent without instance
+  std::optional<ArmingConfig> arming;   ///< absent = a primary is armed at once
   std::vector<ListenConfig> listeners;  ///< <= 64
   std::vector<UpstreamConfig> upstreams;  ///< <= 64
   std::vector<RouteConfig> routes;      ///< <= 1024; never empty when `service` or `listeners` is set (default routes)
+  std::vector<EgressConfig> egress;     ///< <= 64
+  std::optional<KernelPermitConfig> kernel_permit;  ///< absent = the kernel lets everything pass
   ProxyConfig proxy;
   OutlierConfig outlier;                ///< of every pool
+  std::optional<GuardConfig> guard;     ///< absent = nobody is banned
+  std::vector<NamedBreakerConfig> breakers;  ///< <= 64
   AccessLogConfig access_log;
   TracingConfig tracing;
+  HaltConfig halt;
   CatalogConfig catalog;
+  bool faults_allowed = false;          ///< key demo.faults: for demonstrations on loopback only
   std::vector<RegistrationText> services, node_checks;  ///< [[services]], [[checks]]; <= 1024 each
   std::vector<std::filesystem::path> files;  ///< what was read, in order, for the log line at start
   std::vector<std::string> warnings;         ///< what was passed over in Consul's files, a sentence each
@@ -587,8 +562,7 @@ struct ConfigSource {
 
 /// The same for one TOML text without conf.d and environment: for tests, fuzzing and `validate -`.
 /// @param name  stands in problems as the source; one that ends in ".json" says that the text has Consul's keys
-[[nodiscard]] tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view toml,
-                                                                            std::string_view name);
+[[nodiscard]] tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view toml, std::string_view name);
 
 /// The candidate that needs the fewest single-letter edits (swaps count one) from `word`; empty when none is near
 /// (more than a third of the word's letters, at least 2).

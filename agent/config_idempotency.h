@@ -1,5 +1,5 @@
 #pragma once
-/// Settings of orders under keys, as config.h has them.
+/// Settings of orders under keys, and of orders to stop, as config.h has them.
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -15,6 +15,13 @@ struct IdempotencyConfig {
   std::string zone;                    ///< routes of one zone share their keys; empty = this route alone
   std::uint64_t answer_bytes_max = 256 * 1024;  ///< head and body that are kept; 1 .. 256 KiB
   friend bool operator==(const IdempotencyConfig&, const IdempotencyConfig&) = default;
+};
+
+/// [halt]: how orders to stop are given and lifted.
+struct HaltConfig {
+  std::string account_header = "X-Account";  ///< of requests: what halts of an account go by
+  bool second_person = false;                ///< one proposes to lift a halt, another one confirms it
+  friend bool operator==(const HaltConfig&, const HaltConfig&) = default;
 };
 
 }  // namespace agent

@@ -25,6 +25,13 @@ std::optional<OrderKeyPlace> config_order_key(std::string_view text) {
   return OrderKeyPlace{OrderKeyPlace::Kind::kJson, std::string(name)};
 }
 
+void config_read_halt(ConfigReader reader, const std::set<std::string>& all_keys, HaltConfig& halt) {
+  if (reader.text("account_header", halt.account_header, 64) && !config_order_key("header:" + halt.account_header))
+    reader.problem("account_header", "\"" + halt.account_header + "\" is no name of a header", "write \"X-Account\", or what your clients send");
+  reader.boolean("second_person", halt.second_person);
+  reader.finish(all_keys);
+}
+
 void read_route_idempotency(const std::set<std::string>& all_keys, ConfigReader& route_reader, RouteConfig& route) {
   auto reader = route_reader.section("idempotency");
   if (reader.present()) route.idempotency.emplace();

@@ -1,7 +1,7 @@
 #pragma once
 #include "agent/config_content.h"
 
-/// [route.idempotency] read and checked: under which keys orders are written down. Private to the settings.
+/// [route.idempotency] and [halt] read and checked: under which keys orders are written down, how they are stopped. Private to the settings.
 namespace agent {
 
 /// Where a key stands, as IdempotencyConfig::key says it.
@@ -14,5 +14,8 @@ struct OrderKeyPlace {
 
 /// Reads the section into `route` and reports what does not fit the route.
 void read_route_idempotency(const std::set<std::string>& all_keys, ConfigReader& route_reader, RouteConfig& route);
+
+/// Reads [halt].
+void config_read_halt(ConfigReader reader, const std::set<std::string>& all_keys, HaltConfig& halt);
 
 }  // namespace agent

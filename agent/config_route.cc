@@ -189,6 +189,26 @@ void check_sticky(ConfigReader& reader, const RouteConfig& route, bool balanced)
                    "remove it, or write by = \"cookie\", where new sessions are balanced");
 }
 
+// How much an endpoint is given.
+void read_route_places(const std::set<std::string>& all_keys, ConfigReader& reader, RouteConfig& route) {
+  reader.number("max_conns", route.max_conns, 0, 1'000'000);
+  auto queue = reader.section("queue");
+  queue.number("max", route.queue.max, 0, 100'000);
+  queue.duration("timeout", route.queue.timeout, Milliseconds(1), minutes(5));
+  queue.finish(all_keys);
+  if (queue.present() && route.max_conns == 0)
+    reader.problem("queue", "nobody waits without max_conns", "add max_conns = 100, or remove queue");
+  read_route_breaker(all_keys, reader.section("breaker"), route);
+}
+
+void read_route_timeouts(const std::set<std::string>& all_keys, ConfigReader timeouts, RouteConfig& route) {
+  timeouts.duration("connect", route.connect_timeout, Milliseconds(10), minutes(5));
+  timeouts.duration("first_byte", route.first_byte_timeout, Milliseconds(10), hours(1));
+  timeouts.duration("idle", route.idle_timeout, Milliseconds(10), hours(24));
+  timeouts.duration("total", route.total_timeout, Milliseconds(10), hours(24));
+  timeouts.finish(all_keys);
+}
+
 void read_route_balance(const std::set<std::string>& all_keys, ConfigReader& reader, RouteConfig& route) {
   const bool balanced = reader.choice("balance", route.balance,
                                       {{"least_request", BalanceKind::kLeastRequest},
@@ -206,14 +226,7 @@ void read_route_balance(const std::set<std::string>& all_keys, ConfigReader& rea
     reader.problem(hashed ? "hash" : "hash_load", "only ring_hash looks at it", "add balance = \"ring_hash\", or remove the key");
   reader.duration("slow_start", route.slow_start, Milliseconds(0), hours(1));
   reader.boolean("prefer_zone", route.prefer_zone);
-  reader.number("max_conns", route.max_conns, 0, 1'000'000);
-  auto queue = reader.section("queue");
-  queue.number("max", route.queue.max, 0, 100'000);
-  queue.duration("timeout", route.queue.timeout, Milliseconds(1), minutes(5));
-  queue.finish(all_keys);
-  if (queue.present() && route.max_conns == 0)
-    reader.problem("queue", "nobody waits without max_conns", "add max_conns = 100, or remove queue");
-  read_route_breaker(all_keys, reader.section("breaker"), route);
+  read_route_places(all_keys, reader, route);
   read_route_sticky(all_keys, reader.section("sticky"), route);
   check_sticky(reader, route, balanced);
   if (route.pool == Pool::kPrimary && (balanced || route.max_conns > 0 || route.breaker))
@@ -247,13 +260,9 @@ void read_route(const std::set<std::string>& all_keys, const RouteChecks& checks
     reader.problem("pool", "[[route]] does not say where its requests go",
                    "add pool = \"primary\", pool = \"all\" or the name of an [[upstream]], or static = { root = \"...\" }");
   reader.duration("hold", route.hold, Milliseconds(0), minutes(5));
-  auto timeouts = reader.section("timeouts");
-  timeouts.duration("connect", route.connect_timeout, Milliseconds(10), minutes(5));
-  timeouts.duration("first_byte", route.first_byte_timeout, Milliseconds(10), hours(1));
-  timeouts.duration("idle", route.idle_timeout, Milliseconds(10), hours(24));
-  timeouts.duration("total", route.total_timeout, Milliseconds(10), hours(24));
-  timeouts.finish(all_keys);
+  read_route_timeouts(all_keys, reader.section("timeouts"), route);
   reader.boolean("retry", route.retry);
+  reader.boolean("cancel", route.cancel);
   reader.boolean("access_log", route.access_log);
   read_route_admission(all_keys, reader, route);
   read_route_balance(all_keys, reader, route);
@@ -280,6 +289,16 @@ bool covers(const RouteConfig& earlier, const RouteConfig& later) {
 }
 
 }  // namespace
+
+void config_read_limits(ConfigReader& reader, const std::set<std::string>& all_keys, RouteConfig& route) {
+  read_route_timeouts(all_keys, reader.section("timeouts"), route);
+  reader.boolean("retry", route.retry);
+  read_route_rate(all_keys, reader.section("rate"), route);
+  reader.number("concurrency", route.concurrency, 0, 1'000'000);
+  read_route_places(all_keys, reader, route);
+  std::uint64_t body_max = 0;
+  if (reader.size("body_max", body_max, 0, 1ULL << 40)) route.body_max = body_max;
+}
 
 void config_read_routes(ConfigReader& root, const std::set<std::string>& all_keys, const RouteChecks& checks, Config& config) {
   for (auto& reader : root.tables("route", 1024)) {

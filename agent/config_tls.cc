@@ -1,6 +1,7 @@
 #include "agent/config_tls.h"
 
 #include <algorithm>
+#include <set>
 
 #include "agent/config_sources.h"
 
@@ -56,6 +57,19 @@ void read_alpn(ConfigReader& reader, ListenTlsConfig& tls) {
       reader.problem("alpn", "\"" + name + "\" is not spoken here", "write [\"h2\", \"http/1.1\"], one of the two, or leave the key out");
 }
 
+void read_curves(ConfigReader& reader, ListenTlsConfig& tls) {
+  static const std::vector<std::string> kCurves{"X25519", "secp256r1", "secp384r1", "secp521r1"};  // both TLS libraries have these
+  if (!reader.list("curves", tls.curves, 8)) return;
+  std::set<std::string> seen;
+  for (const std::string& curve : tls.curves) {
+    const bool known = std::find(kCurves.begin(), kCurves.end(), curve) != kCurves.end();
+    const std::string near = nearest_word(curve, kCurves);
+    if (!known) reader.problem("curves", "\"" + curve + "\" is no curve that is spoken here", near.empty() ? "write X25519, secp256r1, secp384r1, secp521r1" : "did you mean \"" + near + "\"?");
+    else if (!seen.insert(curve).second) reader.problem("curves", "\"" + curve + "\" is listed twice", "remove one");
+  }
+  if (tls.curves.empty()) reader.problem("curves", "without a curve no handshake could succeed", "name some, or remove the key");
+}
+
 void read_listen_table(ConfigReader reader, const TlsReading& reading, ConfigReader& above, ListenConfig& listen) {
   ListenTlsConfig tls;
   bool sound = read_certificates(reader, reading, tls);
@@ -74,6 +88,7 @@ void read_listen_table(ConfigReader reader, const TlsReading& reading, ConfigRea
     reader.problem("client_ca", "clients are not asked for a certificate", "add client_certificates = \"optional\" or \"required\"");
   if (!asks && tls.tell_client_certificate)
     reader.problem("tell_client_certificate", "clients are not asked for a certificate", "add client_certificates = \"optional\" or \"required\"");
+  read_curves(reader, tls);
   reader.boolean("tickets", tls.tickets);
   reader.duration("ticket_lifetime", tls.ticket_lifetime, seconds(1), hours(24 * 7));
   reader.duration("handshake_timeout", tls.handshake_timeout, Milliseconds(100), seconds(60));

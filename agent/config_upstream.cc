@@ -72,10 +72,47 @@ CheckConfig read_check(ConfigReader& reader, const std::set<std::string>& all_ke
   return out;
 }
 
+/// A host name by RFC 1123, with '_' as service records have it; the last label is no number, or it would be a broken address.
+bool is_host_name(std::string_view text) {
+  if (text.empty() || text.size() > 253) return false;
+  if (text.ends_with('.')) text.remove_suffix(1);
+  bool digits_only = true;
+  for (std::size_t from = 0; from <= text.size();) {
+    const std::size_t dot = std::min(text.find('.', from), text.size());
+    const std::string_view label = text.substr(from, dot - from);
+    const bool plain = std::all_of(label.begin(), label.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+    if (label.empty() || label.size() > 63 || !plain || label.front() == '-' || label.back() == '-') return false;
+    digits_only = std::all_of(label.begin(), label.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+    from = dot + 1;
+  }
+  return !digits_only;
+}
+
+/// An address, or "name:port" whose name is looked up while the agent runs. @return false: neither, which is reported
+bool read_place(ConfigReader& reader, UpstreamEndpointConfig& out) {
+  std::string value;
+  if (!reader.text("address", value)) return false;
+  const auto colon = value.rfind(':');
+  const std::string_view host = std::string_view(value).substr(0, std::min(colon, value.size()));
+  if (const auto parsed = parse_host_port(value)) {
+    out.address = *parsed;
+    return true;
+  }
+  const auto port = colon == std::string::npos ? std::nullopt : parse_host_port("127.0.0.1" + value.substr(colon));
+  if (!port || !is_host_name(host)) {
+    reader.problem("address", "\"" + value + "\" is no address", "write \"10.0.2.1:9000\", \"[2001:db8::1]:9000\", \"broker.example.com:443\" or \"unix:/path\"");
+    return false;
+  }
+  out.name = std::string(host);
+  std::transform(out.name.begin(), out.name.end(), out.name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  out.address.port = port->port;
+  return true;
+}
+
 void read_endpoints(ConfigReader& reader, const std::set<std::string>& all_keys, const Config& config, UpstreamConfig& out) {
   for (auto& one : reader.tables("endpoints", kEndpointsMax)) {
     UpstreamEndpointConfig endpoint;
-    if (!one.address("address", endpoint.address)) {
+    if (!read_place(one, endpoint)) {
       if (one.present() && !one.has("address")) one.problem("address", "an endpoint without an address", "add address = \"10.0.2.1:9000\"");
     } else if (!endpoint.address.is_unix() && endpoint.address.port == 0) {
       one.problem("address", "port 0 is nowhere to connect to", "give the real port");
@@ -84,10 +121,10 @@ void read_endpoints(ConfigReader& reader, const std::set<std::string>& all_keys,
     one.choice("tier", endpoint.tier, {{"active", Tier::kActive}, {"backup", Tier::kBackup}});
     one.text("zone", endpoint.zone, 64);
     for (const auto& other : out.endpoints)
-      if (other.address == endpoint.address && !endpoint.address.text().empty())
-        one.problem("address", endpoint.address.text() + " is listed twice", "give it a larger weight instead");
+      if (other.address == endpoint.address && other.name == endpoint.name && (!endpoint.name.empty() || !endpoint.address.text().empty()))
+        one.problem("address", endpoint.text() + " is listed twice", "give it a larger weight instead");
     for (const auto& listen : config.listeners)
-      if (listen.address == endpoint.address && (endpoint.address.is_unix() || endpoint.address.port != 0))
+      if (endpoint.name.empty() && listen.address == endpoint.address && (endpoint.address.is_unix() || endpoint.address.port != 0))
         one.problem("address", endpoint.address.text() + " is a [[listen]] of this agent: the proxy would call itself", "give the real server");
     one.finish(all_keys);
     out.endpoints.push_back(std::move(endpoint));
@@ -115,7 +152,23 @@ std::vector<CheckConfig> config_read_checks(ConfigReader& above, const std::set<
   return out;
 }
 
-void config_read_upstreams(ConfigReader& root, const std::set<std::string>& all_keys, const AssertCheck& check, Config& config) {
+std::string UpstreamEndpointConfig::text() const { return name.empty() ? address.text() : name + ":" + std::to_string(address.port); }
+
+/// [upstream.tls] and `resolve`, which belong to all endpoints.
+void read_reach(ConfigReader& reader, const TlsReading& tls, UpstreamConfig& upstream) {
+  // Each endpoint's certificate carries its own name, unless one is given for all.
+  const auto first = std::find_if(upstream.endpoints.begin(), upstream.endpoints.end(), [](const auto& e) { return !e.address.is_unix(); });
+  config_read_client_tls(reader, tls, first == upstream.endpoints.end() ? "" : first->name.empty() ? first->address.host : first->name, upstream.tls);
+  if (upstream.tls && !reader.section("tls").has("server_name")) upstream.tls->server_name.clear();
+  const auto named = std::count_if(upstream.endpoints.begin(), upstream.endpoints.end(), [](const auto& e) { return !e.name.empty(); });
+  const bool on_socket = std::any_of(upstream.endpoints.begin(), upstream.endpoints.end(), [](const auto& e) { return e.address.is_unix(); });
+  if (upstream.tls && upstream.tls->verify && upstream.tls->server_name.empty() && on_socket)
+    reader.problem("tls", "an endpoint on a unix socket has no name that its certificate could carry", "add server_name = \"broker.example.com\"");
+  if (reader.duration("resolve", upstream.resolve, Milliseconds(1000), std::chrono::hours(24)) && named == 0)
+    reader.problem("resolve", "no endpoint of this upstream has a host name", "remove it");
+}
+
+void config_read_upstreams(ConfigReader& root, const std::set<std::string>& all_keys, const AssertCheck& check, const TlsReading& tls, Config& config) {
   std::size_t runs = 0;
   for (auto& reader : root.tables("upstream", kUpstreamsMax)) {
     UpstreamConfig upstream;
@@ -134,6 +187,7 @@ void config_read_upstreams(ConfigReader& root, const std::set<std::string>& all_
                   {{"least_request", BalanceKind::kLeastRequest}, {"round_robin", BalanceKind::kRoundRobin},
                    {"peak_ewma", BalanceKind::kPeakEwma}, {"ring_hash", BalanceKind::kRingHash}});
     reader.number("max_conns", upstream.max_conns, 0, 1'000'000);
+    read_reach(reader, tls, upstream);
     upstream.checks = config_read_checks(reader, all_keys, check, config.catalog.check_scripts);
     runs += upstream.checks.size() * upstream.endpoints.size();
     if (runs > kRunsMax) reader.problem("check", "more than " + std::to_string(kRunsMax) + " checks of endpoints in all", "check less, or name fewer endpoints");

@@ -7,6 +7,7 @@
 
 #include "agent/config.h"
 #include "agent/config_document.h"
+#include "agent/config_tls.h"
 
 /// [[upstream]] and [[service.check]] read and checked. Private to the settings (config.cc calls it).
 namespace agent {
@@ -20,7 +21,7 @@ using AssertCheck = std::function<std::optional<std::string>(std::string_view)>;
 [[nodiscard]] std::vector<CheckConfig> config_read_checks(ConfigReader& above, const std::set<std::string>& all_keys, const AssertCheck& check,
                                                           CheckScripts scripts);
 /// Reads every [[upstream]] of `root` into config.upstreams. config.catalog and config.service have been read.
-void config_read_upstreams(ConfigReader& root, const std::set<std::string>& all_keys, const AssertCheck& check, Config& config);
+void config_read_upstreams(ConfigReader& root, const std::set<std::string>& all_keys, const AssertCheck& check, const TlsReading& tls, Config& config);
 /// Reads the pool of a route: "primary", "all" or the name of an upstream, whose balance and max_conns then are the route's
 /// until it says its own. @return false: the route names none, or one that is not there (which is reported)
 bool config_read_pool(ConfigReader& reader, const std::vector<UpstreamConfig>& upstreams, RouteConfig& route);

@@ -77,7 +77,8 @@ io::Result<HandoverWord> decode_handover(std::string_view text) {
 
 proxy::PrimaryView seen_from_outside(proxy::PrimaryView view, const std::string& mesh_address) {
   view.lease = nullptr;
-  view.accepts_new = true;
+  view.accepts_new = view.armed = true;  // the other process says itself whether it takes an order
+  view.unarmed_reason.clear();
   if (view.holder != proxy::PrimaryView::Holder::kLocal) return view;
   view.holder = proxy::PrimaryView::Holder::kPeer;
   view.endpoint.kind = proxy::EndpointKind::kPeer;

@@ -48,8 +48,8 @@ void HealthExchange::look_now() {
     if (!speaks(member, parts_.self)) continue;
     peers.push_back({raft_id_of(member.id).value, member.name, member.tags.get(kHealthTag).value_or("")});
   }
-  std::vector<const proxy::Route*> routes;
-  const HealthShare::View now = view(shares, members, routes);
+  Breakers breakers;
+  const HealthShare::View now = view(shares, members, breakers);
   const HealthShare::Decision decision = share_.look(io::boottime_now(), now, peers);
   for (std::size_t i = 0; i < shares.size(); ++i) {
     for (std::size_t j = 0; j < shares[i].size(); ++j) {
@@ -58,11 +58,11 @@ void HealthExchange::look_now() {
       shares[i][j]->outlier.advise(advice == decision.advice.end() ? proxy::TimePoint{} : advice->second);
     }
   }
-  carry_out(routes, decision);
+  carry_out(breakers, decision);
   table_.reset();
 }
 
-HealthShare::View HealthExchange::view(const Shares& shares, std::span<const gossip::Member> members, std::vector<const proxy::Route*>& routes) const {
+HealthShare::View HealthExchange::view(const Shares& shares, std::span<const gossip::Member> members, Breakers& breakers) const {
   HealthShare::View out;
   out.outlier = parts_.outlier;
   out.rank = static_cast<std::size_t>(std::count_if(members.begin(), members.end(), [&](const gossip::Member& member) {
@@ -89,15 +89,30 @@ HealthShare::View HealthExchange::view(const Shares& shares, std::span<const gos
     HealthShare::Route one{key_of_route(route.name), route.name, static_cast<std::size_t>(pool - pools.begin()), {}};
     for (const proxy::Endpoint& endpoint : pool->endpoints) one.breakers.push_back(route.breakers->look(endpoint.id));
     out.routes.push_back(std::move(one));
-    routes.push_back(&route);
+    breakers.push_back(route.breakers);
   }
+  add_app_breakers(out, breakers);
   return out;
 }
 
-void HealthExchange::carry_out(const std::vector<const proxy::Route*>& routes, const HealthShare::Decision& decision) {
+/// Each is a route of its own to one place that no request can go to: so no word about it is spared for the pool's sake.
+void HealthExchange::add_app_breakers(HealthShare::View& view, Breakers& breakers) const {
+  if (parts_.app_breakers == nullptr || parts_.app_breakers->all().empty()) return;
+  HealthShare::Endpoint place;
+  place.id = AppBreakers::kPlace;
+  place.name = "a program's calls";
+  place.usable = false;
+  view.pools.push_back({{place}});
+  for (const auto& [name, breaker] : parts_.app_breakers->all()) {
+    view.routes.push_back({key_of_route("app/" + name), name, view.pools.size() - 1, {breaker->look(AppBreakers::kPlace)}});
+    breakers.push_back(breaker);
+  }
+}
+
+void HealthExchange::carry_out(const Breakers& all, const HealthShare::Decision& decision) {
   const io::TimePoint now = io::boottime_now();
   for (const HealthShare::Order& order : decision.orders) {
-    proxy::BreakerTable& breakers = *routes[order.route]->breakers;
+    proxy::BreakerTable& breakers = *all[order.route];
     if (order.open) breakers.advise(order.id, order.until);
     else breakers.relent(order.id, now);
   }

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "agent/app_breakers.h"
 #include "agent/drivers/proxy_driver.h"
 #include "agent/health_share.h"
 #include "agent/io/loop.h"
@@ -26,6 +27,7 @@ struct HealthExchangeParts {
   std::function<std::span<const gossip::Member>()> members;
   std::function<const proxy::EndpointTable*()> endpoints;  ///< null = none published yet
   std::function<std::shared_ptr<const proxy::RouteTable>()> routes;
+  const AppBreakers* app_breakers = nullptr;  ///< of programs beside this agent; null = none
   /// What the agent's own checks of an endpoint say; left as it is where it makes none.
   std::function<void(HealthShare::Endpoint&)> add_checks;
   std::function<void(proxy::EndpointId)> check_now;
@@ -46,10 +48,12 @@ class HealthExchange {
   [[nodiscard]] const HealthShare::Counters& counters() const { return share_.counters(); }
 
  private:
+  using Breakers = std::vector<std::shared_ptr<proxy::BreakerTable>>;  ///< of View::routes, in their order
   void look_now();
   [[nodiscard]] HealthShare::View view(const std::vector<std::vector<std::shared_ptr<proxy::EndpointShare>>>& shares,
-                                       std::span<const gossip::Member> members, std::vector<const proxy::Route*>& routes) const;
-  void carry_out(const std::vector<const proxy::Route*>& routes, const HealthShare::Decision& decision);
+                                       std::span<const gossip::Member> members, Breakers& breakers) const;
+  void add_app_breakers(HealthShare::View& view, Breakers& breakers) const;
+  void carry_out(const Breakers& breakers, const HealthShare::Decision& decision);
   void tell();
 
   HealthExchangeParts parts_;

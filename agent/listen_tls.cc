@@ -21,6 +21,7 @@ io::TlsOptions server_options(const ListenTlsConfig& config) {
   for (const CertificateConfig& one : config.certificates)
     options.certificates.push_back({one.cert.string(), one.key.string(), one.ocsp.string()});
   options.alpn = config.alpn;
+  options.groups = config.curves;
   return options;
 }
 

@@ -2,7 +2,12 @@
 #include <limits>
 #include <utility>
 
+#include "agent/audit.h"
 #include "agent/backend.h"
+#include "agent/backend_orders.h"
+#include "agent/drivers/app_metrics.h"
+#include "agent/drivers/egress_worker.h"
+#include "agent/metrics_families.h"
 #include "agent/route_content.h"
 
 namespace agent {
@@ -10,24 +15,7 @@ namespace {
 
 using api::MetricFamily;
 using api::MetricSample;
-using Labels = std::vector<std::pair<std::string, std::string>>;
-
-class Families {
- public:
-  void counter(const std::string& name, const std::string& help, std::uint64_t value) {
-    add(name, help, MetricFamily::Type::kCounter, {{{}, static_cast<double>(value), {}}});
-  }
-  void gauge(const std::string& name, const std::string& help, double value) {
-    add(name, help, MetricFamily::Type::kGauge, {{{}, value, {}}});
-  }
-  void add(const std::string& name, const std::string& help, MetricFamily::Type type, std::vector<MetricSample> samples) {
-    families_.push_back({"outrigger_" + name, help, type, std::move(samples)});
-  }
-  std::vector<MetricFamily> take() { return std::move(families_); }
-
- private:
-  std::vector<MetricFamily> families_;
-};
+using Labels = MetricLabels;
 
 /// Buckets of a size that programs ask for; the figures behind them are exact to 1 %.
 MetricSample histogram_sample(Labels labels, const proxy::Histogram& times) {
@@ -148,6 +136,7 @@ void add_orders(Families& out, const proxy::Counters& c) {
   out.counter("orders_unkeyed_total", "Orders that got 400: no key, or none that is one", c.orders_unkeyed);
   out.counter("orders_unreserved_total", "Orders that got 503 unsent: the ledger was full or could not be reached", c.orders_unreserved);
   out.counter("orders_unrecorded_total", "Answered orders whose answer the ledger did not take", c.orders_unrecorded);
+  out.counter("orders_not_armed_total", "Orders refused because the primary was not armed; not sent", c.orders_not_armed);
   out.counter("orders_without_client_total", "Orders at the instance that went on when their client left", c.orders_without_client);
 }
 
@@ -253,6 +242,16 @@ void add_health_words(Families& out, const HealthExchange* health) {
            {{{"what", "spared"}}, static_cast<double>(words.spared), {}}});
 }
 
+void add_flight(Families& out, const BackendParts& parts) {
+  const AgentFlight* flight = parts.flight ? parts.flight() : nullptr;
+  if (flight == nullptr) return;
+  const FlightRecorder::Counters& c = flight->counters();
+  out.add("flight_events_total", "Events for the incident page: noted here, and heard of other agents", MetricFamily::Type::kCounter,
+          {{{{"what", "noted"}}, static_cast<double>(c.noted), {}}, {{{"what", "heard"}}, static_cast<double>(c.heard), {}},
+           {{{"what", "known"}}, static_cast<double>(c.known), {}}, {{{"what", "refused"}}, static_cast<double>(c.refused), {}},
+           {{{"what", "malformed"}}, static_cast<double>(flight->malformed()), {}}});
+}
+
 void add_spans(Families& out, const std::optional<drivers::SpanExportCounters>& spans) {
   if (!spans) return;
   out.counter("spans_exported_total", "Spans that the collector has taken", spans->spans.exported);
@@ -262,6 +261,46 @@ void add_spans(Families& out, const std::optional<drivers::SpanExportCounters>& 
   for (const auto& [reason, count] : reasons) dropped.push_back({{{"reason", reason}}, static_cast<double>(count), {}});
   out.add("spans_dropped_total", "Spans that nobody will see, by reason", MetricFamily::Type::kCounter, std::move(dropped));
   out.counter("span_requests_total", "Requests to the collector, tries again included", spans->requests);
+}
+
+/// What the instance says of itself in its health check.
+void add_app_fields(Families& out, const drivers::CheckDriver* checks) {
+  if (checks == nullptr) return;
+  std::vector<MetricSample> samples;
+  for (const auto& [name, value] : checks->fields()) samples.push_back({{{"field", name}}, value, {}});
+  out.add("app_field", "Numbers and booleans in the body of the instance's health check", MetricFamily::Type::kGauge, std::move(samples));
+}
+
+void add_guard(Families& out, const GuardExchange* guard) {
+  if (guard == nullptr) return;
+  const proxy::GuardTable& table = guard->table();
+  out.gauge("guard_bans", "Clients that are kept out now", static_cast<double>(table.bans_at(io::boottime_now()).size()));
+  out.counter("guard_failures_total", "Answers to clients that counted as failures", table.failures());
+  out.counter("guard_banned_total", "Clients banned for failures seen by this agent", table.banned());
+  out.counter("guard_refused_total", "Requests and connections of banned clients", table.refused());
+  out.counter("guard_untracked_total", "Failures and bans that the table had no room for", table.untracked());
+  out.counter("guard_words_heard_total", "Bans and unbans that other agents have told", guard->heard());
+  out.counter("guard_frames_malformed_total", "Frames about bans that could not be read", guard->malformed());
+}
+
+void add_app_metrics(Families& out, const drivers::AppMetrics* app) {
+  if (app == nullptr) return;
+  const drivers::AppMetricsCounters& counters = app->counters();
+  out.gauge("app_metrics_up", "Whether the instance gave its metrics when they were asked for last", counters.up ? 1 : 0);
+  out.counter("app_metrics_fetches_total", "Times that the instance was asked for its metrics", counters.fetches);
+  out.counter("app_metrics_failures_total", "Of those, without an answer that could be used", counters.failures);
+  out.counter("app_metrics_lines_dropped_total", "Lines that no scraper would take, or under names of the agent", counters.lines_dropped);
+}
+
+void add_app_breakers(Families& out, const AppBreakers* breakers) {
+  if (breakers == nullptr) return;
+  std::vector<MetricSample> states, opened;
+  for (const auto& [name, breaker] : breakers->all()) {
+    states.push_back({{{"name", name}}, static_cast<double>(breaker->state(AppBreakers::kPlace)), {}});
+    opened.push_back({{{"name", name}}, static_cast<double>(breaker->opened()), {}});
+  }
+  out.add("app_breaker_state", "Of programs' own calls: 0 closed, 1 open, 2 half-open", MetricFamily::Type::kGauge, std::move(states));
+  out.add("app_breaker_opened_total", "Times that such a breaker opened", MetricFamily::Type::kCounter, std::move(opened));
 }
 
 void add_breakers(Families& out, const ProxyStatus& status) {
@@ -310,7 +349,7 @@ const std::vector<RouteFamily>& route_families() {
       {"route_body_bytes_total", "Bytes of bodies per route", "direction", {{"in", &C::request_bytes}, {"out", &C::response_bytes}}},
       {"route_refused_total", "Requests that a rule of the route refused, by reason", "reason",
        {{"address", &C::address_denied}, {"credentials", &C::unauthorized}, {"rate", &C::rate_limited}, {"concurrency", &C::busy},
-        {"queue_full", &C::queue_full}, {"queue_timeout", &C::queue_timeouts}, {"breaker", &C::breaker_denied}}},
+        {"queue_full", &C::queue_full}, {"queue_timeout", &C::queue_timeouts}, {"breaker", &C::breaker_denied}, {"halted", &C::halted}}},
       {"route_delayed_total", "Requests of a burst that waited for their turn", nullptr, {{"", &C::rate_delayed}}},
       {"route_queued_total", "Requests that waited for an endpoint with room", nullptr, {{"", &C::queued}}},
       {"route_hedges_total", "Second attempts at late requests: begun, answered first, not made for want of budget", "result",
@@ -377,6 +416,21 @@ void add_routes(Families& out, const ProxyStatus& status) {
   out.add("ratelimit_evicted_total", "Clients that made room for others in a full table of limits", MetricFamily::Type::kCounter, std::move(evicted));
 }
 
+void add_halts(Families& out, const HaltKeeper& keeper, const proxy::Counters& c) {
+  std::map<std::string, double> standing{{"global", 0}, {"broker", 0}, {"account", 0}, {"route", 0}};
+  for (const auto& [tag, halt] : keeper.set().halts()) standing[to_string(halt.scope)] += 1;
+  std::vector<MetricSample> samples;
+  for (const auto& [scope, count] : standing) samples.push_back({{{"scope", scope}}, count, {}});
+  out.add("halts", "Orders to stop that stand, by scope", MetricFamily::Type::kGauge, std::move(samples));
+  out.counter("halts_given_total", "Orders to stop given at this agent", keeper.counters().given);
+  out.counter("halts_heard_total", "Orders to stop heard from others", keeper.counters().heard);
+  out.counter("halts_lifted_total", "Orders to stop that were lifted", keeper.counters().lifted);
+  out.counter("halts_put_back_total", "Orders to stop that stand in the log and were missing at this agent", keeper.counters().put_back);
+  out.counter("halt_claims_unheeded_total", "What peers said of halts that would have lifted some; the log alone lifts", keeper.counters().unheeded);
+  out.counter("halt_frames_refused_total", "What others said of halts and could not be taken", keeper.counters().malformed + keeper.counters().refused);
+  out.counter("requests_halted_total", "Requests refused because of an order to stop; not sent", c.halted);
+}
+
 void add_sticky(Families& out, const StickyKeeper* keeper) {
   if (keeper == nullptr || keeper->table() == nullptr) return;
   const proxy::StickyTable& table = *keeper->table();
@@ -416,6 +470,7 @@ void add_relays(Families& out, const std::map<std::string, proxy::RelayCounters>
   constexpr auto kCounter = MetricFamily::Type::kCounter;
   family("tcp_connections_total", "Connections of TCP routes", kCounter, &C::connections);
   family("tcp_connections_refused_total", "Connections over connections_max", kCounter, &C::refused);
+  family("tcp_halted_total", "Connections of TCP routes refused or reset because of an order to stop", kCounter, &C::halted);
   family("tcp_no_endpoint_total", "Connections that found nobody, or no primary in time", kCounter, &C::no_endpoint);
   family("tcp_connect_failures_total", "Attempts that failed", kCounter, &C::connect_failures);
   family("tcp_bytes_in_total", "Bytes from clients", kCounter, &C::bytes_in);
@@ -424,6 +479,30 @@ void add_relays(Families& out, const std::map<std::string, proxy::RelayCounters>
   family("tcp_lease_stops_total", "Connections cut because the lease was over or the primary moved", kCounter, &C::lease_stops);
   family("tcp_late_lease_writes_total", "Writes after which the lease stood at its end", kCounter, &C::late_lease_writes);
   family("tcp_open_connections", "Connections open now", MetricFamily::Type::kGauge, &C::open);
+}
+
+void add_egress(Families& out, const drivers::EgressTotals* totals) {
+  if (totals == nullptr || totals->by_name.empty()) return;
+  constexpr auto kCounter = MetricFamily::Type::kCounter;
+  std::vector<MetricSample> refused, resets, bytes, requests;
+  for (const auto& [name, c] : totals->by_name) {
+    for (std::size_t i = 1; i < c.refused.size(); ++i)
+      refused.push_back({{{"egress", name}, {"reason", std::string(proxy::name_of(static_cast<proxy::EgressVerdict>(i)))}}, static_cast<double>(c.refused[i]), {}});
+    refused.push_back({{{"egress", name}, {"reason", "unreadable"}}, static_cast<double>(c.unreadable), {}});
+    refused.push_back({{{"egress", name}, {"reason", "no_credential"}}, static_cast<double>(c.incomplete), {}});
+    const auto halted = totals->halted.find(name);
+    refused.push_back({{{"egress", name}, {"reason", "halted"}}, halted == totals->halted.end() ? 0.0 : static_cast<double>(halted->second), {}});
+    resets.push_back({{{"egress", name}}, static_cast<double>(c.resets), {}});
+    bytes.push_back({{{"egress", name}, {"direction", "out"}}, static_cast<double>(c.bytes_out), {}});
+    bytes.push_back({{{"egress", name}, {"direction", "in"}}, static_cast<double>(c.bytes_in), {}});
+  }
+  for (const auto& [name, count] : totals->requests) requests.push_back({{{"egress", name}}, static_cast<double>(count), {}});
+  out.add("egress_requests_total", "Requests and connections of the service to its brokers", kCounter, std::move(requests));
+  out.add("egress_refused_total", "Those that were not let out, by reason", kCounter, std::move(refused));
+  out.add("egress_resets_total", "Connections to brokers cut because the permit was gone", kCounter, std::move(resets));
+  out.add("egress_bytes_total", "Bytes to and from brokers", kCounter, std::move(bytes));
+  out.counter("egress_writes_denied_total", "Writes to brokers that the permit stopped before their first byte", totals->writes_denied);
+  out.counter("egress_late_writes_total", "Writes to brokers after which the lease stood at its end", totals->late_writes);
 }
 
 void add_tls(Families& out, const BackendParts& parts, const drivers::TlsCounters& c) {
@@ -487,8 +566,15 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_gossip(out, parts);
   add_proxy(out, proxy);
   add_routes(out, proxy);
+  if (parts.halts && parts.halts() != nullptr) add_halts(out, parts.halts()->keeper(), proxy.counters);
+  if (const AgentAudit* audit = parts.audit ? parts.audit() : nullptr) audit->add_metrics(out);
   add_sticky(out, parts.sticky);
   add_health_words(out, parts.health);
+  add_flight(out, parts);
+  add_guard(out, parts.guard);
+  add_app_fields(out, parts.checks);
+  add_app_metrics(out, parts.app_metrics);
+  add_app_breakers(out, parts.app_breakers);
   add_upstreams(out, parts);
   add_access_log(out, proxy.access_log);
   add_spans(out, proxy.spans);
@@ -496,7 +582,9 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_headers(out, proxy.headers);
   add_hellos(out, proxy.hellos);
   add_relays(out, proxy.relays);
+  add_egress(out, proxy.egress.get());
   add_dns(out, parts.dns ? parts.dns() : nullptr);
+  if (const AgentOrders* orders = parts.orders ? parts.orders() : nullptr) orders->add_metrics(out);
   return out.take();
 }
 

@@ -7,6 +7,7 @@
 
 #include "agent/config_order.h"
 #include "agent/drivers/json_text.h"
+#include "agent/egress_keeper.h"
 #include "agent/io/crypto.h"
 #include "agent/listen_tls.h"
 #include "agent/route_content.h"
@@ -164,6 +165,12 @@ io::Result<std::shared_ptr<const drivers::ProxyHeaderRule>> header_rule(const Pr
   return std::make_shared<const drivers::ProxyHeaderRule>(std::move(rule));
 }
 
+io::Result<proxy::GuardRule> guard_rule(const GuardConfig& config) {
+  auto never = proxy::AddressBlocks::parse(config.never);
+  if (!never) return bad("guard.never", never.error().detail);
+  return proxy::GuardRule{config.fails, config.within, config.ban, config.statuses, std::move(*never)};
+}
+
 proxy::Digest sha256_of(std::string_view text) {
   return io::sha256(std::as_bytes(std::span<const char>(text.data(), text.size())));
 }
@@ -188,6 +195,7 @@ proxy::Route route_of(const RouteConfig& config, const std::string& service) {
   route.timeouts.idle = config.idle_timeout;
   route.timeouts.total = config.total_timeout;
   route.retry = config.retry;
+  route.cancel = config.cancel;
   if (config.hedge) route.hedge = proxy::HedgeRule{config.hedge->percentile, config.hedge->least, config.hedge->budget};
   route.access_log = config.access_log;
   set_balance(config, route);
@@ -195,6 +203,34 @@ proxy::Route route_of(const RouteConfig& config, const std::string& service) {
 }
 
 }  // namespace
+
+io::Result<proxy::Route> egress_route(const EgressConfig& egress, std::uint64_t body_bytes_max, std::shared_ptr<const proxy::EgressRule> rule) {
+  proxy::Route route = route_of(egress.limits, egress.service);
+  if (auto set = set_admission(egress.limits, "egress \"" + egress.name + "\"", route.admission); !set) return tl::make_unexpected(set.error());
+  route.name = route.pool = egress.name;
+  route.path = rule->prefix;
+  route.access_log = egress.access_log;
+  route.body_bytes_max = egress.limits.body_max.value_or(body_bytes_max);
+  route.egress = std::move(rule);
+  return route;
+}
+
+std::shared_ptr<const proxy::RelayRoute> egress_relay(const Config& config, const EgressConfig& egress, const std::string& pool) {
+  auto route = std::make_shared<proxy::RelayRoute>();
+  route->name = egress.name;
+  route->kind = proxy::PoolKind::kAll;
+  route->pool = pool;
+  route->service = egress.service;
+  route->connect_timeout = egress.connect_timeout;
+  route->idle_timeout = egress.idle_timeout;
+  const std::uint32_t workers = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
+  route->connections_max = std::max(1U, egress.connections_max / workers);
+  route->access_log = egress.access_log;
+  proxy::EgressRule rule;
+  rule.name = egress.name;
+  route->egress = std::make_shared<const proxy::EgressRule>(std::move(rule));
+  return route;
+}
 
 std::string routed_service(const Config& config) { return config.service ? config.service->name : ServiceConfig().name; }
 
@@ -246,6 +282,7 @@ io::Result<std::vector<drivers::CheckSettings>> check_settings(const ServiceConf
   if (service.proxy_protocol != 0) settings.preface = proxy::make_proxy_header(std::nullopt, service.proxy_protocol);
   settings.host = service.address.is_unix() ? "localhost" : service.address.text();
   settings.path = service.health.path;
+  settings.fields = true;
   settings.every = service.health.every;
   settings.timeout = service.health.timeout;
   settings.fall = service.health.fall;
@@ -285,6 +322,41 @@ io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::
   return settings;
 }
 
+namespace {
+/// More than bytes need from an agent to the broker's books, a retransmission or two included. Who has a broker farther away lets the hook wait.
+constexpr Milliseconds kArmingSettle{250};
+}  // namespace
+
+io::Result<std::optional<ArmingDriverSettings>> arming_settings(const Config& config) {
+  if (!config.arming || !config.service) return std::optional<ArmingDriverSettings>();
+  const ArmingConfig& arming = *config.arming;
+  ArmingDriverSettings settings;
+  switch (arming.mode) {
+    case ArmingModeConfig::kAuto: settings.rules.mode = ArmingMode::kAuto; break;
+    case ArmingModeConfig::kSupervised: settings.rules.mode = ArmingMode::kSupervised; break;
+    case ArmingModeConfig::kWhenFlat: settings.rules.mode = ArmingMode::kWhenFlat; break;
+  }
+  auto hook = hook_target(arming.reconcile, "arming.reconcile");
+  if (!hook) return tl::make_unexpected(hook.error());
+  settings.hook = std::move(*hook);
+  settings.rules.has_hook = settings.hook.has_value();
+  settings.rules.unknown_blocks = arming.unknown_blocks;
+  settings.rules.settle = kArmingSettle;
+  settings.rules.hook_timeout = arming.timeout;
+  settings.rules.retry_min = arming.retry;
+  settings.rules.retry_max = arming.every;
+  settings.rules.look_first = std::min(settings.rules.look_first, arming.every);
+  settings.rules.look_every = arming.every;
+  settings.rules.batch = arming.batch;
+  settings.service = config.service->name;
+  settings.node = config.node.name;
+  settings.recent = arming.recent;
+  settings.quiet = arming.quiet;
+  settings.rules.gives_up = arming.quiet.count() > 0;
+  settings.write_timeout = config.raft.write_timeout;
+  return std::optional(std::move(settings));
+}
+
 io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   drivers::ProxyDriverSettings settings;
   settings.threads = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
@@ -295,6 +367,14 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.proxy.request_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.response_limits.head_bytes_max = config.proxy.header_bytes_max;
   settings.proxy.connections_max = config.proxy.connections_max;
+  settings.proxy.upstream_requests_max = config.proxy.upstream_requests_max;
+  settings.proxy.client_requests_max = config.proxy.client_requests_max;
+  if (config.guard) {
+    auto guard = guard_rule(*config.guard);
+    if (!guard) return tl::make_unexpected(guard.error());
+    settings.guard = std::make_shared<proxy::GuardTable>(std::move(*guard), io::random_below(UINT64_MAX));
+    settings.proxy.guard = settings.guard;
+  }
   settings.compress_streams_max = config.proxy.compress_streams_max;
   settings.proxy.head_timeout = config.proxy.head_timeout;
   settings.proxy.request_id = {config.proxy.request_id.field, config.proxy.request_id.from_anyone, config.proxy.request_id.to_client};
@@ -333,6 +413,9 @@ io::Result<std::vector<drivers::ProxyListen>> proxy_listeners(const Config& conf
     listeners.push_back({*address, std::make_shared<const proxy::TrustedProxies>(std::move(*trusted)), std::move(policies[i])});
     set_relays(config, config.listeners[i], listeners.back());
   }
+  auto egress = egress_listeners(config);
+  if (!egress) return tl::make_unexpected(egress.error());
+  for (drivers::ProxyListen& one : *egress) listeners.push_back(std::move(one));
   return listeners;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "agent/arming_driver.h"
 #include "agent/config.h"
 #include "agent/drivers/check_driver.h"
 #include "agent/drivers/dns_driver.h"
@@ -29,6 +30,8 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 /// [service.health], then [[service.check]].
 [[nodiscard]] io::Result<std::vector<drivers::CheckSettings>> check_settings(const ServiceConfig& service);
 [[nodiscard]] io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::NodeId id);
+/// none = a primary is armed at once.
+[[nodiscard]] io::Result<std::optional<ArmingDriverSettings>> arming_settings(const Config& config);
 [[nodiscard]] io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config);
 /// Opens the file or socket of the log; none = there is no log. Errors: also those of open_log_file.
 [[nodiscard]] io::Result<std::optional<drivers::AccessLogSettings>> access_log_settings(const Config& config);
@@ -42,6 +45,10 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 /// @param sessions  the agent's table; asked for only when a route keeps sessions
 [[nodiscard]] io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(
     const Config& config, const proxy::RouteTable* previous, const std::function<std::shared_ptr<proxy::StickyTable>()>& sessions);
+/// The route of an egress with a url: limits and timeouts; where it leads and what is written is the caller's. `rule` is kept.
+[[nodiscard]] io::Result<proxy::Route> egress_route(const EgressConfig& egress, std::uint64_t body_bytes_max, std::shared_ptr<const proxy::EgressRule> rule);
+/// What a TCP connection or tunnel of an egress goes by. @param pool  of the egress's table
+[[nodiscard]] std::shared_ptr<const proxy::RelayRoute> egress_relay(const Config& config, const EgressConfig& egress, const std::string& pool);
 [[nodiscard]] io::Result<io::Address> address_of(const HostPort& place, const std::string& key);
 
 }  // namespace agent

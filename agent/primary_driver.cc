@@ -119,7 +119,9 @@ void PrimaryDriver::obey(PrimaryOutput& output) {
   } else if (const auto* renew = std::get_if<Renew>(&output)) {
     send_renew(*renew);
   } else if (const auto* release = std::get_if<Release>(&output)) {
-    send_release(*release);
+    // The gate is closed by now. What is held back here may be of an epoch that is over when it goes: the store refuses it then.
+    if (callbacks_.before_release) callbacks_.before_release([this, held = *release] { send_release(held); });
+    else send_release(*release);
   } else if (const auto* role = std::get_if<RoleChange>(&output)) {
     obey_role(*role);
   } else if (const auto* gate = std::get_if<OpenGate>(&output)) {

@@ -45,6 +45,9 @@ struct PrimaryDriverCallbacks {
   std::function<void()> on_change;     ///< role_state() or lease_view() changed: publish it
   std::function<void()> drain_orders;  ///< stop new orders; `on_orders_drained` follows from the proxy
   std::function<void(std::string_view what, const std::string& detail)> log;
+  /// Empty = the lease is released at once. Otherwise the release waits until `go` is called: the kernel still lets pass what the old epoch sends.
+  /// `go` may be called inside of this call, later, or never (the lease runs out then); not after the driver is gone.
+  std::function<void(std::function<void()> go)> before_release;
 };
 
 /// Ownership: of the agent; the store driver and the loop outlive it. Thread: the control loop.

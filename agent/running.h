@@ -12,13 +12,20 @@
 #include <vector>
 
 #include "agent/api/server.h"
+#include "agent/arming_driver.h"
+#include "agent/audit.h"
+#include "agent/app_breakers.h"
 #include "agent/backend.h"
+#include "agent/backend_orders.h"
+#include "agent/backend_flight.h"
 #include "agent/catalog_keeper.h"
 #include "agent/backend_operator.h"
 #include "agent/backend_requests.h"
+#include "agent/backend_traffic.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/dns_catalog.h"
+#include "agent/drivers/app_metrics.h"
 #include "agent/drivers/dns_driver.h"
 #include "agent/drivers/gossip_driver.h"
 #include "agent/drivers/mesh.h"
@@ -26,8 +33,12 @@
 #include "agent/drivers/proxy_driver.h"
 #include "agent/drivers/rate_driver.h"
 #include "agent/drivers/store_driver.h"
+#include "agent/egress_keeper.h"
+#include "agent/halt_driver.h"
+#include "agent/halt_follower.h"
 #include "agent/health_exchange.h"
 #include "agent/identity.h"
+#include "agent/kernel_permit.h"
 #include "agent/listen_tls.h"
 #include "agent/local_services.h"
 #include "agent/io/fd_channel.h"
@@ -36,6 +47,7 @@
 #include "agent/pid_file.h"
 #include "agent/primary_driver.h"
 #include "agent/sticky_driver.h"
+#include "agent/upstream_names.h"
 #include "agent/upstreams.h"
 
 namespace agent {
@@ -65,8 +77,18 @@ class Agent {
   io::Result<void> start_upstreams();
   /// The pools of [[upstream]], with what their checks say.
   void add_upstreams(proxy::EndpointTable& table) const;
+  // What goes out to brokers (agent_egress.cc).
+  io::Result<void> start_egress();
+  [[nodiscard]] api::EgressInfo egress_info(const drivers::EgressTotals* totals) const;
+  void start_traffic();  ///< agent_traffic.cc: guard, breakers of programs, an operator's hand
+  /// Puts the upstreams of the settings, names resolved, to the checks and the proxy.
+  void use_upstreams(const std::vector<UpstreamConfig>& upstreams);
   void start_health();  ///< agent_health.cc: what agents tell each other of endpoints
   io::Result<void> start_service();
+  // Orders (agent_orders.cc).
+  io::Result<void> start_arming();
+  void start_order_api();
+  [[nodiscard]] std::optional<std::string> unarmed() const;
   io::Result<void> start_parts();  ///< all of these, on an identity that is locked; leaves a proxy that is there
   void start_catalog();
   void register_files();  ///< gives what the settings register to the catalog
@@ -86,9 +108,26 @@ class Agent {
   void publish_endpoints();
   std::shared_ptr<proxy::StickyTable> sessions();  ///< the table of this agent, made when a route keeps sessions
   void publish_primary();
+  io::Result<void> start_halts();  ///< agent_halts.cc
+  io::Result<void> start_audit();  ///< agent_audit.cc: with the store
+  /// For the audit (agent_audit.cc). @param when  "start", "reload"
+  void note_settings(const char* when);
+  void write_note(std::uint64_t number);
   /// Limits that the cluster counts together (agent_limits.cc).
   void start_limits();
   void publish_rate_members();
+  /// The flight recorder (agent_flight.cc). The first thing that is there: everything may note something.
+  void start_flight();
+  void note(std::string_view what, std::uint64_t epoch, std::string_view about, std::string_view text);
+  void note_role(std::string_view what, const std::string& detail);  ///< about this agent, under its epoch
+  void note_gossip(const gossip::Event& event);
+  void on_flight_frame(store::NodeId from, std::string_view frame);
+  void introduce_to(store::NodeId peer);
+  void introduce_to_all();
+  /// All frames to peers go through here. @return as Mesh::send; true as well when a fault on purpose swallows it
+  bool send_to_peer(store::NodeId peer, std::string frame, drivers::Lane lane);
+  api::Result<std::vector<std::string>> partition(const std::vector<std::string>& names);
+  [[nodiscard]] bool is_cut_off(const gossip::Address& address) const;
   void on_instance(drivers::InstanceHealth health, const std::string& reason);
   void on_role_change();
   /// Orders for the holder of the lease come through a key, from any agent of the cluster.
@@ -115,12 +154,14 @@ class Agent {
   io::Result<void> send_sockets();
   void hand_over();
   void close_control();
+  void follow_halts();
   void retire();
   void take_back(int tries);
   void start_successor();
   /// Reads the settings again (agent_reload.cc).
   void reload(const api::Completion<api::ReloadReport>& done);
   [[nodiscard]] api::ReloadReport apply_settings(const Config& fresh);
+  void apply_the_rest(const Config& fresh, api::ReloadReport& report);
   /// Opens and closes listeners, and takes the certificates from their files again. @return false: refused, `report` says why
   bool reload_listeners(const Config& fresh, api::ReloadReport& report);
   void warn_of_certificates() const;
@@ -145,27 +186,48 @@ class Agent {
   store::NodeId raft_id_;
   std::unique_ptr<io::Loop> loop_;
   std::shared_ptr<const io::TlsContext> peer_tls_;  // null = a plain mesh
+  std::unique_ptr<AgentFlight> flight_;
+  struct CutOff {  // faults on purpose: as names, as the mesh knows them, and as gossip does; empty but in demonstrations
+    std::set<std::string> names;
+    std::set<store::NodeId> peers;
+    std::vector<gossip::Address> addresses;
+  } cut_off_;
   std::unique_ptr<drivers::Mesh> mesh_;
   std::unique_ptr<drivers::StoreDriver> store_;
+  std::unique_ptr<HaltDriver> halts_;
+  std::unique_ptr<HaltFollower> halt_follower_;  // once the sockets were handed over
   std::unique_ptr<drivers::GossipDriver> gossip_;
   std::unique_ptr<StickyDriver> sticky_;
   std::shared_ptr<const proxy::RouteTable> route_table_;  // as published last
   ListenTls listen_tls_;
   std::unique_ptr<drivers::RateDriver> rates_;
   std::set<store::NodeId> mesh_up_;                         // peers to which the mesh stands
+  std::unique_ptr<AgentAudit> audit_;                       // with the store; what it logs at its end is told to those
   std::shared_ptr<const proxy::RateMembers> rate_members_;  // as published last
   std::unique_ptr<drivers::OrderDesk> orders_;  // after the store: outcomes stop with it
+  std::shared_ptr<proxy::GuardTable> guard_table_;  // null: no [guard]; shared with the workers
+  AppBreakers app_breakers_;
   std::unique_ptr<drivers::ProxyDriver> proxy_;
+  std::unique_ptr<GuardExchange> guard_;  // null: no [guard]
+  std::unique_ptr<AgentTraffic> traffic_;
   std::unique_ptr<HealthExchange> health_;
   std::unique_ptr<UpstreamChecks> upstreams_;
+  std::unique_ptr<EgressKeeper> egress_;          // with the store
+  std::unique_ptr<KernelPermit> kernel_permit_;   // null: settings name none
+  std::unique_ptr<UpstreamNames> names_;
+  std::vector<UpstreamConfig> upstream_places_;  // config_.upstreams with addresses in the places of names
+  UpstreamTlsMap upstream_tls_;
   std::unique_ptr<drivers::CheckDriver> checks_;
+  std::unique_ptr<drivers::AppMetrics> app_metrics_;  // null: settings name none
   std::unique_ptr<PrimaryDriver> primary_;
+  std::unique_ptr<ArmingDriver> arming_;  // null: without [arming] a primary is armed at once
   std::unique_ptr<LocalServices> local_;
   std::unique_ptr<AgentCatalog> catalog_;
   std::unique_ptr<CatalogKeeper> keeper_;
   std::unique_ptr<io::Timer> keeper_timer_;
   std::unique_ptr<AgentOperator> operator_;
   std::unique_ptr<AgentRequests> requests_;
+  std::unique_ptr<AgentOrders> order_api_;
   std::unique_ptr<AgentBackend> backend_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<DnsCatalog> dns_catalog_;
@@ -200,6 +262,8 @@ class Agent {
   io::TimePoint phase_until_{};
   bool leaving_ = false, left_ = false;
   std::uint64_t reloads_ = 0, reloads_refused_ = 0;
+  store::kv::AuditNote note_;      // the newest
+  std::uint64_t note_count_ = 0;
   std::vector<api::Completion<std::monostate>> leave_done_;
   int exit_code_ = 0;
   std::optional<proxy::PrimaryView> view_;  // as last given to the proxy

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/listen_tls.h"
 #include "agent/parts.h"
 
 namespace agent {
@@ -78,16 +79,48 @@ proxy::EndpointId upstream_id(const std::string& pool, const HostPort& address) 
   return proxy::EndpointId{hash | (std::uint64_t{1} << 63U)};
 }
 
-std::vector<proxy::PoolEndpoints> upstream_pools(const std::vector<UpstreamConfig>& upstreams) {
+std::string upstream_server_name(const UpstreamConfig& upstream, const UpstreamEndpointConfig& endpoint) {
+  if (upstream.tls && !upstream.tls->server_name.empty()) return upstream.tls->server_name;
+  return endpoint.name.empty() ? endpoint.address.host : endpoint.name;
+}
+
+io::Result<UpstreamTlsMap> upstream_tls(const std::vector<UpstreamConfig>& upstreams, std::int64_t wall_ms) {
+  UpstreamTlsMap out;
+  for (const UpstreamConfig& upstream : upstreams) {
+    if (!upstream.tls) continue;
+    auto context = client_tls(*upstream.tls, wall_ms);
+    if (!context) return io::fail(context.error().code, key_of(upstream) + ".tls: " + context.error().detail);
+    for (const UpstreamEndpointConfig& endpoint : upstream.endpoints) {
+      const std::string name = upstream_server_name(upstream, endpoint);
+      out[upstream.name].try_emplace(name, std::make_shared<const drivers::UpstreamTls>(drivers::InstanceTls{*context, name}));
+    }
+  }
+  return out;
+}
+
+namespace {
+/// null: plain.
+std::shared_ptr<const drivers::UpstreamTls> tls_of(const UpstreamTlsMap& tls, const UpstreamConfig& upstream, const UpstreamEndpointConfig& endpoint) {
+  const auto pool = tls.find(upstream.name);
+  if (!upstream.tls || pool == tls.end()) return nullptr;
+  const auto found = pool->second.find(upstream_server_name(upstream, endpoint));
+  return found == pool->second.end() ? nullptr : found->second;
+}
+bool has_address(const UpstreamEndpointConfig& endpoint) { return endpoint.address.is_unix() || !endpoint.address.host.empty(); }
+}  // namespace
+
+std::vector<proxy::PoolEndpoints> upstream_pools(const std::vector<UpstreamConfig>& upstreams, const UpstreamTlsMap& tls) {
   std::vector<proxy::PoolEndpoints> pools;
   for (const UpstreamConfig& upstream : upstreams) {
     proxy::PoolEndpoints pool{upstream.name, {}};
     for (const UpstreamEndpointConfig& config : upstream.endpoints) {
+      if (!has_address(config)) continue;
       proxy::Endpoint endpoint;
       endpoint.id = upstream_id(upstream.name, config.address);
       endpoint.kind = proxy::EndpointKind::kStatic;
       endpoint.address = config.address.text();
-      endpoint.node = endpoint.address;
+      endpoint.node = config.name.empty() ? endpoint.address : config.name + "/" + endpoint.address;
+      endpoint.means = tls_of(tls, upstream, config);
       endpoint.weight = config.weight;
       endpoint.tier = config.tier == Tier::kBackup ? proxy::Tier::kBackup : proxy::Tier::kActive;
       endpoint.zone = config.zone;
@@ -104,6 +137,7 @@ UpstreamChecks::UpstreamChecks(io::Loop& loop, std::function<std::uint64_t(std::
 io::Result<void> UpstreamChecks::valid(const std::vector<UpstreamConfig>& upstreams) {
   for (const UpstreamConfig& upstream : upstreams) {
     for (const UpstreamEndpointConfig& endpoint : upstream.endpoints) {
+      if (!has_address(endpoint)) continue;
       if (auto address = address_of(endpoint.address, key_of(upstream)); !address) return tl::make_unexpected(address.error());
       if (auto checks = checks_of(upstream.checks, endpoint.address, upstream.name, key_of(upstream)); !checks) return tl::make_unexpected(checks.error());
     }
@@ -111,20 +145,30 @@ io::Result<void> UpstreamChecks::valid(const std::vector<UpstreamConfig>& upstre
   return {};
 }
 
-io::Result<void> UpstreamChecks::set(const std::vector<UpstreamConfig>& upstreams) {
+io::Result<void> UpstreamChecks::set(const std::vector<UpstreamConfig>& upstreams, const UpstreamTlsMap& tls) {
   if (auto fine = valid(upstreams); !fine) return fine;
   std::map<proxy::EndpointId, Place> kept;
   for (const UpstreamConfig& upstream : upstreams) {
     if (upstream.checks.empty()) continue;
     for (const UpstreamEndpointConfig& endpoint : upstream.endpoints) {
+      if (!has_address(endpoint)) continue;
       const proxy::EndpointId id = upstream_id(upstream.name, endpoint.address);
-      if (const auto old = places_.find(id); old != places_.end() && old->second.checks == upstream.checks) {
+      const auto secret = tls_of(tls, upstream, endpoint);
+      if (const auto old = places_.find(id); old != places_.end() && old->second.checks == upstream.checks && old->second.tls == secret) {
         kept.insert(places_.extract(old));
         continue;
       }
       auto settings = checks_of(upstream.checks, endpoint.address, upstream.name, key_of(upstream));
       if (!settings) return tl::make_unexpected(settings.error());
-      for (drivers::CheckSettings& one : *settings) one.chance = chance_;
+      for (std::size_t i = 0; i < settings->size(); ++i) {
+        drivers::CheckSettings& one = (*settings)[i];
+        one.chance = chance_;
+        if (upstream.checks[i].address) continue;  // another place, which is spoken to plainly
+        if (!endpoint.name.empty()) one.host = endpoint.text();
+        if (secret == nullptr) continue;
+        one.tls = secret->tls.context;
+        one.server_name = secret->tls.server_name;
+      }
       auto driver = std::make_unique<drivers::CheckDriver>(
           loop_, std::move(*settings),
           [this, pool = upstream.name, address = endpoint.address.text()](drivers::InstanceHealth health, const std::string& reason) {
@@ -132,7 +176,7 @@ io::Result<void> UpstreamChecks::set(const std::vector<UpstreamConfig>& upstream
           },
           slots_);
       driver->start();
-      kept[id] = {upstream.checks, std::move(driver)};
+      kept[id] = {upstream.checks, secret, std::move(driver)};
     }
   }
   places_ = std::move(kept);

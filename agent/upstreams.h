@@ -12,6 +12,7 @@
 
 #include "agent/config.h"
 #include "agent/drivers/check_driver.h"
+#include "agent/drivers/proxy_driver.h"
 #include "agent/io/error.h"
 #include "agent/io/loop.h"
 #include "proxy/upstream.h"
@@ -27,8 +28,14 @@ namespace agent {
 
 /// The id of an endpoint of a pool, the same at every agent. The top bit is set, which no id of an agent has.
 [[nodiscard]] proxy::EndpointId upstream_id(const std::string& pool, const HostPort& address);
-/// The pools, without what checks say.
-[[nodiscard]] std::vector<proxy::PoolEndpoints> upstream_pools(const std::vector<UpstreamConfig>& upstreams);
+/// TLS towards upstreams: by pool and the name that a certificate has to carry.
+using UpstreamTlsMap = std::map<std::string, std::map<std::string, std::shared_ptr<const drivers::UpstreamTls>>>;
+/// Loads what [upstream.tls] names. Errors: those of TlsContext::load, naming the upstream.
+[[nodiscard]] io::Result<UpstreamTlsMap> upstream_tls(const std::vector<UpstreamConfig>& upstreams, std::int64_t wall_ms);
+/// What the certificate of an endpoint has to carry; empty = a unix socket, or no name is asked for.
+[[nodiscard]] std::string upstream_server_name(const UpstreamConfig& upstream, const UpstreamEndpointConfig& endpoint);
+/// The pools, without what checks say. Endpoints whose name has no address yet are left out.
+[[nodiscard]] std::vector<proxy::PoolEndpoints> upstream_pools(const std::vector<UpstreamConfig>& upstreams, const UpstreamTlsMap& tls = {});
 
 /// Ownership: of the agent. Thread: the control loop.
 class UpstreamChecks {
@@ -40,7 +47,7 @@ class UpstreamChecks {
   /// What set() would say of them; changes nothing.
   [[nodiscard]] static io::Result<void> valid(const std::vector<UpstreamConfig>& upstreams);
   /// Replaces the whole set. Endpoints whose checks are the same go on undisturbed.
-  [[nodiscard]] io::Result<void> set(const std::vector<UpstreamConfig>& upstreams);
+  [[nodiscard]] io::Result<void> set(const std::vector<UpstreamConfig>& upstreams, const UpstreamTlsMap& tls = {});
   /// Puts what is known into endpoints of upstream_pools: those without checks are taken to be well; what is not known yet
   /// is degraded, so it is asked only when nobody better is there.
   void judge(proxy::PoolEndpoints& pool) const;
@@ -51,6 +58,7 @@ class UpstreamChecks {
  private:
   struct Place {
     std::vector<CheckConfig> checks;
+    std::shared_ptr<const drivers::UpstreamTls> tls;
     std::unique_ptr<drivers::CheckDriver> driver;
   };
   io::Loop& loop_;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/api/audit_routes.h"
 #include "agent/api/catalog_backend.h"
+#include "agent/api/halt_routes.h"
 #include "agent/api/session_backend.h"
 
 namespace agent::api {
@@ -42,7 +44,12 @@ Api::Api(Backend& backend, std::function<std::uint64_t(std::uint64_t)> chance, s
   add_event_routes(router_);
   add_operator_routes(router_);
   add_own_routes(router_);
+  add_order_routes(router_);
   add_request_routes(router_);
+  add_halt_routes(router_);
+  add_audit_routes(router_);
+  add_flight_routes(router_);
+  add_traffic_routes(router_);
 }
 
 Api::~Api() {

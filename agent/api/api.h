@@ -199,6 +199,9 @@ void add_feed_routes(Router& router);      ///< /outrigger/v1/watch
 void add_election_routes(Router& router);  ///< /outrigger/v1/election, switchover
 void add_operator_routes(Router& router);  ///< /v1/snapshot, /v1/operator, /outrigger/v1/raft
 void add_own_routes(Router& router);       ///< /outrigger/v1, /metrics
+void add_order_routes(Router& router);     ///< /outrigger/v1/orders, arming
 void add_request_routes(Router& router);   ///< /outrigger/v1/routes, why, tap
+void add_flight_routes(Router& router);    ///< /outrigger/v1/incident, faults
+void add_traffic_routes(Router& router);   ///< /outrigger/v1/upstreams/eject, uneject, breakers, guard
 
 }  // namespace agent::api

@@ -76,6 +76,9 @@ struct KvWritten {
 };
 /// Keys below it are made up on reading, one per election: who holds it and under which epoch. Nobody may write them.
 inline constexpr std::string_view kDerivedPrefix = "outrigger/election/";
+/// Approvals and the state of arming: kept there, written by the agents alone, since an approval is audited before it counts.
+inline constexpr std::string_view kArmingPrefix = "outrigger/arming/";
+[[nodiscard]] inline bool is_read_only(std::string_view key) { return key.starts_with(kDerivedPrefix) || key.starts_with(kArmingPrefix); }
 
 // --- who is there ------------------------------------------------------------------------------------------------
 
@@ -135,7 +138,9 @@ struct RaftInfo {
 struct RoleInfo {
   std::string service;        ///< empty: no service is configured and `role` is "none"
   std::string role = "none";  ///< "primary", "standby", "none"
-  bool serving = false;       ///< primary and taking new orders
+  bool serving = false;       ///< primary, and not handing over
+  bool armed = true;          ///< primary: it may be given new orders
+  std::string unarmed_reason{};  ///< what is waited for with armed = false
   Epoch epoch{};              ///< of the current (or last) holder
   NodeId holder{};            ///< 0 = nobody
   std::string holder_name;
@@ -248,6 +253,9 @@ class CatalogBackend;  // catalog_backend.h
 class SessionBackend;  // session_backend.h
 class OperatorBackend;  // operator_backend.h
 class RequestBackend;  // request_backend.h
+class OrderBackend;    // order_backend.h
+class FlightBackend;  // flight_backend.h
+class TrafficBackend;  // traffic_backend.h
 
 class Backend {
  public:
@@ -285,6 +293,8 @@ class Backend {
   /// Counters come from the workers, hence the completion.
   virtual void upstreams(Completion<std::vector<UpstreamInfo>> done) = 0;
   virtual void metrics(Completion<std::vector<MetricFamily>> done) = 0;
+  /// What the instance itself tells, as text for Prometheus with a label `node` in each series; empty: nothing. Never an error.
+  virtual void app_metrics(Completion<std::string> done) { done(std::string()); }
   [[nodiscard]] virtual std::vector<HealthItem> live() const = 0;  ///< all ok = 200, otherwise 503
   [[nodiscard]] virtual std::vector<HealthItem> ready() const = 0;
 
@@ -296,6 +306,11 @@ class Backend {
   [[nodiscard]] virtual OperatorBackend* operators() { return nullptr; }
   /// Single requests and what routes count; nullptr = not offered.
   [[nodiscard]] virtual RequestBackend* requests() { return nullptr; }
+  /// Orders under keys, and arming; nullptr = not offered.
+  [[nodiscard]] virtual OrderBackend* orders() { return nullptr; }
+  [[nodiscard]] virtual FlightBackend* flight() { return nullptr; }  ///< incidents, and faults on purpose
+  /// null = this agent has no proxy.
+  [[nodiscard]] virtual TrafficBackend* traffic() { return nullptr; }
 
   /// Contacts seeds, "ip:port" or "name:port" (port may be missing). Completes with how many answered; kUnavailable if
   /// 0.

@@ -54,6 +54,9 @@ void append_own_entry(std::string& out, const KvEntry& entry) {
 }
 
 std::string read_only_text(std::string_view key) {
+  if (key.starts_with(kArmingPrefix)) {
+    return "Permission denied: \"" + std::string(key) + "\" is written by agents alone; approve with outrigger approve or POST /outrigger/v1/arming/approve";
+  }
   return "Permission denied: \"" + std::string(key) +
          "\" shows an election and is read-only; stand for it with PUT "
          "/outrigger/v1/election/NAME/campaign";

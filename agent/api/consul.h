@@ -27,7 +27,7 @@ void append_own_entry(std::string& out, const KvEntry& entry);
 /// A header for the index of a write. Consul does not tell it; who wants to wait for the own write needs it.
 void add_write_index(Response& response, Index index);
 
-/// Why nobody may write a key below kDerivedPrefix.
+/// Why nobody may write a key of which is_read_only is true.
 [[nodiscard]] std::string read_only_text(std::string_view key);
 
 /// "dc1", or the cluster's label.

@@ -4,6 +4,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 namespace agent::api {
@@ -135,12 +136,18 @@ void get_consul_metrics(Api& api, const Call& call) {
   }));
 }
 
+/// What the instance tells comes behind ours. It is text 0.0.4, so the whole answer is then.
 void get_metrics(Api& api, const Call& call) {
-  const MetricsFormat format = metrics_format_of(call.request.accept);
-  api.backend().metrics(
-      api.answer<std::vector<MetricFamily>>(call.id, [format](const std::vector<MetricFamily>& families) {
-        return Response{200, std::string(content_type_of(format)), {}, metrics_text(families, format)};
-      }));
+  auto app = std::make_shared<std::string>();
+  auto done = api.answer<std::vector<MetricFamily>>(call.id, [asked = metrics_format_of(call.request.accept), app](const std::vector<MetricFamily>& families) {
+    const MetricsFormat format = app->empty() ? asked : MetricsFormat::kPrometheus;
+    return Response{200, std::string(content_type_of(format)), {}, metrics_text(families, format) + *app};
+  });
+  Backend& backend = api.backend();
+  backend.app_metrics([&backend, app, done = std::move(done)](Result<std::string> text) {
+    if (text) *app = std::move(*text);
+    backend.metrics(done);
+  });
 }
 
 }  // namespace agent::api

@@ -21,6 +21,9 @@ struct SnapshotRestored {
   std::uint64_t rows = 0;
 };
 
+class HaltBackend;  // halt_backend.h
+class AuditBackend;  // audit_backend.h
+
 class OperatorBackend {
  public:
   OperatorBackend() = default;
@@ -41,6 +44,9 @@ class OperatorBackend {
   virtual void raft_remove(std::string server, Completion<std::monostate> done) = 0;
   /// Backend::raft() with what only the leader knows of the servers; without a leader what is known here.
   virtual void raft_figures(Completion<RaftInfo> done) = 0;
+  /// Orders to stop; nullptr = not offered, or not any more.
+  [[nodiscard]] virtual HaltBackend* halts() { return nullptr; }
+  [[nodiscard]] virtual AuditBackend* audit() { return nullptr; }  ///< the same
   /// Drops kept answers of this agent's proxy. @param route  empty = of every route  @param prefix  of their targets
   /// @return how many. Errors: kNotFound (no route keeps any, or not that one).
   [[nodiscard]] virtual Result<std::size_t> purge_cache(const std::string& route, const std::string& prefix) {

@@ -21,7 +21,7 @@ bool key_of(Api& api, const Call& call, bool may_be_empty, std::string& key) {
 }
 
 bool may_write(Api& api, const Call& call, const std::string& key) {
-  if (!key.starts_with(kDerivedPrefix)) return true;
+  if (!is_read_only(key)) return true;
   return api.fail(call.id, {Errc::kForbidden, read_only_text(key), {}}), false;
 }
 

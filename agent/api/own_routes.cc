@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/api/consul.h"
+#include "agent/api/halt_backend.h"
 #include "agent/api/metrics_text.h"
+#include "agent/api/operator_backend.h"
 #include "agent/api/own.h"
 #include "proxy/sticky.h"
 
@@ -14,16 +16,31 @@ namespace {
 
 // ---------------------------------------------------------------- role
 
-Json role_json(const RoleInfo& role) {
+/// What is stopped here, by scope.
+Json halted_json(Backend& backend) {
+  Json scopes = Json::array();
+  OperatorBackend* operators = backend.operators();
+  const HaltBackend* halts = operators == nullptr ? nullptr : operators->halts();
+  for (const HaltInfo& halt : halts == nullptr ? std::vector<HaltInfo>() : halts->halts()) {
+    if (std::find(scopes.begin(), scopes.end(), Json(halt.scope)) == scopes.end()) scopes.push_back(halt.scope);
+  }
+  return scopes;
+}
+
+Json role_json(Backend& backend) {
+  const RoleInfo role = backend.role();
   return {{"service", role.service},
           {"role", role.role},
           {"serving", role.serving},
+          {"armed", role.armed},
+          {"unarmed_reason", name_json(role.unarmed_reason)},
           {"epoch", number(role.epoch)},
           {"holder", name_json(role.holder_name)},
           {"holder_id", id_json(role.holder)},
           {"self", role.self_name},
           {"instance", role.instance},
           {"draining", role.draining},
+          {"halted", halted_json(backend)},
           {"since_ms", role.since_ms},
           {"valid_for_ms", role.valid_for.count()},
           {"index", number(role.index)}};
@@ -35,7 +52,7 @@ void get_role(Api& api, const Call& call) {
   read.needs_barrier = false;  // the question is what this agent does now
   read.render = [&backend = api.backend()](const ReadInfo& info) {
     const RoleInfo role = backend.role();
-    Response response = json_response(role_json(role));
+    Response response = json_response(role_json(backend));
     add_consul_headers(response, role.index, info);
     return response;
   };
@@ -44,7 +61,7 @@ void get_role(Api& api, const Call& call) {
 
 void watch_role(Api& api, const Call& call) {
   api.stream(call, Topic{}, "role", [&backend = api.backend()] {
-    return role_json(backend.role()).dump(-1, ' ', false, Json::error_handler_t::replace);
+    return role_json(backend).dump(-1, ' ', false, Json::error_handler_t::replace);
   });
 }
 

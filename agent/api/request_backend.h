@@ -52,12 +52,36 @@ class RequestFeed {
   virtual std::uint64_t take_missed() = 0;   ///< requests that did not fit since the last call
 };
 
+/// One [[egress]].
+struct EgressEntry {
+  std::string name, mode, listen, target;  ///< mode: "url", "connect", "tcp"; target as configured
+  std::vector<std::string> addresses;      ///< to which names lead now
+  std::string fault;                       ///< why it cannot be used at all: a name that was never found, a missing credential
+  std::vector<std::pair<std::string, std::uint64_t>> counters;
+};
+/// How far a set-up goes to keep an agent that is not primary from its broker: each level and whether it is there.
+struct EgressLevel {
+  std::string name;  ///< "header", "route", "egress", "kernel"
+  bool on = false;
+  std::string text;  ///< why, or what is missing
+};
+struct EgressInfo {
+  std::string service;
+  std::string permit;  ///< "open", or why nothing goes out now
+  Epoch epoch{};
+  std::vector<EgressLevel> levels;
+  std::vector<EgressEntry> entries;
+  std::uint64_t writes_denied = 0, late_writes = 0;
+};
+
 class RequestBackend {
  public:
   virtual ~RequestBackend() = default;
   /// Errors: kNotFound (not among the recent ones of this agent), kUnsupported (switched off).
   virtual void why(std::string request_id, Completion<WhyInfo> done) = 0;
   virtual void routes(Completion<std::vector<RouteInfo>> done) = 0;
+  virtual void egress(Completion<EgressInfo> done) = 0;
+  [[nodiscard]] virtual std::vector<std::string> listeners() const { return {}; }  ///< where clients come in, with the real ports
   /// Errors: kBusy.
   virtual Result<std::shared_ptr<RequestFeed>> feed(FeedQuery query) = 0;
 };

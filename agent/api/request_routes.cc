@@ -3,7 +3,7 @@
 #include "agent/api/own.h"
 #include "agent/api/request_backend.h"
 
-/// /outrigger/v1/why, tap and routes: single requests and what routes count.
+/// /outrigger/v1/why, tap, routes and egress: single requests, what routes count, and what goes out.
 namespace agent::api {
 namespace {
 
@@ -26,14 +26,35 @@ void get_routes(Api& api, const Call& call) {
   RequestBackend* requests = requests_of(api, call);
   if (requests == nullptr) return;
   using List = std::vector<RouteInfo>;
-  requests->routes(api.answer<List>(call.id, [](const List& routes) {
+  requests->routes(api.answer<List>(call.id, [listeners = requests->listeners()](const List& routes) {
     Json list = Json::array();
     for (const RouteInfo& route : routes) {
       Json counters = Json::object();
       for (const auto& [name, value] : route.counters) counters[name] = value;
       list.push_back({{"name", route.name}, {"counters", counters}, {"latency", latency_json(route.latency)}});
     }
-    return json_response({{"routes", list}});
+    return json_response({{"routes", list}, {"listeners", listeners}});
+  }));
+}
+
+// ---------------------------------------------------------------- egress
+
+Json entry_json(const EgressEntry& entry) {
+  Json counters = Json::object();
+  for (const auto& [name, value] : entry.counters) counters[name] = value;
+  return {{"name", entry.name},           {"mode", entry.mode}, {"listen", entry.listen},  {"target", entry.target},
+          {"addresses", entry.addresses}, {"fault", entry.fault.empty() ? Json(nullptr) : Json(entry.fault)}, {"counters", counters}};
+}
+
+void get_egress(Api& api, const Call& call) {
+  RequestBackend* requests = requests_of(api, call);
+  if (requests == nullptr) return;
+  requests->egress(api.answer<EgressInfo>(call.id, [](const EgressInfo& info) {
+    Json levels = Json::array(), entries = Json::array();
+    for (const EgressLevel& level : info.levels) levels.push_back({{"level", level.name}, {"on", level.on}, {"text", level.text}});
+    for (const EgressEntry& entry : info.entries) entries.push_back(entry_json(entry));
+    return json_response({{"service", info.service}, {"epoch", number(info.epoch)}, {"permit", info.permit}, {"levels", levels},
+                          {"writes_denied", info.writes_denied}, {"late_writes", info.late_writes}, {"egress", entries}});
   }));
 }
 
@@ -142,6 +163,7 @@ void get_tap(Api& api, const Call& call) {
 }  // namespace
 
 void add_request_routes(Router& router) {
+  router.add("GET", "/outrigger/v1/egress", get_egress);
   router.add("GET", "/outrigger/v1/routes", get_routes);
   router.add("GET", "/outrigger/v1/why/*", get_why);
   router.add("GET", "/outrigger/v1/tap", get_tap);

@@ -118,7 +118,7 @@ std::optional<Error> read_op(const Limits& limits, const Json& item, TxnOp& op, 
   op.verb = row->verb;
   if (op.key.empty() && !row->is_tree) fault = "Must provide key";
   if (row->needs_session && op.session.empty()) fault = "missing session";
-  if (row->writes && op.key.starts_with(kDerivedPrefix)) fault = read_only_text(op.key);
+  if (row->writes && is_read_only(op.key)) fault = read_only_text(op.key);
   return std::nullopt;
 }
 

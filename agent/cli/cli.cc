@@ -4,6 +4,7 @@
 #include <ostream>
 
 #include "agent/cli/session.h"
+#include "agent/cli/verbs_halt.h"
 
 namespace agent::cli {
 namespace {
@@ -118,6 +119,12 @@ int run(const std::vector<std::string>& arguments, Host& host) {
   add_lock_verbs(app, session);
   add_watch_verbs(app, session);
   add_request_verbs(app, session);
+  add_order_verbs(app, session);
+  add_halt_verbs(app, session);
+  add_audit_verbs(app, session);
+  add_incident_verbs(app, session);
+  add_traffic_verbs(app, session);
+  add_spread_verb(app, session);
   add_import_verbs(app, session);
   add_init_verbs(app, session);
 

@@ -17,6 +17,7 @@ namespace agent::cli {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;  ///< understood, but did not succeed: refused, no connection, bad config
 inline constexpr int kExitUsage = 2;   ///< not understood: unknown verb, missing or ill-formed argument
+inline constexpr int kExitPartial = 3; ///< "audit verify --peers": nothing was found, and not everybody could be asked
 
 /// What `raft recover` is asked to do to the data directory of an agent that does not run.
 struct RecoverRequest {

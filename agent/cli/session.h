@@ -69,8 +69,12 @@ void add_lock_verbs(CLI::App& app, Session& session);      ///< lock run
 void add_watch_verbs(CLI::App& app, Session& session);     ///< watch
 void add_import_verbs(CLI::App& app, Session& session);    ///< import consul
 void add_request_verbs(CLI::App& app, Session& session);   ///< why tap routes
+void add_incident_verbs(CLI::App& app, Session& session);  ///< incident last, drill kill-primary
+void add_traffic_verbs(CLI::App& app, Session& session);   ///< eject uneject breaker guard
+void add_spread_verb(CLI::App& app, Session& session);    ///< spread
 void add_election_verbs(CLI::App& app, Session& session);  ///< role election switchover
 void add_service_verbs(CLI::App& app, Session& session);   ///< catalog services maint event force-leave reload
+void add_order_verbs(CLI::App& app, Session& session);     ///< orders arming approve
 void add_agent_verbs(CLI::App& app, Session& session);     ///< agent validate
 void add_init_verbs(CLI::App& app, Session& session);      ///< init keygen version
 

@@ -25,7 +25,12 @@ int run_role(Session& session) {
   if (session.json()) return session.print(*role), kExitOk;
   session.host.out << cell(*role, "self") << ": " << cell(*role, "role") << " of " << cell(*role, "service")
                    << ", epoch " << cell(*role, "epoch") << ", holder " << cell(*role, "holder") << ", instance "
-                   << cell(*role, "instance") << "\n";
+                   << cell(*role, "instance");
+  if (field(*role, "armed") == false) session.host.out << ", not armed: " << cell(*role, "unarmed_reason");
+  session.host.out << "\n";
+  const Json halted = field(*role, "halted");
+  for (const auto& scope : halted.is_array() ? halted : Json::array())
+    session.host.out << "HALTED " << (scope.is_string() ? scope.get<std::string>() : std::string()) << "\n";
   return kExitOk;
 }
 

@@ -32,13 +32,43 @@ int run_routes(Session& session) {
   for (const auto& route : routes.is_array() ? routes : Json::array()) {
     const Json counters = field(route, "counters"), latency = field(route, "latency");
     std::uint64_t refused = 0;
-    for (const char* name : {"address_denied", "unauthorized", "rate_limited", "busy", "queue_full", "queue_timeouts", "breaker_denied"}) {
+    for (const char* name : {"address_denied", "unauthorized", "rate_limited", "busy", "queue_full", "queue_timeouts", "breaker_denied", "halted"}) {
       const Json count = field(counters, name);
       if (count.is_number_unsigned()) refused += count.get<std::uint64_t>();
     }
     rows.push_back({cell(route, "name"), cell(counters, "requests"), cell(counters, "responses_2xx"), cell(counters, "responses_3xx"),
                     cell(counters, "responses_4xx"), cell(counters, "responses_5xx"), std::to_string(refused), cell(latency, "p50_ms"),
                     cell(latency, "p95_ms"), cell(latency, "p99_ms"), cell(latency, "max_ms")});
+  }
+  session.print_table(rows);
+  return kExitOk;
+}
+
+// ---------------------------------------------------------------- egress
+
+int run_egress(Session& session) {
+  int code = kExitOk;
+  const auto reply = session.call_json("GET", "/outrigger/v1/egress", code);
+  if (!reply) return code;
+  if (session.json()) return session.print(*reply), kExitOk;
+  session.host.out << "service " << cell(*reply, "service") << "  epoch " << cell(*reply, "epoch") << "  permit " << cell(*reply, "permit")
+                   << "  writes denied " << cell(*reply, "writes_denied") << ", late " << cell(*reply, "late_writes") << "\n\n";
+  std::vector<Row> rows{{"LEVEL", "ON", "WHY"}};
+  const Json levels = field(*reply, "levels"), entries = field(*reply, "egress");
+  for (const auto& level : levels.is_array() ? levels : Json::array())
+    rows.push_back({cell(level, "level"), field(level, "on") == Json(true) ? "yes" : "no", cell(level, "text")});
+  session.print_table(rows);
+  if (!entries.is_array() || entries.empty()) return kExitOk;
+  session.host.out << "\n";
+  rows = {{"EGRESS", "MODE", "LISTEN", "TARGET", "REQUESTS", "OPEN", "BYTES OUT", "RESETS", "REFUSED", "FAULT"}};
+  for (const auto& entry : entries) {
+    const Json counters = field(entry, "counters");
+    std::uint64_t refused = 0;
+    for (const auto& [name, count] : counters.items()) {
+      if (name.starts_with("refused_") && count.is_number_unsigned()) refused += count.get<std::uint64_t>();
+    }
+    rows.push_back({cell(entry, "name"), cell(entry, "mode"), cell(entry, "listen"), cell(entry, "target"), cell(counters, "requests"), cell(counters, "open"),
+                    cell(counters, "bytes_out"), cell(counters, "resets"), std::to_string(refused), cell(entry, "fault")});
   }
   session.print_table(rows);
   return kExitOk;
@@ -162,6 +192,9 @@ int run_tap(Session& session, const TapOptions& options) {
 }  // namespace
 
 void add_request_verbs(CLI::App& app, Session& session) {
+  CLI::App& egress = *app.add_subcommand("egress", "what goes out to brokers, and which level of fencing this set-up has");
+  session.add_client_options(egress);
+  egress.callback([&session] { session.chosen = [&session] { return run_egress(session); }; });
   CLI::App& routes = *app.add_subcommand("routes", "what each route has served and how long it took");
   session.add_client_options(routes);
   routes.callback([&session] { session.chosen = [&session] { return run_routes(session); }; });

@@ -29,6 +29,7 @@ class CheckDriver {
   [[nodiscard]] const std::string& reason() const;  ///< of the worst check
   /// When the last of all checks had gone well; long ago = not all have.
   [[nodiscard]] io::TimePoint well_at() const;
+  [[nodiscard]] const AppFields& fields() const { return checks_.front()->fields(); }  ///< of the first check
   [[nodiscard]] std::uint64_t check_count() const;    ///< of all checks
   [[nodiscard]] std::uint64_t failure_count() const;
 

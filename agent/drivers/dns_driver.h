@@ -36,8 +36,8 @@ struct DnsCounters {
 
 /// Answers as fast as they are asked, within bounds per turn: kDatagramsPerTurn over UDP, and per connection
 /// kQueriesPerTurn; the loop also carries Raft.
-/// Bounds: connections_max connections, each with at most one read of the loop (64 KiB) and one query
-/// (kQueryBytesMax) received and kAnswersBytesMax + 64 KiB unsent; reading stops while a bound is reached.
+/// Bounds: connections_max connections, each with at most one read of the loop (80 KiB) and one query
+/// (kQueryBytesMax) received and kAnswersBytesMax + 80 KiB unsent; reading stops while a bound is reached.
 /// Ownership: the catalog must outlive it; destruction closes every socket at once. Thread: the loop's.
 class DnsDriver final : private io::UdpSink {
  public:

@@ -23,13 +23,13 @@ class FileHost {
   /// The open root of a site, kept by the host from one connection to the next.
   /// Null: the folder cannot be opened now.
   [[nodiscard]] virtual std::shared_ptr<const io::FileTree> tree_of(const proxy::StaticSite& site) = 0;
-  /// 64 KiB to read into; valid until the next use by anybody.
+  /// proxy::kReadBytesMax to read into; valid until the next use by anybody.
   [[nodiscard]] virtual std::span<std::byte> file_slab() = 0;
   virtual void file_event() = 0;  ///< the proxy is about to be given an event
 };
 
 /// One connection to a site. Bound: nothing is kept but one head; a file that the kernel has to fetch from its disk is read
-/// by the thread pool, one piece of 64 KiB at a time.
+/// by the thread pool, one piece of that size at a time.
 /// A file that is cut or changed in place while it is sent ends the stream, so that nobody takes half of each version for
 /// one file; one that is replaced (renamed over) is sent to its end as it was.
 /// Life: kConnecting until the end of the turn in which it was made (so that on_connected is never called inside connect),

@@ -168,6 +168,7 @@ void GossipDriver::restore() {
 }
 
 void GossipDriver::on_datagram(const io::Address& from, std::span<const std::byte> bytes) {
+  if (callbacks_.drops && callbacks_.drops(to_gossip(from))) return;
   swim_->on_datagram(io::boottime_now(), to_gossip(from), bytes);
 }
 
@@ -210,6 +211,10 @@ void GossipDriver::carry_out(gossip::Output& output) {
   if (const auto* datagram = std::get_if<gossip::SendDatagram>(&output)) {
     send_datagram(*datagram);
   } else if (const auto* open = std::get_if<gossip::OpenStream>(&output)) {
+    if (callbacks_.drops && callbacks_.drops(open->to)) {
+      swim_->on_stream_closed(io::boottime_now(), open->id, gossip::Failure::kTimeout);
+      return;
+    }
     auto made = std::make_unique<Stream>(*this, open->id);
     Stream& kept = *made;
     streams_.insert_or_assign(static_cast<std::uint64_t>(open->id), std::move(made));
@@ -233,6 +238,7 @@ void GossipDriver::carry_out(gossip::Output& output) {
 }
 
 void GossipDriver::send_datagram(const gossip::SendDatagram& send) {
+  if (callbacks_.drops && callbacks_.drops(send.to)) return;
   const auto sent = udp_->send(to_io(send.to), send.bytes);
   if (sent || sent.error().code == io::Errc::kWouldBlock) return;  // a full buffer loses datagrams, as networks do
   swim_->on_datagram_error(io::boottime_now(), send.to, failure_of(sent.error().code));

@@ -33,6 +33,9 @@ struct GossipCallbacks {
   std::function<void(const gossip::Event&)> on_event;
   std::function<void()> on_turn;  ///< after each turn in which something happened: members() may have changed
   std::function<void(std::string_view what, const std::string& detail)> log;
+  /// A fault on purpose: nothing goes to or comes from there. Empty = there are no such faults. A stream that the other side
+  /// opens is known by its address only where that is not shared, as on loopback; there the other side drops it.
+  std::function<bool(const gossip::Address&)> drops{};
 };
 
 /// Ownership: of the agent. Thread: the control loop.

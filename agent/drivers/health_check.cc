@@ -126,6 +126,7 @@ void HealthCheck::run_http() {
   ++check_count_;
   static const std::vector<proxy::http1::TextHeader> kHeaders{{"User-Agent", "outrigger-check"}, {"Accept", "application/json"}};
   client_.request("GET", settings_.path, kHeaders, {}, io::boottime_now() + settings_.timeout, [this](io::Result<HttpAnswer> answer) {
+    if (settings_.fields) fields_ = answer ? app_fields_of(answer->body) : AppFields();
     settle(judge(answer, settings_), answer.has_value());
   });
 }

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/drivers/app_fields.h"
 #include "agent/drivers/http_client.h"
 #include "agent/drivers/json_assert.h"
 #include "agent/io/address.h"
@@ -50,6 +51,7 @@ struct CheckSettings {
   std::shared_ptr<const io::TlsContext> tls{};  ///< null = plain
   std::string server_name{};                 ///< that the instance's certificate must carry where `tls` verifies
   std::uint32_t fall = 3, rise = 2;          ///< see proxy::HealthTracker
+  bool fields = false;                       ///< kHttp: numbers and booleans of the answer are kept, see fields()
   std::vector<JsonAssert> asserts;           ///< one that does not hold makes the instance degraded
   std::vector<JsonAssert> critical_asserts;  ///< one that does not hold makes the check fail
   /// Uniform number below its argument: runs are up to a tenth of `every` early or late, so that agents do not come all at
@@ -96,6 +98,7 @@ class HealthCheck final : private io::StreamSink {
   [[nodiscard]] InstanceHealth health() const { return health_; }
   [[nodiscard]] const std::string& reason() const { return reason_; }
   [[nodiscard]] io::TimePoint well_at() const { return well_at_; }  ///< the last run that went well; long ago = none
+  [[nodiscard]] const AppFields& fields() const { return fields_; }  ///< of the last answer; empty when there was none
   [[nodiscard]] std::uint64_t check_count() const { return check_count_; }
   [[nodiscard]] std::uint64_t failure_count() const { return failure_count_; }
 
@@ -125,6 +128,7 @@ class HealthCheck final : private io::StreamSink {
   proxy::HealthTracker tracker_;
   InstanceHealth health_ = InstanceHealth::kUnknown;
   std::string reason_;
+  AppFields fields_;
   io::TimePoint well_at_{};
   std::uint64_t check_count_ = 0, failure_count_ = 0;
   bool kept_closed_ = false;        // the kept connection was closed since the last answer

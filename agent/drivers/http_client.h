@@ -24,7 +24,7 @@
 
 namespace agent::drivers {
 
-/// A whole answer. Bodies above HttpClient::kBodyBytesMax are an error, not cut.
+/// A whole answer. Bodies above what the client allows are an error, not cut.
 struct HttpAnswer {
   int status = 0;  ///< 200..599; interim answers are skipped
   std::string body;
@@ -54,6 +54,8 @@ class HttpClient final : private io::StreamSink, private proxy::http1::ResponseS
   void use_tls(std::shared_ptr<const io::TlsContext> context, std::string server_name, io::TlsOffload* offload);
   /// Bytes that begin each connection, before TLS; before the first request.
   void begin_with(std::string preface) { preface_ = std::move(preface); }
+  /// Bodies of up to `bytes` instead of kBodyBytesMax. Before the first request.
+  void allow_body(std::size_t bytes) { parser_.emplace(proxy::http1::Limits{.body_bytes_max = bytes}); }
   /// Only the first `bytes` of a body are wanted: once they are here the answer is complete and the connection closed,
   /// instead of kTooLarge. A body that breaks off or does not end in time is the answer, too: its head said how it is.
   /// Before the first request.

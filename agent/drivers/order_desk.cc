@@ -149,8 +149,9 @@ void OrderDesk::decided(const Waiter& waiter, const proxy::OrderRequest& request
   const kv::OrderRow& row = written->order;
   if (kv::may_send(written->outcome, written->index, row)) {
     const auto reservation = static_cast<std::uint64_t>(row->reserved);
+    // A look at doubtful ones may have met the entry before its own word came here, and is taking it back.
+    if (!ours_.insert(reservation).second) return tell(waiter, {OrderVerdict::kUnavailable, 0, nullptr, "the reservation was taken back"}, request);
     ++counters_.reserved;
-    ours_.insert(reservation);
     return tell(waiter, {OrderVerdict::kReserved, reservation, nullptr, {}}, request);
   }
   switch (written->outcome) {

@@ -283,10 +283,16 @@ void ProxyDriver::publish_primary(proxy::PrimaryView view) {
   const bool asked = shared->holder == proxy::PrimaryView::Holder::kLocal && !shared->accepts_new;
   // The same view may be published again; a worker answers it once.
   if (!asked || !drained_.asked || drained_.epoch != shared->epoch) drained_ = {shared->service, shared->epoch, asked, {}};
-  post_all([shared](ProxyWorker& worker) {
-    worker.core().set_primary(*shared);
-    worker.relay().set_primary(*shared);
-  });
+  view_ = shared;
+  post_all([shared](ProxyWorker& worker) { worker.set_primary(*shared); });
+}
+
+void ProxyDriver::publish_egress(std::shared_ptr<const EgressNews> news) {
+  post_all([news = std::move(news), view = view_](ProxyWorker& worker) { worker.set_egress(*news, view.get()); });
+}
+
+void ProxyDriver::publish_halts(std::shared_ptr<const proxy::HaltView> halts) {
+  post_all([halts](ProxyWorker& worker) { worker.set_halts(halts); });
 }
 
 void ProxyDriver::publish_rate_members(std::shared_ptr<const proxy::RateMembers> members) {
@@ -326,7 +332,10 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
   const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints,
                                    const std::vector<proxy::Proxy::RouteStatus>& routes, const TlsCounters& tls,
                                    const ProxyHeaderCounters& headers, const HelloCounters& hellos, const std::map<std::string, proxy::RelayCounters>& relays,
-                                   const proxy::RateDeskCounters& rates) {
+                                   const proxy::RateDeskCounters& rates, const EgressTotals& egress) {
+    auto summed = gathering->totals.egress ? *gathering->totals.egress : EgressTotals();
+    summed.add(egress);
+    gathering->totals.egress = std::make_shared<const EgressTotals>(std::move(summed));
     gathering->totals.counters.add(counters);
     gathering->totals.rates.add(rates);
     for (const auto& one : routes) {
@@ -361,12 +370,12 @@ void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
       proxy::Proxy& core = worker.core();
       news.send([arrived, counters = core.counters(), endpoints = core.endpoints(), routes = core.routes(), tls = worker.tls_counters(),
                  headers = worker.header_counters(), hellos = worker.hello_counters(), relays = worker.relay().counters(),
-                 rates = core.rate_counters()] {
-        arrived(counters, endpoints, routes, tls, headers, hellos, relays, rates);
+                 rates = core.rate_counters(), egress = worker.egress_totals()] {
+        arrived(counters, endpoints, routes, tls, headers, hellos, relays, rates, egress);
       });
     });
     // A worker that cannot be asked counts as empty, but never inside this call.
-    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}, {}, {}, {}, {}); });
+    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}, {}, {}, {}, {}, {}); });
   }
 }
 

@@ -33,6 +33,9 @@
 namespace agent::drivers {
 
 class ProxyWorker;
+struct EgressListen;
+struct EgressNews;
+struct EgressTotals;
 
 /// One listener. The address as given is its name: a later one of the same name takes its place.
 struct ProxyListen {
@@ -41,12 +44,18 @@ struct ProxyListen {
   ListenPolicy policy{};
   std::shared_ptr<const proxy::RelayRoute> relay{};  ///< a TCP route: what comes in is no HTTP; null = requests
   std::shared_ptr<const proxy::RelayNames> names{};  ///< TCP routes by the name in the client's first TLS message; then `relay` is null
+  std::shared_ptr<const EgressListen> egress{};  ///< the service's way out to brokers, never part of the other routes; null = none
 };
 
 /// TLS towards the instance of this agent.
 struct InstanceTls {
   std::shared_ptr<const io::TlsContext> context;
   std::string server_name;  ///< that its certificate must carry where the context verifies, and SNI
+};
+/// The same towards an endpoint of a static upstream: its Endpoint::means.
+struct UpstreamTls final : proxy::StreamMeans {
+  explicit UpstreamTls(InstanceTls given) : tls(std::move(given)) {}
+  InstanceTls tls;
 };
 
 struct ProxyDriverSettings {
@@ -63,6 +72,7 @@ struct ProxyDriverSettings {
   std::string instance_preface{};  ///< bytes that begin each connection to the instance, before TLS (PROXY protocol); no part of a request
   std::string peer_preface;   ///< plain mesh only: bytes that begin an HTTP hop
   io::Milliseconds peer_connect_timeout{1000};  ///< TCP and TLS handshake
+  std::shared_ptr<proxy::GuardTable> guard{};  ///< that of `proxy`, to count failures in; null = none are counted
   std::size_t trail_bytes = 0;  ///< per worker, of recent requests with their trails; needs proxy.trails
   RecordRules rules;            ///< of what is kept for `why` and tap
   std::optional<AccessLogSettings> access_log{};  ///< its `workers` is filled here; none = no log
@@ -76,7 +86,7 @@ struct ProxyDriverCallbacks {
   std::function<void(const proxy::Endpoint&, proxy::Trouble)> on_trouble;
   /// After a PrimaryView with accepts_new = false: no worker has an exchange of that epoch at the instance any more.
   std::function<void(const std::string& service, proxy::Epoch)> on_orders_drained;
-  /// Workers have ejected an endpoint, or a breaker has changed: see share_of and Route::breakers.
+  /// Workers have ejected an endpoint, a breaker has changed, or a client was banned: see share_of, Route::breakers, guard.
   std::function<void()> on_health_news{};
   /// The access log cannot be written, and why; empty = it can again.
   std::function<void(const std::string& why)> on_access_log{};
@@ -98,6 +108,7 @@ struct ProxyTotals {
   HelloCounters hellos;         ///< of listeners that choose by name
   std::map<std::string, proxy::RelayCounters> relays;  ///< by name of the TCP route
   proxy::RateDeskCounters rates;
+  std::shared_ptr<const EgressTotals> egress{};  ///< null = no worker has any
 };
 
 /// Ownership: of the agent; destruction stops and joins every worker. Thread: the control loop.
@@ -121,6 +132,9 @@ class ProxyDriver {
   /// request. Errors: as of start; then nothing has changed.
   io::Result<void> publish_listeners(const std::vector<ProxyListen>& listeners);
   void publish_primary(proxy::PrimaryView view);
+  /// What the service may send out to, and how.
+  void publish_egress(std::shared_ptr<const EgressNews> news);
+  void publish_halts(std::shared_ptr<const proxy::HaltView> halts);
   /// Who counts the limits of the cluster. Before the first, this agent does.
   void publish_rate_members(std::shared_ptr<const proxy::RateMembers> members);
   /// Answers to what a worker has asked.
@@ -183,6 +197,7 @@ class ProxyDriver {
   std::vector<Place> leaving_;  ///< still watched by a worker
   std::uint64_t place_count_ = 0;
   std::map<proxy::EndpointId, std::shared_ptr<proxy::EndpointShare>> shares_;  ///< of the endpoints published last
+  std::shared_ptr<const proxy::PrimaryView> view_;  ///< as published last
   proxy::EndpointId holder_{};  ///< endpoint of the newest view, whose share is there too
   Drained drained_;
   std::size_t next_worker_ = 0;

@@ -113,9 +113,10 @@ void ProxyStream::finish() { part(true); }
 // last record to send.
 void ProxyStream::part(bool nothing_comes) {
   sink_ = nullptr;
+  if (parting_ == Parting::kReset && !nothing_comes) return reset();
   const bool at_once = nothing_comes && stream_ && stream_->write_queue_bytes() == 0 &&
                        dynamic_cast<io::TcpStream*>(stream_.get()) != nullptr;
-  if (stream_ && open_ && !at_once) host_.closing().take(std::move(stream_), ended_);
+  if (stream_ && open_ && !at_once && parting_ == Parting::kPolite) host_.closing().take(std::move(stream_), ended_);
   stream_.reset();
 }
 

@@ -6,6 +6,7 @@
 /// moment it is done with it, while the kernel still has bytes of ours to deliver.
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
 
@@ -57,7 +58,13 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
  public:
   static constexpr std::size_t kQueueBytesMax = 256U << 10;  ///< kept back for a slow reader with Queueing::kSome
 
-  ProxyStream(StreamHost& host, proxy::Queueing queueing) : host_(host), queueing_(queueing) {}
+  /// How a connection that is not over on both sides is parted with.
+  enum class Parting : std::uint8_t {
+    kPolite,  ///< what was written arrives
+    kReset,   ///< at once, and what the other side has not confirmed is thrown away: nothing may leave later by itself
+  };
+  ProxyStream(StreamHost& host, proxy::Queueing queueing, Parting parting = Parting::kPolite)
+      : host_(host), queueing_(queueing), parting_(parting) {}
   ~ProxyStream() override;
 
   /// An open stream (accepted or adopted). Once, before anything else.
@@ -90,6 +97,7 @@ class ProxyStream final : public proxy::Stream, private io::StreamSink {
 
   StreamHost& host_;
   proxy::Queueing queueing_;
+  Parting parting_;
   proxy::StreamSink* sink_ = nullptr;
   std::unique_ptr<io::ByteStream> stream_;  // null before attach_ and after the end
   std::string preface_;         // not yet sent

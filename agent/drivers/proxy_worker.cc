@@ -23,6 +23,7 @@ ProxyWorker::ProxyWorker(io::Loop& loop, const ProxyDriverSettings& settings, Re
       reports_(std::move(reports)),
       closing_(loop),
       timer_(loop, [this] {
+        if (egress_) egress_->tick(io::boottime_now());
         core_.tick(io::boottime_now());
         if (!relay_.idle()) relay_.tick(io::boottime_now());
         touched();
@@ -38,6 +39,7 @@ ProxyWorker::ProxyWorker(io::Loop& loop, const ProxyDriverSettings& settings, Re
       retire_(loop, [this] {
         if (parting_until_) core_.drain(io::boottime_now());
         relay_.end_all();
+        if (egress_) egress_->end_all();
         touched();
       }),
       recent_(settings.trail_bytes, settings.rules),
@@ -73,6 +75,7 @@ void ProxyWorker::leave(std::uint64_t id) {
     remember_relay(id, found->second);
     listeners_.erase(found);
     core_.part_with(id, io::boottime_now() + settings_.part_idle);
+    if (egress_) egress_->part_with(id, io::boottime_now() + settings_.part_idle);
     touched();
   }
   reports_.news.send([tell = reports_.on_listener_left, id] { tell(id); });
@@ -87,6 +90,7 @@ void ProxyWorker::retire(io::TimePoint idle_until, io::TimePoint deadline, std::
   parting_until_ = idle_until;
   idle_ = std::move(idle);
   core_.part_with(std::nullopt, idle_until);
+  if (egress_) egress_->part_with(std::nullopt, idle_until);
   retire_.arm(deadline);
   touched();
 }
@@ -105,6 +109,7 @@ void ProxyWorker::remember_relay(std::uint64_t id, const Listener& listener) {
 void ProxyWorker::accept(std::unique_ptr<io::ByteStream> stream, proxy::Accepted accepted) {
   const std::uint64_t id = accepted.listener;
   if (const auto relay = relay_of(id)) {
+    if (keeps_out(accepted.client)) return stream->reset();
     const proxy::RelayClient client{proxy::ListenerKind::kDownstream, ends_of(*stream, accepted.client)};
     return accept_relay(std::move(stream), relay, client);
   }
@@ -131,11 +136,50 @@ void ProxyWorker::drain(io::TimePoint deadline, std::function<void()> idle) {
   handshakes_.clear();
   idle_ = std::move(idle);
   core_.drain(deadline);
+  if (egress_) egress_->drain(deadline);
   retire_.arm(deadline);  // TCP connections have no end of their own
   touched();
 }
 
+void ProxyWorker::set_egress(const EgressNews& news, const proxy::PrimaryView* view) {
+  if (egress_ == nullptr) {
+    egress_ = std::make_unique<EgressWorker>(loop_, settings_.proxy, *this, [this](const proxy::AccessRecord& record) { note_record(record); });
+    if (view != nullptr) egress_->set_primary(*view);
+    egress_->set_halts(halts_);
+  }
+  egress_->set(news);
+}
+
+void ProxyWorker::set_halts(std::shared_ptr<const proxy::HaltView> halts) {
+  halts_ = std::move(halts);
+  if (egress_) egress_->set_halts(halts_);
+  core_.set_halts(halts_);
+  relay_.set_halts(halts_);
+}
+
+void ProxyWorker::set_primary(const proxy::PrimaryView& view) {
+  if (egress_) egress_->set_primary(view);
+  core_.set_primary(view);
+  relay_.set_primary(view);
+}
+
+bool ProxyWorker::keeps_out(const std::string& client) const {
+  const proxy::GuardTable* guard = settings_.guard.get();
+  const io::TimePoint now = io::boottime_now();
+  if (guard == nullptr || !guard->bans_any(now) || !guard->bans(client, now)) return false;
+  guard->count_refusal();
+  return true;
+}
+
 void ProxyWorker::on_access(const proxy::AccessRecord& record) {
+  if (settings_.guard != nullptr && record.status >= 400 && !record.from_peer && settings_.guard->counts(record.status) &&
+      settings_.guard->fail(record.client, io::boottime_now())) {
+    reports_.news.send(reports_.on_health_news);
+  }
+  note_record(record);
+}
+
+void ProxyWorker::note_record(const proxy::AccessRecord& record) {
   if (reports_.access_log != nullptr && record.logged) reports_.access_log->take(reports_.number, record);
   if (reports_.spans != nullptr && record.traced && record.trace.sampled()) reports_.spans->take(reports_.number, record);
   if (settings_.trail_bytes > 0 && !record.request_id.empty()) recent_.add(record);
@@ -184,6 +228,11 @@ std::unique_ptr<proxy::Stream> ProxyWorker::connect(const proxy::Endpoint& endpo
     stream->attach_connecting(io::TlsStream::client(tls.context, std::move(tcp), tls.server_name, deadline, nullptr, stream->io_sink()), {});
     return stream;
   }
+  if (const auto* means = dynamic_cast<const UpstreamTls*>(endpoint.means.get()); means != nullptr) {
+    stream->attach_connecting(io::TlsStream::client(means->tls.context, io::TcpStream::connect(loop_, to, deadline, nullptr), means->tls.server_name,
+                                                    deadline, nullptr, stream->io_sink()), {});
+    return stream;
+  }
   stream->attach_connecting(io::TcpStream::connect(loop_, to, deadline, stream->io_sink()),
                             endpoint.kind == proxy::EndpointKind::kPeer ? settings_.peer_preface : "");
   return stream;
@@ -207,7 +256,7 @@ std::unique_ptr<proxy::Stream> ProxyWorker::relay_connect(const proxy::RelayRout
   return stream;
 }
 
-void ProxyWorker::relay_ended(const proxy::AccessRecord& record) { on_access(record); }
+void ProxyWorker::relay_ended(const proxy::AccessRecord& record) { note_record(record); }
 
 std::span<std::byte> ProxyWorker::file_slab() {
   if (file_slab_.empty()) file_slab_.resize(proxy::kReadBytesMax);
@@ -228,6 +277,11 @@ void ProxyWorker::welcome(std::uint64_t id, std::unique_ptr<io::TcpStream> strea
   accepted.trusted = listen->trusted;
   accepted.rules = listen->policy.rules;
   accepted.listener = id;
+  if (listen->egress) {
+    if (egress_ == nullptr) return stream->reset();
+    const auto ends = ends_of(*stream, accepted.client);
+    return egress_->accept(std::move(stream), *listen->egress, std::move(accepted), ends);
+  }
   if (listen->policy.h2c) accepted.protocol = proxy::Protocol::kEither;
   const ProxyHeaderRule* rule = listen->policy.header.get();
   if (rule == nullptr || !rule->expects(accepted.client)) return secure(listen, std::move(stream), std::move(accepted));
@@ -285,7 +339,7 @@ void ProxyWorker::accept_named(const proxy::RelayNames& names, std::unique_ptr<i
   const auto choice = names.route_for(server_name);
   HelloCounters& counters = hellos_.counters();
   ++(choice.route == nullptr ? counters.unknown : choice.by_name ? counters.named : counters.fallback);
-  if (choice.route == nullptr) return stream->reset();
+  if (choice.route == nullptr || keeps_out(accepted.client)) return stream->reset();
   const proxy::RelayClient client{proxy::ListenerKind::kDownstream, ends_of(*stream, accepted.client), server_name};
   accept_relay(std::move(stream), choice.route, client);
 }
@@ -309,14 +363,16 @@ void ProxyWorker::send_rate_questions() {
 
 void ProxyWorker::end_turn() {
   core_.send_gathered();
+  if (egress_) egress_->end_turn();
   if (core_.has_rate_questions()) send_rate_questions();
   io::TimePoint deadline = core_.next_deadline();
   if (!relay_.idle()) deadline = std::min(deadline, relay_.next_deadline());
+  if (egress_) deadline = std::min(deadline, egress_->next_deadline());
   if (deadline == io::TimePoint::max()) timer_.disarm();
   else if (!timer_.armed() || timer_.deadline() != deadline) timer_.arm(deadline);
   const bool all_known = handshakes_.size() + headers_.size() + hellos_.size() == 0;
   if (all_known && !parted_relays_.empty()) parted_relays_.clear();
-  if (idle_ && all_known && core_.idle() && relay_.idle() && closing_.size() == 0) std::exchange(idle_, nullptr)();
+  if (idle_ && all_known && core_.idle() && relay_.idle() && closing_.size() == 0 && (!egress_ || egress_->idle())) std::exchange(idle_, nullptr)();
 }
 
 }  // namespace agent::drivers

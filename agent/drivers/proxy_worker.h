@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/drivers/access_log.h"
+#include "agent/drivers/egress_worker.h"
 #include "agent/drivers/span_exporter.h"
 #include "agent/drivers/file_stream.h"
 #include "agent/drivers/packers.h"
@@ -68,6 +69,12 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   void set_tap(std::shared_ptr<RecordRing> ring) { tap_ = std::move(ring); }
   [[nodiscard]] std::optional<std::string> find_recent(std::string_view request_id) const { return recent_.find(request_id); }
   [[nodiscard]] proxy::Proxy& core() { return core_; }
+  /// What the service sends out. @param view  of the primary, as published last
+  void set_egress(const EgressNews& news, const proxy::PrimaryView* view);
+  void set_halts(std::shared_ptr<const proxy::HaltView> halts);
+  /// Brokers first: what may not be written any more is cut before anybody else hears of the change.
+  void set_primary(const proxy::PrimaryView& view);
+  [[nodiscard]] EgressTotals egress_totals() const { return egress_ ? egress_->totals() : EgressTotals(); }
   [[nodiscard]] const HelloCounters& hello_counters() { return hellos_.counters(); }
   [[nodiscard]] const ProxyHeaderCounters& header_counters() const { return headers_.counters(); }
   [[nodiscard]] const TlsCounters& tls_counters() const { return handshakes_.counters(); }
@@ -75,6 +82,8 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   // proxy::Host. What a request leaves behind goes to the rings of the access log and of those who look on.
   proxy::TimePoint now() override { return io::boottime_now(); }
   void on_access(const proxy::AccessRecord& record) override;
+  /// As on_access, of what did not come from a client: the guard has no part in it.
+  void note_record(const proxy::AccessRecord& record);
   void on_trouble(const proxy::Endpoint& endpoint, proxy::Trouble trouble) override;
   void on_orders_drained(std::string_view service, proxy::Epoch epoch) override;
   void on_health_news() override { reports_.news.send(reports_.on_health_news); }
@@ -124,6 +133,8 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   void secure(const std::shared_ptr<const ProxyListen>& listen, std::unique_ptr<io::TcpStream> stream, proxy::Accepted accepted);
   void accept_named(const proxy::RelayNames& names, std::unique_ptr<io::TcpStream> stream, const proxy::Accepted& accepted,
                     const std::string& server_name);
+  /// The guard bans that client: of a TCP route there is nothing to answer, so its connection is reset.
+  [[nodiscard]] bool keeps_out(const std::string& client) const;
   void send_rate_questions();
   void end_turn();
 
@@ -139,7 +150,7 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   HelloReader hellos_;
   TlsAcceptor handshakes_;
   Packers packers_;
-  std::vector<std::byte> file_slab_;  // 64 KiB as soon as any file is shown
+  std::vector<std::byte> file_slab_;  // kReadBytesMax as soon as any file is shown
   std::map<std::string, std::shared_ptr<const io::FileTree>> trees_;  // bounded by the folders that settings ever named
   bool accepting_;
   std::map<std::uint64_t, Listener> listeners_;
@@ -153,6 +164,8 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   std::vector<proxy::RateQuestion> questions_;  // scratch
   proxy::Proxy core_;
   proxy::Relay relay_;
+  std::unique_ptr<EgressWorker> egress_;  // null: settings name none
+  std::shared_ptr<const proxy::HaltView> halts_;
 };
 
 }  // namespace agent::drivers

@@ -260,7 +260,7 @@ void StoreDriver::look_at_room() {
 
 // --- views --------------------------------------------------------------------------------------------------------
 
-store::disk::ViewId StoreDriver::open_view(ViewDone done) {
+store::disk::ViewId StoreDriver::open_view(ViewDone done, std::string from) {
   const store::disk::ViewId view{++view_count_ | kOwnViewBit};
   if (waiting_views_.size() >= store::disk::kViewsMax) {
     loop_.post([done = std::move(done)] {
@@ -268,7 +268,7 @@ store::disk::ViewId StoreDriver::open_view(ViewDone done) {
     });
     return view;
   }
-  waiting_views_.push_back({view, store_->status(io::boottime_now()).applied, std::move(done)});
+  waiting_views_.push_back({view, store_->status(io::boottime_now()).applied, std::move(from), std::move(done)});
   store_->mirror(io::boottime_now());
   open_due_views();
   input();
@@ -281,7 +281,7 @@ void StoreDriver::open_due_views() {
   });
   std::vector<WaitingView> views(std::make_move_iterator(due), std::make_move_iterator(waiting_views_.end()));
   waiting_views_.erase(due, waiting_views_.end());
-  for (WaitingView& view : views) call_disk(store::disk::OpenView{view.view}, std::move(view.done));
+  for (WaitingView& view : views) call_disk(store::disk::OpenView{view.view, std::move(view.from)}, std::move(view.done));
 }
 
 void StoreDriver::read_view(store::disk::ViewId view, std::size_t bytes_max, ViewDone done) {

@@ -85,8 +85,9 @@ class StoreDriver {
   // Views of the state on disk, for a snapshot that is saved: frozen, read a piece at a time. `done` runs on the loop.
   using ViewDone = std::function<void(store::disk::Result<store::disk::TaskAnswer>)>;
   /// Opens one that holds everything applied here by now. Errors: kIo (too many), kStopped.
+  /// @param from  rows with smaller keys are left out; "" = none
   /// @return its name, to be closed by close_view() once `done` has run without an error
-  store::disk::ViewId open_view(ViewDone done);
+  store::disk::ViewId open_view(ViewDone done, std::string from = {});
   /// The next rows in order of keys, about `bytes_max` bytes of them; none = the end.
   void read_view(store::disk::ViewId view, std::size_t bytes_max, ViewDone done);
   /// To be called for every view that was opened: it holds back old versions of rows on the disk.
@@ -142,6 +143,7 @@ class StoreDriver {
   struct WaitingView {
     store::disk::ViewId view{};
     store::raft::Index wanted;  // the state on disk has to reach it first
+    std::string from;
     ViewDone done;
   };
   std::vector<WaitingView> waiting_views_;             // bounded by store::disk::kViewsMax

@@ -91,7 +91,8 @@ class ByteStream {
   /// before the call holds for every byte taken. Not to be mixed with bytes that wait in the queue (then it takes nothing).
   /// The gate is asked too. Over TLS a record that has left in part counts as not taken: nobody can open it. Its rest goes
   /// out first when the same bytes are offered again, so what was not taken must be offered next, or the stream dropped.
-  /// @return bytes taken; fewer than offered: on_drained follows when there is room again. Errors: as write().
+  /// @return bytes taken; fewer than offered: on_drained follows when there is room again, or on_error if it broke after
+  /// them. Errors, nothing taken: as write().
   virtual Result<std::size_t> write_some(Buffers buffers) = 0;
   [[nodiscard]] virtual std::size_t write_queue_bytes() const = 0;  ///< bytes taken and not yet given to the kernel
   /// Those, and the ones that the kernel holds because the other side has not confirmed them. Costs a system call.

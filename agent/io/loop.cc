@@ -15,7 +15,7 @@
 namespace agent::io {
 
 namespace {
-constexpr std::size_t kSlabBytes = 64U << 10;
+constexpr std::size_t kSlabBytes = 80U << 10;  // a body of 64 KiB comes with its head in one read
 constexpr std::size_t kEventsPerTurn = 256;
 constexpr std::uint64_t kUvToken = ~std::uint64_t{0};  // no slot has this index
 }

@@ -68,8 +68,8 @@ class Loop {
   void post(std::function<void()> task);
 
   /// Receive buffers shared by all streams of this loop: valid for one callback, never kept.
-  [[nodiscard]] std::span<std::byte> cipher_slab() { return cipher_slab_; }  ///< 64 KiB: what recv fills
-  [[nodiscard]] std::span<std::byte> plain_slab() { return plain_slab_; }    ///< 64 KiB: what TLS decrypts into
+  [[nodiscard]] std::span<std::byte> cipher_slab() { return cipher_slab_; }  ///< 80 KiB: what recv fills
+  [[nodiscard]] std::span<std::byte> plain_slab() { return plain_slab_; }    ///< 80 KiB: what TLS decrypts into
   /// Scratch for one write call (TLS records on their way out); cleared by its user, capacity kept <= 256 KiB.
   [[nodiscard]] std::vector<std::byte>& write_scratch() { return write_scratch_; }
 

@@ -312,6 +312,7 @@ Result<std::size_t> TcpStream::send_some(Buffers buffers) {
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == ENOBUFS) return taken;
+      if (taken > 0) return taken;  // these have left, whatever comes of the rest: the next call finds the failure again
       return tl::unexpected(from_errno(errno, "write"));
     }
     taken += static_cast<std::size_t>(sent);
@@ -339,6 +340,11 @@ void TcpStream::shutdown() {
   if (state_ == State::kOpen && write_queue_bytes() == 0) ::shutdown(fd_, SHUT_WR);
 }
 
+void TcpStream::reset_at_end() {
+  const linger now{1, 0};
+  if (fd_ >= 0) ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 /// RST on the wire, now; the object is left dead and silent.
 void TcpStream::cut() {
   watch_.reset();
@@ -347,8 +353,7 @@ void TcpStream::cut() {
   queue_.clear();
   queue_head_ = 0;
   if (fd_ < 0) return;
-  const linger now{1, 0};
-  ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  reset_at_end();
   ::close(fd_);
   fd_ = -1;
 }

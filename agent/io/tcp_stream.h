@@ -21,7 +21,7 @@ namespace agent::io {
 /// Interest in writability is set only while bytes wait; reading stays on, also for idle pooled connections.
 class TcpStream final : public ByteStream, private WatchSink {
  public:
-  static constexpr int kReadsPerEvent = 4;  ///< x 64 KiB, then others get their turn
+  static constexpr int kReadsPerEvent = 4;  ///< x one slab, then others get their turn
 
   /// Starts to connect and returns at once; sink->on_open or on_error follows, the latter also for errors found here.
   /// @param deadline  boottime; then on_error(kTimedOut). TCP_NODELAY is set.
@@ -44,6 +44,9 @@ class TcpStream final : public ByteStream, private WatchSink {
   void set_write_queue_bytes_max(std::size_t bytes) override { queue_bytes_max_ = bytes; }
   void shutdown() override;
   void reset() override;
+  /// However it ends from now on, also with the process: RST, and what the other side has not confirmed is thrown away
+  /// (unless both sides have said their last).
+  void reset_at_end();
   /// Dead peers: bytes without an acknowledgement for so long end the connection with kTimedOut (TCP_USER_TIMEOUT),
   /// and an idle connection is probed as often (keep-alive). Without it a vanished host is noticed after minutes.
   /// @param limit  > 0; for the probes it is rounded up to whole seconds. Without effect on unix sockets.

@@ -30,6 +30,9 @@ struct TlsCertificate {
   std::string ocsp_file;  ///< answer of the CA's OCSP responder (DER) to be stapled; empty = none. OpenSSL only
 };
 
+/// Names of groups that TlsOptions::groups may hold, as TLS itself has them (RFC 8446, section 4.2.7).
+[[nodiscard]] std::vector<std::string> tls_groups();
+
 /// What a context is loaded from.
 struct TlsOptions {
   static constexpr std::size_t kCertificatesMax = 32;
@@ -43,6 +46,9 @@ struct TlsOptions {
   /// the one whose names fit the name that the client asks for (SNI), RSA and ECDSA ones side by side; else the first.
   std::vector<TlsCertificate> certificates;
   bool own_from_ca = false;  ///< own certificates must lead to ca_file, too (mesh: one CA for both directions)
+  /// Key exchange groups, best first, of tls_groups(); empty = what the library does by itself. Which of several is taken is up
+  /// to the client in TLS 1.3.
+  std::vector<std::string> groups;
   /// Protocols offered or accepted, best first, at most kAlpnMax. A server with a list refuses a client that offers none
   /// of them; a client that offers none at all is accepted with an empty alpn().
   std::vector<std::string> alpn;

@@ -51,6 +51,7 @@ struct TlsContext::Impl {
   mbedtls_ssl_config config;                      // points into everything below
   mbedtls_x509_crt ca;                            // trust anchors; empty without verification
   std::vector<std::unique_ptr<MbedtlsPair>> own;  // same places as TlsContext::certificates()
+  std::vector<std::uint16_t> groups;              // ends with 0; the same
   std::vector<const char*> alpn;                  // ends with null; mbedTLS keeps the pointer to this list
 };
 

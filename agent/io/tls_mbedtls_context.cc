@@ -58,6 +58,22 @@ int auth_mode(TlsVerify verify) {
   return MBEDTLS_SSL_VERIFY_NONE;
 }
 
+/// Ends with 0, as mbedTLS wants it. Errors: kInvalidArgument naming the group.
+Result<std::vector<std::uint16_t>> mbedtls_group_ids(const std::vector<std::string>& names) {
+  static const std::pair<std::string_view, std::uint16_t> kIds[] = {{"X25519", MBEDTLS_SSL_IANA_TLS_GROUP_X25519},
+                                                                    {"secp256r1", MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1},
+                                                                    {"secp384r1", MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1},
+                                                                    {"secp521r1", MBEDTLS_SSL_IANA_TLS_GROUP_SECP521R1}};
+  std::vector<std::uint16_t> ids;
+  for (const std::string& name : names) {
+    const auto* found = std::find_if(std::begin(kIds), std::end(kIds), [&](const auto& one) { return one.first == name; });
+    if (found == std::end(kIds)) return fail(Errc::kInvalidArgument, "no key exchange group is named \"" + name + "\" here");
+    ids.push_back(found->second);
+  }
+  ids.push_back(0);
+  return ids;
+}
+
 }  // namespace
 
 std::string common_name_of(const mbedtls_x509_crt& certificate) {
@@ -137,6 +153,8 @@ Result<void> TlsContext::load_certificate(const TlsCertificate& files, std::int6
   return {};
 }
 
+std::vector<std::string> tls_groups() { return {"X25519", "secp256r1", "secp384r1", "secp521r1"}; }
+
 Result<void> TlsContext::configure() {
   mbedtls_ssl_config& config = impl_->config;
   const bool server = options_.role == TlsRole::kServer;
@@ -153,6 +171,12 @@ Result<void> TlsContext::configure() {
   mbedtls_ssl_conf_min_tls_version(&config, only_13 ? MBEDTLS_SSL_VERSION_TLS1_3 : MBEDTLS_SSL_VERSION_TLS1_2);
   mbedtls_ssl_conf_max_tls_version(&config, MBEDTLS_SSL_VERSION_TLS1_3);
   if (server) mbedtls_ssl_conf_ciphersuites(&config, kServerSuites.data());
+  if (!options_.groups.empty()) {
+    auto groups = mbedtls_group_ids(options_.groups);
+    if (!groups) return tl::make_unexpected(groups.error());
+    impl_->groups = std::move(*groups);
+    mbedtls_ssl_conf_groups(&config, impl_->groups.data());
+  }
   if (!options_.alpn.empty()) {
     for (const std::string& name : options_.alpn) impl_->alpn.push_back(name.c_str());
     impl_->alpn.push_back(nullptr);

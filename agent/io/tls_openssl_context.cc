@@ -228,6 +228,8 @@ Result<void> TlsContext::load_certificate(const TlsCertificate& files, std::int6
   return {};
 }
 
+std::vector<std::string> tls_groups() { return {"X25519", "secp256r1", "secp384r1", "secp521r1"}; }
+
 Result<void> TlsContext::configure() {
   SSL_CTX* const context = impl_->context.get();
   if (context == nullptr) return fail(Errc::kTlsProtocol, "TLS set-up: " + openssl_message());
@@ -247,6 +249,15 @@ Result<void> TlsContext::configure() {
   if (server && std::any_of(impl_->own.begin(), impl_->own.end(), [](const auto& pair) { return !pair->staple.empty(); })) {
     SSL_CTX_set_tlsext_status_cb(context, staple);
     SSL_CTX_set_tlsext_status_arg(context, this);
+  }
+  if (!options_.groups.empty()) {
+    std::string groups;
+    for (const std::string& name : options_.groups) {
+      // This library knows the curve by another name, too, in whichever of them older versions do.
+      groups += (groups.empty() ? "" : ":") + (name == "secp256r1" ? std::string("P-256") : name);
+    }
+    if (SSL_CTX_set1_groups_list(context, groups.c_str()) != 1)
+      return fail(Errc::kInvalidArgument, "key exchange groups " + groups + ": " + openssl_message());
   }
   for (const std::string& name : options_.alpn) impl_->alpn += static_cast<char>(name.size()) + name;
   if (!impl_->alpn.empty() && server) SSL_CTX_set_alpn_select_cb(context, choose_alpn, this);

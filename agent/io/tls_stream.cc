@@ -354,8 +354,9 @@ Result<std::size_t> TlsStream::write_some(Buffers buffers) {
       if (filled < kRecordBytesMax && (i + 1 < buffers.size() || !left.empty())) continue;
       // One record at a time: how much of several has left could not be told.
       const auto all = send_record(std::span(staged).first(filled));
-      if (!all) return tl::unexpected(all.error());
-      if (!*all) return taken;
+      // Records before it have left: who takes them for unsent may send them twice. on_error follows.
+      if (!all && taken == 0) return tl::unexpected(all.error());
+      if (!all || !*all) return taken;
       taken += std::exchange(filled, 0);
     }
   }

@@ -323,7 +323,7 @@ INSTANTIATE_TEST_SUITE_P(
               "f:3:17: service.hooks.promote: give either exec or url; write promote = { exec = [\"/path/program\"] }"},
         Fault{
             "[service]\naddress = \"127.0.0.1:1\"\nhooks.demote = { url = \"https://x/\" }\n",
-            "f:3:16: service.hooks.demote: \"https://x/\" is no http URL; write \"http://127.0.0.1:9001/promote\"; TLS "
+            "f:3:16: service.hooks.demote: \"https://x/\" is no http URL; write \"http://127.0.0.1:9001/demote\"; TLS "
             "is not spoken here"},
         Fault{"[[listen]]\naddress = \"127.0.0.1:8500\"\n",
               "f:2:11: listen[0].address: 127.0.0.1:8500 is taken by api.listen; use another port"},

@@ -64,7 +64,7 @@ TEST(ConfigUpstream, WhatCannotBeIsRefusedWithTheFix) {
       {"[[upstream]]\nname = \"broker\"\n", "upstream[0].endpoints: an upstream without endpoints"},
       {upstream("", "[{ weight = 1 }]"), "upstream[0].endpoints[0].address: an endpoint without an address"},
       {upstream("", "[{ address = \"10.0.0.1:0\" }]"), "port 0"},
-      {upstream("", "[{ address = \"broker.example:9\" }]"), "is no address"},
+      {upstream("", "[{ address = \"broker example:9\" }]"), "is no address"},
       {upstream("", "[{ address = \"10.0.0.1:9\" }, { address = \"10.0.0.1:9\" }]"), "is listed twice; give it a larger weight"},
       {upstream("", "[{ address = \"10.0.0.1:9\", weight = 0 }]"), "all weights are 0"},
       {upstream("", "[{ address = \"10.0.0.1:9\", wieght = 2 }]"), "did you mean \"weight\"?"},

@@ -47,7 +47,7 @@ class PrimaryDriverTest : public ::testing::Test {
   void begin() {
     PrimaryDriverSettings settings;
     settings.core.self = HolderId{7};
-    settings.core.lease = 150ms;
+    settings.core.lease = period;
     settings.core.yield_wait = 30ms;
     settings.margin = 50ms;
     settings.service = "trader";
@@ -59,6 +59,7 @@ class PrimaryDriverTest : public ::testing::Test {
     callbacks.on_change = [this] { ++changes; };
     callbacks.drain_orders = [this] { ++drains; };
     callbacks.log = [](std::string_view, const std::string&) {};
+    callbacks.before_release = before_release;
     driver.emplace(*loop, settings, *store, io::random_below, callbacks);
     store->bootstrap([](const store::Result<void>&) {});
   }
@@ -79,6 +80,8 @@ class PrimaryDriverTest : public ::testing::Test {
   std::unique_ptr<drivers::StoreDriver> store;
   std::optional<PrimaryDriver> driver;
   int changes = 0, drains = 0;
+  Milliseconds period{150};
+  std::function<void(std::function<void()>)> before_release;
 };
 
 TEST_F(PrimaryDriverTest, AHealthyInstanceBecomesPrimaryAndTheGateFollowsTheLease) {
@@ -120,6 +123,28 @@ TEST_F(PrimaryDriverTest, ADrainAsksForOrdersInFlightAndGivesTheLeaseUpWhenTheyA
   driver->resume();
   ASSERT_TRUE(run_until(*loop, [&] { return driver->role_state().epoch == Epoch{2} && gate_open(); }));
   EXPECT_EQ(driver->lease_view()->epoch, proxy::Epoch{2}) << "another epoch has another view";
+}
+
+TEST_F(PrimaryDriverTest, TheLeaseIsReleasedOnlyWhenTheKernelLetsNothingPass) {
+  period = 5s;  // it must not run out meanwhile
+  std::function<void()> go;
+  bool gate_was_open = false;
+  before_release = [&](std::function<void()> then) {
+    gate_was_open = gate_open();
+    go = std::move(then);
+  };
+  elect();
+  driver->on_instance(InstanceHealth::kGone);
+  ASSERT_TRUE(go);
+  EXPECT_FALSE(gate_was_open) << "first our own gate";
+  EXPECT_EQ(driver->role_state().role, Role::kStandby) << "the role is not held up";
+  // The store answers a later command, so a release that was sent would have been decided by now.
+  bool written = false;
+  store->write(store::kv::Delete{"nothing"}, io::boottime_now() + 2s, [&](const store::Result<store::Written>&) { written = true; });
+  ASSERT_TRUE(run_until(*loop, [&] { return written; }));
+  EXPECT_EQ(driver->core().record().holder, HolderId{7});
+  go();
+  ASSERT_TRUE(run_until(*loop, [&] { return driver->core().record().holder == HolderId{}; }));
 }
 
 TEST_F(PrimaryDriverTest, TheIndexOfTheRoleGrowsWithEveryChange) {

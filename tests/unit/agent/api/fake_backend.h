@@ -35,6 +35,8 @@ class FakeBackend final : public Backend, public SessionBackend {
   std::optional<Error> failure;  ///< what every completion answers, instead of its value
   std::size_t watches_max = 100000;
   CatalogBackend* catalog_backend = nullptr;  ///< what catalog() answers
+  OrderBackend* order_backend = nullptr;      ///< what orders() answers
+  FlightBackend* flight_recorder = nullptr;   ///< what flight() answers
 
   // --- what a test looks at ---
   std::vector<ReadMode> barriers;
@@ -149,7 +151,9 @@ class FakeBackend final : public Backend, public SessionBackend {
   }
   void upstreams(Completion<std::vector<UpstreamInfo>> done) override { complete(std::move(done), upstream_list); }
   void metrics(Completion<std::vector<MetricFamily>> done) override { complete(std::move(done), metric_list); }
+  OrderBackend* orders() override { return order_backend; }
   CatalogBackend* catalog() override { return catalog_backend; }
+  [[nodiscard]] FlightBackend* flight() override { return flight_recorder; }
   std::vector<HealthItem> live() const override { return live_items; }
   std::vector<HealthItem> ready() const override { return ready_items; }
   void join(std::vector<std::string> addresses, Completion<std::size_t> done) override {

@@ -157,6 +157,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Refusal{"PUT", "/v1/kv/k?flags=-1", 400, "Invalid flags: "},
                     Refusal{"PUT", "/v1/kv/k?acquire=", 500, "missing session"},
                     Refusal{"PUT", "/v1/kv/outrigger/election/trader", 403, "Permission denied: "},
+                    Refusal{"PUT", "/v1/kv/outrigger/arming/trader/approval", 403, "Permission denied: "},
                     Refusal{"DELETE", "/v1/kv/outrigger/election/?recurse", 403, "Permission denied: "},
                     Refusal{"PUT", "/v1/kv/k?dc=other", 500, "No path to datacenter"},
                     Refusal{"GET", "/v1/kv/k?stale&consistent", 400,

@@ -95,6 +95,7 @@ TEST_F(OwnKv, Refusals) {
         Case{"DELETE", "/outrigger/v1/kv/k?cas=1&prefix", 400, "bad_request"},
         Case{"DELETE", "/outrigger/v1/kv/", 400, "bad_request"},
         Case{"PUT", "/outrigger/v1/kv/outrigger/election/x", 403, "forbidden"},
+        Case{"PUT", "/outrigger/v1/kv/outrigger/arming/trader/approval", 403, "forbidden"},
         Case{"DELETE", "/outrigger/v1/kv/outrigger/election/?prefix", 403, "forbidden"},
         Case{"PUT", "/outrigger/v1/kv/a%00b", 400, "bad_request"},
         Case{"PATCH", "/outrigger/v1/kv/k", 405, "method_not_allowed"}}) {

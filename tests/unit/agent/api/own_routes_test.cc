@@ -39,8 +39,8 @@ class OwnApi : public testing::Test, public ApiHarness {
 TEST_F(OwnApi, RoleTellsEverything) {
   const auto response = ask("GET", "/outrigger/v1/role");
   EXPECT_EQ(response.body,
-            R"({"service":"trader","role":"primary","serving":true,"epoch":9007199254740993,"holder":"n1",)"
-            R"("holder_id":"0000000000000abc","self":"n1","instance":"passing","draining":false,"since_ms":5,)"
+            R"({"service":"trader","role":"primary","serving":true,"armed":true,"unarmed_reason":null,"epoch":9007199254740993,"holder":"n1",)"
+            R"("holder_id":"0000000000000abc","self":"n1","instance":"passing","draining":false,"halted":[],"since_ms":5,)"
             R"("valid_for_ms":900,"index":20})");
   EXPECT_EQ(header(response, "X-Consul-Index"), "20");
   EXPECT_THAT(backend.barriers, IsEmpty()) << "the own role needs no other agent";

@@ -105,6 +105,7 @@ TEST_F(Txn, WhatCannotApplyIs409WithoutBeingTried) {
                                                  {op("set", ""), "Must provide key"},
                                                  {op("lock", "k"), "missing session"},
                                                  {op("set", "outrigger/election/x"), "Permission denied"},
+                                                 {op("set", "outrigger/arming/trader/approval"), "Permission denied"},
                                                  {op("delete-tree", "outrigger/election/"), "Permission denied"}}) {
     const auto response = txn(Json::array({one}));
     EXPECT_EQ(response.status, 409) << one;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -133,11 +134,17 @@ TEST_F(HealthCheckTest, WhatAProgramSaysIsBoundedAndPlain) {
 
 TEST_F(HealthCheckTest, SoManyProgramsAtATimeAndNotOneMore) {
   auto slots = std::make_shared<ProgramSlots>();
-  std::vector<CheckSettings> checks(ProgramSlots::kMax + 3, program("sleep 0.3"));
-  for (CheckSettings& one : checks) one.every = 3600s;
+  std::string gate = testing::TempDir() + "outrigger-gate-XXXXXX";  // they run until it is gone, however slowly they begin
+  const int made = mkstemp(gate.data());
+  ASSERT_GE(made, 0);
+  ::close(made);
+  std::vector<CheckSettings> checks(ProgramSlots::kMax + 3, program("while [ -e '" + gate + "' ]; do sleep 0.02; done"));
+  for (CheckSettings& one : checks) one.every = one.timeout = 3600s;
   driver.emplace(*loop, std::move(checks), [](InstanceHealth, const std::string&) {}, slots);
   driver->start();
   std::size_t most = 0;
+  EXPECT_TRUE(run_until(*loop, [&] { return slots->running == ProgramSlots::kMax; }));
+  ::unlink(gate.c_str());
   EXPECT_TRUE(run_until(*loop, [&] {
     most = std::max(most, slots->running);
     return driver->health() == InstanceHealth::kPassing;

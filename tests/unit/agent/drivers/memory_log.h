@@ -16,10 +16,16 @@ class MemoryLog final : public store::disk::LogStore {
     std::atomic<int> writes{0};
     std::atomic<store::disk::Space> space{store::disk::Space::kPlenty};
     std::atomic<int> fail_from{-1};  ///< number of the first write that fails; -1 = none
+    std::atomic<bool> held{false};   ///< writes wait until release()
+    void release() {
+      held = false;
+      held.notify_all();
+    }
   };
   explicit MemoryLog(std::shared_ptr<Watch> watch) : watch_(std::move(watch)) {}
   store::disk::Result<store::disk::LoadedState> load() override { return store::disk::LoadedState{}; }
   store::disk::Result<void> write(const store::disk::PersistBatch&) override {
+    watch_->held.wait(true);
     const int number = watch_->writes++;
     const int fail_from = watch_->fail_from;
     if (fail_from >= 0 && number >= fail_from) {

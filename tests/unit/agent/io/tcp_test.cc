@@ -218,6 +218,21 @@ TEST_F(Pair, WriteSomeKeepsNothingBackAndTellsWhenThereIsRoom) {
   EXPECT_EQ(client->write_some(ByteStream::Buffers(&late, 1)).error().code, Errc::kGateClosed);
 }
 
+TEST_F(Pair, WhoMayOnlyEndByResetTakesUnconfirmedBytesAlong) {
+  open();
+  const std::string block(4U << 20, 'o');
+  const std::span<const std::byte> bytes = bytes_of(block);
+  dynamic_cast<TcpStream&>(*client).reset_at_end();
+  const auto some = client->write_some(ByteStream::Buffers(&bytes, 1));
+  ASSERT_TRUE(some);
+  client.reset();  // destroyed, as by a process that dies
+  server->read_start();
+  ASSERT_TRUE(run_until(*loop, [&] { return server_sink.error.has_value() || server_sink.ended; }));
+  ASSERT_TRUE(server_sink.error) << "an end would say that all of it has come";
+  EXPECT_EQ(server_sink.error->code, Errc::kReset);
+  EXPECT_LT(server_sink.data.size(), *some);
+}
+
 TEST_F(Pair, ShutGateAlsoStopsWhatWasQueuedBefore) {
   open();
   Switch gate;

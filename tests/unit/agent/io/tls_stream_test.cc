@@ -265,7 +265,9 @@ TEST_P(Tls, ResetReachesTheOtherSide) {
 }
 
 struct ShutGate : WriteGate {
-  [[nodiscard]] bool may_write() const override { return false; }
+  explicit ShutGate(int open_for = 0) : left(open_for) {}
+  [[nodiscard]] bool may_write() const override { return left-- > 0; }
+  mutable int left;
 };
 
 TEST_P(Tls, ShutGateHoldsCiphertextToo) {
@@ -333,6 +335,19 @@ TEST_P(Tls, TheRestOfARecordDoesNotLeaveBehindAShutGate) {
   EXPECT_EQ(refused.error().code, Errc::kGateClosed);
   ASSERT_TRUE(run_until(*loop, [&] { return server_sink.error.has_value(); }));
   EXPECT_EQ(server_sink.data.size(), taken) << "not one byte of the record that had left in part";
+}
+
+TEST_P(Tls, RecordsThatLeftBeforeTheGateShutAreNotCalledUnsent) {
+  open();
+  const std::string all(40'000, 'x');
+  const ShutGate gate{1};
+  client->set_write_gate(&gate);
+  const auto taken = client->write_some(std::array{bytes_of(all)});
+  ASSERT_TRUE(taken) << "whoever hears of a failure alone may send them once more";
+  EXPECT_EQ(*taken, 16384U);
+  server->read_start();
+  ASSERT_TRUE(run_until(*loop, [&] { return client_sink.error && server_sink.error; }));
+  EXPECT_EQ(client_sink.error->code, Errc::kGateClosed);
 }
 
 TEST_P(Tls, DestroyedInTheMiddleOfAHandshakeIsQuiet) {

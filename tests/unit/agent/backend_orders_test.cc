@@ -1,0 +1,118 @@
+// What operators ask of orders and arming, over a real store of one node: approvals are of the epoch that whoever approves has seen.
+#include "agent/backend_orders.h"
+
+#include "agent/arming_driver.h"
+#include "tests/unit/agent/lone_store.h"
+
+namespace agent {
+namespace {
+
+namespace kv = store::kv;
+
+class AgentOrdersTest : public LoneStore {
+ protected:
+  AgentOrdersTest() {
+    found();
+    OrderParts parts;
+    parts.store = store.get();
+    parts.service = "trader";
+    parts.arming_configured = true;
+    parts.log = [this](std::string_view what, const std::string& detail) { said.push_back(std::string(what) + " " + detail); };
+    orders.emplace(std::move(parts));
+  }
+  static api::ApprovalOrder approval(std::uint64_t epoch, const std::string& who = "ann", bool force = false) {
+    return {"", api::Epoch{epoch}, force, who, "positions checked"};
+  }
+  api::Result<api::ArmingInfo> approve(const api::ApprovalOrder& wanted) {
+    return answer<api::ArmingInfo>([&](api::Completion<api::ArmingInfo> done) { orders->approve(wanted, std::move(done)); });
+  }
+  void next_epoch() {
+    const kv::Lease* before = state().lease("trader");
+    if (before != nullptr) put(kv::LeaseRelease{"trader", before->epoch, {}});
+    lease("trader", "n2");
+  }
+  std::optional<Approval> row() {
+    const kv::Entry* entry = state().get(approval_key("trader"));
+    return entry == nullptr ? std::nullopt : parse_approval(entry->value);
+  }
+  /// Begun, and not waited for.
+  void begin(const api::ApprovalOrder& wanted) {
+    orders->approve(wanted, [this](api::Result<api::ArmingInfo> result) { answers.push_back(std::move(result)); });
+  }
+
+  std::vector<std::string> said;
+  std::optional<AgentOrders> orders;
+  std::vector<api::Result<api::ArmingInfo>> answers;
+};
+
+TEST_F(AgentOrdersTest, AnApprovalIsOfTheEpochThatWaitsAndOfNoOther) {
+  EXPECT_EQ(approve(approval(1)).error().code, api::Errc::kConflict) << "nobody is primary";
+  next_epoch();
+  next_epoch();
+  EXPECT_EQ(state().lease("trader")->epoch, kv::Epoch{2});
+  for (const std::uint64_t other : {1U, 3U}) {
+    const auto refused = approve(approval(other));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, api::Errc::kConflict);
+    EXPECT_NE(refused.error().detail.find("the present epoch is 2, not " + std::to_string(other)), std::string::npos) << refused.error().detail;
+  }
+  EXPECT_FALSE(row());
+  const auto taken = approve(approval(2));
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken->approved, api::Epoch{2});
+  EXPECT_EQ(taken->approved_by, "ann");
+  EXPECT_EQ(said.size(), 1U) << "those that were refused are in no log";
+}
+
+// The lease moves on, and somebody approves the new epoch, while an approval of the old one is on its way.
+TEST_F(AgentOrdersTest, AnApprovalOfAnEpochThatIsOverReplacesNoNewerOne) {
+  next_epoch();
+  begin(approval(1, "late"));
+  ASSERT_TRUE(until([&] { return !said.empty(); })) << "it was the right epoch when it was weighed";
+  // Its row is not written yet; these go before it, or it goes before these.
+  put(kv::LeaseRelease{"trader", kv::Epoch{1}, {}});
+  lease("trader", "n2");
+  put(kv::Set{approval_key("trader"), approval_text({Epoch{2}, false, "bob"}, ""), 0});
+  ASSERT_TRUE(until([&] { return !answers.empty(); }));
+  ASSERT_TRUE(row());
+  EXPECT_EQ(row()->epoch, Epoch{2});
+  EXPECT_EQ(row()->who, "bob");
+}
+
+TEST_F(AgentOrdersTest, AnApprovalThatIsOvertakenIsWeighedAgain) {
+  next_epoch();
+  // Somebody writes the row between the look and the write, every time.
+  begin(approval(1, "late"));
+  store->write(kv::LeaseRelease{"trader", kv::Epoch{1}, {}}, io::boottime_now() + io::Milliseconds(2000), [](const store::Result<store::Written>&) {});
+  kv::LeaseAcquire acquire;
+  acquire.service = "trader";
+  acquire.holder = kv::NodeId{9};
+  acquire.holder_name = "n2";
+  acquire.lease_ms = 10'000;
+  acquire.margin_ms = 500;
+  store->write(acquire, io::boottime_now() + io::Milliseconds(2000), [](const store::Result<store::Written>&) {});
+  store->write(kv::Set{approval_key("trader"), approval_text({Epoch{2}, false, "bob"}, ""), 0}, io::boottime_now() + io::Milliseconds(2000),
+               [](const store::Result<store::Written>&) {});
+  ASSERT_TRUE(until([&] { return !answers.empty(); }));
+  ASSERT_FALSE(answers[0]);
+  EXPECT_EQ(answers[0].error().code, api::Errc::kConflict);
+  EXPECT_NE(answers[0].error().detail.find("the present epoch is 2, not 1"), std::string::npos) << answers[0].error().detail;
+  EXPECT_EQ(row()->who, "bob");
+}
+
+TEST_F(AgentOrdersTest, TwoPeopleAtOnceAreBothHeard) {
+  next_epoch();
+  begin(approval(1, "ann"));
+  begin(approval(1, "bob", true));
+  ASSERT_TRUE(until([&] { return answers.size() == 2; }));
+  for (const auto& one : answers) {
+    ASSERT_TRUE(one) << one.error().detail;
+    EXPECT_EQ(one->approved, api::Epoch{1});
+  }
+  ASSERT_TRUE(row());
+  EXPECT_EQ(row()->epoch, Epoch{1});
+  EXPECT_EQ(said.size(), 2U) << "each is in the log once";
+}
+
+}  // namespace
+}  // namespace agent
