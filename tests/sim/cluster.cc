@@ -20,7 +20,8 @@ Cluster::Cluster(Scenario scenario, bool print)
       world_(scenario_.seed, scenario_.agents, print),
       clients_(&world_, &machines_, &history_, scenario_.clients, scenario_.seed),
       lockers_(&world_, &machines_, scenario_.lockers, scenario_.seed),
-      orders_(&world_, &machines_, scenario_.orders, scenario_.seed),
+      halts_(&world_, &machines_, scenario_.halts, scenario_.seed),
+      orders_(&world_, &machines_, &halts_, scenario_.orders, scenario_.seed),
       faults_(&world_, &machines_, scenario_.faults, scenario_.seed),
       seen_(static_cast<std::size_t>(scenario_.agents.machines)) {
   const int size = scenario_.agents.machines;
@@ -39,6 +40,9 @@ Cluster::Cluster(Scenario scenario, bool print)
 
 Cluster::~Cluster() {
   world_.observe = [](int) {};
+  world_.role_changed = [](int) {};
+  world_.ended = [](int, bool) {};
+  world_.began = world_.stepped = [](int) {};
   world_.scheduler.clear();
 }
 
@@ -80,6 +84,7 @@ Report Cluster::run() {
     clients_.start();
     lockers_.start();
     orders_.start();
+    halts_.start();
   });
   run_until(calm, nullptr);
   for (int round = 0; round < scenario_.rounds && !world_.judge.violation(); ++round) {
@@ -88,11 +93,13 @@ Report Cluster::run() {
     if (world_.judge.violation()) break;
     faults_.heal();
     settle();
+    await_halts_everywhere();
   }
   if (!world_.judge.violation()) {
     clients_.stop();
     lockers_.stop();
     orders_.stop();
+    halts_.stop();
     const Nanos now = world_.scheduler.now();
     // All was well once, but an agent may just have been cut off: a stream is silent for up to 2 s after the last fault
     // (network.h), so a first call may run into its patience of 2 s, and a second one has to make it.
@@ -365,6 +372,13 @@ void Cluster::await_order_ends(Nanos end) {
   orders_.check_everywhere();
 }
 
+// Whatever was parted agrees about halts soon after it can.
+void Cluster::await_halts_everywhere() {
+  if (world_.judge.violation() || !scenario_.halts.on) return;
+  if (!run_until(world_.scheduler.now() + Halts::kSpread, [this] { return halts_.missing().empty(); }) && !world_.judge.violation())
+    world_.judge.fail(world_.scheduler.now(), "S4, reaches everybody", halts_.missing());
+}
+
 void Cluster::check_history() {
   if (world_.judge.violation()) {
     return;
@@ -379,7 +393,7 @@ void Cluster::check_history() {
     world_.judge.fail(world_.scheduler.now(), "locks and sessions", wrong);
 }
 
-Report Cluster::report() const {
+Report Cluster::report() {
   Report out;
   out.violation = world_.judge.violation();
   out.trace_hash = world_.trace.hash();
@@ -390,6 +404,7 @@ Report Cluster::report() const {
   out.terms = world_.judge.terms();
   out.grants = world_.judge.grants();
   out.orders = orders_.sent();
+  out.halts = halts_.given();
   for (std::size_t i = 0; i < static_cast<std::size_t>(FaultKind::kCount); ++i) {
     out.faults += faults_.count(static_cast<FaultKind>(i));
   }

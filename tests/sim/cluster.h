@@ -10,6 +10,7 @@
 
 #include "tests/sim/client.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/halts.h"
 #include "tests/sim/history.h"
 #include "tests/sim/lockers.h"
 #include "tests/sim/machine.h"
@@ -24,6 +25,7 @@ struct Scenario {
   ClientSettings clients;
   LockerSettings lockers;
   OrderSettings orders;
+  HaltSettings halts;
   FaultSettings faults;
   Link link;
   /// Until then only machines 0 and 3 join two halves, 0 .. 2 and the rest: who is there comes to be known slowly.
@@ -48,6 +50,7 @@ struct Report {
   std::uint64_t grants = 0;         ///< of the lease
   std::uint64_t faults = 0;
   std::uint64_t orders = 0;         ///< that arrived at the exchange
+  std::uint64_t halts = 0;          ///< that were given
   Nanos settled_after = 0;          ///< from the end of the faults to "all is well", the longest of all rounds
   std::string label;
 };
@@ -87,8 +90,9 @@ class Cluster {
   void read_everything(Nanos end);
   void await_session_ends(Nanos end);
   void await_order_ends(Nanos end);
+  void await_halts_everywhere();
   void check_history();
-  Report report() const;
+  Report report();
 
   Scenario scenario_;
   World world_;
@@ -96,6 +100,7 @@ class Cluster {
   History history_;
   Clients clients_;
   Lockers lockers_;
+  Halts halts_;
   Orders orders_;
   Faults faults_;
   std::vector<Seen> seen_;

@@ -25,7 +25,11 @@ class Instance {
   static constexpr Nanos kEvery = 500 * kMillisecond;
 
   [[nodiscard]] Mood mood() const { return mood_; }
-  void become(Mood mood) { mood_ = mood; }
+  void become(Mood mood) {
+    deaths_ += mood == Mood::kCrashed && mood_ != Mood::kCrashed ? 1 : 0;
+    mood_ = mood;
+  }
+  [[nodiscard]] std::uint64_t deaths() const { return deaths_; }  ///< how often its process has ended
 
   /// A new agent process: nothing is known yet.
   void forget() {
@@ -60,6 +64,7 @@ class Instance {
   }
 
   Mood mood_ = Mood::kHealthy;
+  std::uint64_t deaths_ = 0;
   agent::InstanceState belief_ = agent::InstanceState::kUnknown;
   int good_ = 0;
   int bad_ = 0;

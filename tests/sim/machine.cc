@@ -85,6 +85,7 @@ void Machine::kill() {
   world_->network.down(index_, true);
   disk_.process_killed();
   end_process();
+  world_->ended(index_, false);
 }
 
 void Machine::power_off() {
@@ -95,6 +96,8 @@ void Machine::power_off() {
   world_->network.down(index_, false);
   disk_.power_lost();
   end_process();
+  ++boots_;
+  world_->ended(index_, true);
   clock_runs_ = false;
 }
 
@@ -121,6 +124,7 @@ void Machine::stop() {
   }
   world_->trace.add(world_->scheduler.now(), index_, "stop");
   stopped_ = true;
+  ++stops_;
   world_->network.stopped(index_, true);
 }
 
@@ -166,6 +170,15 @@ void Machine::run(std::function<void()> task) {
   perform(task);
 }
 
+void Machine::later(Nanos delay, std::function<void()> task) {
+  world_->scheduler.after(delay, [this, life = life_, moved = std::move(task)] {
+    if (life != life_) return;
+    run([this, life, moved] {
+      if (life == life_) moved();
+    });
+  });
+}
+
 void Machine::perform(const std::function<void()>& task) {
   if (dying_) {
     return;
@@ -173,6 +186,7 @@ void Machine::perform(const std::function<void()>& task) {
   task();
   if (process_ && !dying_) {
     process_->settle();
+    if (process_->has_store()) world_->stepped(index_);
   }
   world_->observe(index_);
 }

@@ -59,6 +59,17 @@ struct World {
   support::Random random;
   support::ToyAead aead{1};
   std::function<void(int machine)> observe = [](int) {};  ///< called after every step of a process
+  /// Called inside a process when its role, epoch or lease is another one.
+  std::function<void(int machine)> role_changed = [](int) {};
+  /// Called inside a process that is about to give its lease up: `go` does it, at once or later in that life.
+  std::function<void(int machine, std::function<void()> go)> before_release = [](int, const std::function<void()>& go) { go(); };
+  std::function<void(int machine)> began = [](int) {};    ///< called inside a process that has just begun
+  std::function<void(int machine)> stepped = [](int) {};  ///< called after every step of a process that lives, inside of it
+  /// From the mesh, inside a process: a frame about halts, a peer that can be reached or not any more.
+  std::function<void(int machine, RaftId from, const std::string& frame)> halt_frame = [](int, RaftId, const std::string&) {};
+  std::function<void(int machine, RaftId peer, bool up)> mesh_peer = [](int, RaftId, bool) {};
+  /// Called when a process has ended. `powerless`: its machine, too
+  std::function<void(int machine, bool powerless)> ended = [](int, bool) {};
 };
 
 /// The three cores that want waking.
@@ -84,11 +95,15 @@ class Machine : public Endpoint {
   void resume();     ///< SIGCONT
   [[nodiscard]] bool up() const { return process_ != nullptr; }
   [[nodiscard]] bool stopped() const { return stopped_; }
+  [[nodiscard]] std::uint64_t stops() const { return stops_; }  ///< how often it was stopped
+  [[nodiscard]] std::uint64_t boots() const { return boots_; }  ///< how often it lost its power
 
   // --- For the process. ---
   /// Runs `task` inside the process, now or when it goes on, and lets the cores do what follows from it. Nothing
   /// happens if that life of the process is over by then.
   void run(std::function<void()> task);
+  /// The same after `delay`, and nothing if that life is over by then.
+  void later(Nanos delay, std::function<void()> task);
   /// Wakes a core when its own clock shows `deadline`, a little late like every timer.
   void arm(Alarm alarm, store::TimePoint deadline);
   /// Ends the process from inside; it is started again after a while, as a service manager would.
@@ -145,7 +160,7 @@ class Machine : public Endpoint {
   Instance instance_;
   std::vector<std::byte> gossip_file_;
   std::unique_ptr<Process> process_;
-  std::uint64_t life_ = 0;
+  std::uint64_t life_ = 0, stops_ = 0, boots_ = 0;
   bool stopped_ = false;
   bool dying_ = false;
   std::deque<std::function<void()>> inbox_;

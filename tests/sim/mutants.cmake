@@ -40,7 +40,7 @@ function(sim_mutants)
     COMMENT "Mutants of the product" VERBATIM)
   add_executable(sim_mutated ${sources} ${objects})
   target_include_directories(sim_mutated BEFORE PRIVATE "${out}")
-  target_link_libraries(sim_mutated PRIVATE house gossip store agent_primary GTest::gmock GTest::gtest)
+  target_link_libraries(sim_mutated PRIVATE house gossip proxy store agent_fences agent_primary GTest::gmock GTest::gtest)
   add_dependencies(sim sim_mutants_list)
 endfunction()
 

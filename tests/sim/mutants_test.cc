@@ -158,9 +158,10 @@ TEST(MutantList, IsLong) {
   GTEST_SKIP() << "mutants are hunted in builds without sanitizers";
 #endif
   const std::vector<Mutant> all = mutants();
-  EXPECT_GE(all.size(), 30U) << "tests/CMakeLists.txt must say include(sim/mutants.cmake) after the target sim";
+  EXPECT_GE(all.size(), 80U) << "tests/CMakeLists.txt must say include(sim/mutants.cmake) after the target sim";
   for (const char* needed : {"lease_check_without_time", "skipped_fsync", "double_vote", "commit_old_term",
-                             "read_without_round", "early_conf_change"}) {
+                             "read_without_round", "early_conf_change", "egress_checked_once", "egress_leaves_sockets", "arming_skips_reconcile",
+                             "arming_without_settle", "permit_outlives_lease", "halt_lifted_by_mesh", "halt_not_kept", "halt_resumed_alone"}) {
     EXPECT_TRUE(std::any_of(all.begin(), all.end(), [needed](const Mutant& m) { return m.name == needed; })) << needed;
   }
 }

@@ -24,6 +24,7 @@ using store::kv::OrderState;
 constexpr milliseconds kServerPatience{1'500};
 constexpr std::uint64_t kBriefMs = 8'000, kLongMs = 86'400'000;
 constexpr auto kSlack = static_cast<std::uint64_t>(store::kOrderClockSlack.count());
+constexpr std::uint32_t kPlaced = 201, kRefused = 503;
 
 OrderName name_of(const std::string& key) { return {kService, "orders", key}; }
 
@@ -33,9 +34,9 @@ store::kv::Fingerprint print_of(const std::string& key) {
   return print;
 }
 
-OrderAnswer answer_of(const Exchange::Arrival& arrival) { return {AnswerKept::kWhole, 201, "x-order: 1\r\n", arrival.answer}; }
-
-std::uint64_t epoch_of(const Process& process) { return static_cast<std::uint64_t>(process.gate_epoch()); }
+bool same_view(const proxy::PrimaryView& a, const proxy::PrimaryView& b) {
+  return a.holder == b.holder && a.epoch == b.epoch && a.lease == b.lease && a.accepts_new == b.accepts_new && a.armed == b.armed;
+}
 
 const store::Written* written(const store::Reply* reply) {
   return reply != nullptr && reply->result ? std::get_if<store::Written>(&*reply->result) : nullptr;
@@ -43,30 +44,32 @@ const store::Written* written(const store::Reply* reply) {
 
 }  // namespace
 
-// --- the exchange -------------------------------------------------------------------------------------------------
+OrderAnswer exchange_answer(const std::string& text) { return {AnswerKept::kWhole, kPlaced, "x-order: 1\r\n", text}; }
 
-std::string Exchange::arrive(const std::string& key, std::uint64_t epoch) {
-  Arrival& arrival = arrivals_[key];
-  if (++arrival.count > 1)
-    return key + " under epoch " + std::to_string(epoch) + ", and before under epoch " + std::to_string(arrival.epoch);
-  arrival.epoch = epoch;
-  arrival.answer = "filled " + key + " under " + std::to_string(epoch) + std::string("\0\xff", 2);
-  if (epoch < reconciled_) return key + " under epoch " + std::to_string(epoch) + " after one of " + std::to_string(reconciled_);
-  return {};
-}
-
-const Exchange::Arrival* Exchange::find(const std::string& key) const {
-  const auto found = arrivals_.find(key);
-  return found == arrivals_.end() ? nullptr : &found->second;
-}
-
-// --- clients ------------------------------------------------------------------------------------------------------
-
-Orders::Orders(World* world, std::vector<std::unique_ptr<Machine>>* machines, OrderSettings settings, std::uint64_t seed)
-    : world_(world), machines_(machines), settings_(settings), random_(seed, 0x6f7264657273) {}
+Orders::Orders(World* world, std::vector<std::unique_ptr<Machine>>* machines, Halts* halts, OrderSettings settings, std::uint64_t seed)
+    : world_(world), machines_(machines), halts_(halts), settings_(settings), random_(seed, 0x6f7264657273), lines_(world, machines, settings.lines, seed) {}
 
 void Orders::start() {
   if (settings_.clients == 0) return;
+  for (const auto& machine : *machines_) {
+    traders_.push_back(std::make_unique<Trader>(machine.get(), world_->random.next()));
+    traders_.back()->start();
+    if (!settings_.own_ideas) traders_.back()->stop();
+  }
+  world_->role_changed = [this](int index) {
+    Machine& machine = *(*machines_)[static_cast<std::size_t>(index)];
+    desk(machine).arming->on_role();
+    publish(machine);
+  };
+  world_->before_release = [this](int index, std::function<void()> go) {
+    Desk& at = desk(*(*machines_)[static_cast<std::size_t>(index)]);
+    at.door != nullptr ? at.door->shut(std::move(go)) : go();
+  };
+  world_->ended = [this](int index, bool powerless) {
+    traders_[static_cast<std::size_t>(index)]->use(nullptr);
+    lines_.end_all(index, powerless);
+  };
+  halts_->on_view([this](int index, const Halts::View& view) { desk(*(*machines_)[static_cast<std::size_t>(index)]).egress->see(view); });
   clients_.resize(static_cast<std::size_t>(settings_.clients));
   for (int client = 0; client < settings_.clients; ++client)
     world_->scheduler.after(random_.exponential(settings_.think), [this, client] { next(client); });
@@ -74,18 +77,35 @@ void Orders::start() {
     world_->scheduler.after(random_.between(0, kPatrol), [this, number] { patrol(number); });
 }
 
+void Orders::stop() {
+  stopped_ = true;
+  stopped_at_ = world_->scheduler.now();
+  for (const auto& trader : traders_) trader->stop();
+}
+
 void Orders::fail(const std::string& rule, const std::string& what) {
   world_->judge.fail(world_->scheduler.now(), "I3, " + rule, what);
 }
 
-// A key that was not acknowledged is tried again; one that was may be asked for again by anybody; else a new one.
+// A key that was not acknowledged is tried again, by its client or by another one; one that was may be asked for again by anybody;
+// else a new one.
 bool Orders::draw_intent(Client& client) {
   Intent& intent = client.intent;
   const Nanos now = world_->scheduler.now();
-  if (!intent.key.empty() && intent.tries < settings_.tries && now < intent.last_try()) return true;
+  const auto is_open = [&](const Intent& one) { return !one.key.empty() && one.tries < settings_.tries && now < one.last_try(); };
+  if (is_open(intent)) {
+    if (!random_.chance_ppm(300'000) || keys_ >= settings_.keys_max) return true;
+    left_open_.push_back(intent);
+  }
   if (!again_.empty() && random_.chance_ppm(200'000)) {
     intent = {again_[random_.below(again_.size())], now, kLongMs, settings_.tries};
     return true;
+  }
+  while (!left_open_.empty() && (random_.chance_ppm(500'000) || keys_ >= settings_.keys_max)) {
+    std::swap(left_open_[random_.below(left_open_.size())], left_open_.back());
+    intent = left_open_.back();
+    left_open_.pop_back();
+    if (is_open(intent)) return true;
   }
   if (keys_ >= settings_.keys_max) return false;
   intent = {"o" + std::to_string(keys_++), now, random_.chance_ppm(200'000) ? kBriefMs : kLongMs, 0};
@@ -125,9 +145,13 @@ void Orders::finish(const CallPtr& call, const OrderRow& answered) {
 
 void Orders::acknowledge(const OrderRow& order) {
   const std::string& key = order->name.key;
-  const Exchange::Arrival* arrival = exchange_.find(key);
-  if (arrival == nullptr || order->answer != answer_of(*arrival))
-    return fail("answers stay", key + " was answered with what the exchange never said");
+  if (order->answer.kept == AnswerKept::kWhole && order->answer.status == kRefused) {
+    if (!lines_.exchange().refused(key)) return fail("answers stay", key + " is told to be refused, and the exchange has it");
+  } else {
+    const Exchange::Arrival* arrival = lines_.exchange().find(key);
+    if (arrival == nullptr || order->answer != exchange_answer(arrival->answer))
+      return fail("answers stay", key + " was answered with what the exchange never said");
+  }
   if (told_.emplace(key, order).second && order->retention_ms == kLongMs) again_.push_back(key);
 }
 
@@ -135,30 +159,63 @@ void Orders::acknowledge(const OrderRow& order) {
 
 Orders::Desk& Orders::desk(Machine& machine) {
   Desk& at = desks_[machine.index()];
-  if (at.life != machine.life()) {
-    at = Desk{};
-    at.life = machine.life();
-  }
+  if (at.life == machine.life()) return at;
+  at = Desk{};
+  at.life = machine.life();
+  const std::uint64_t seed = random_.next();
+  at.egress = std::make_unique<Egress>(&machine, &lines_, halts_, seed);
+  at.egress->see(halts_->view(machine.index()));
+  if (settings_.lines.kernel_permit) at.door = std::make_unique<KernelDoor>(&machine, &lines_, seed);
+  at.arming = std::make_unique<ArmingDesk>(&machine, &lines_, settings_.arming, settings_.quiet, seed, [this, &machine] { publish(machine); });
+  traders_[static_cast<std::size_t>(machine.index())]->use(at.egress.get());
+  if (at.door != nullptr) at.door->follow(at.view);
   return at;
 }
 
-void Orders::later(Machine& machine, Nanos delay, std::function<void()> task) {
-  world_->scheduler.after(delay, [&machine, life = machine.life(), moved = std::move(task)] {
-    if (life != machine.life()) return;
-    machine.run([&machine, life, moved] {
-      if (life == machine.life()) moved();
-    });
+// As Agent::primary_view() and publish_primary(): the kernel hears of it at once, the workers and the trader a moment later.
+void Orders::publish(Machine& machine) {
+  const Process& process = *machine.process();
+  Desk& at = desk(machine);
+  proxy::PrimaryView view;
+  view.service = kService;
+  if (process.primary().role() == agent::Role::kPrimary) {
+    view.epoch = proxy::Epoch{static_cast<std::uint64_t>(process.primary().epoch())};
+    view.holder = proxy::PrimaryView::Holder::kLocal;
+    view.lease = process.lease_view();
+    view.accepts_new = process.primary().serving();
+    view.armed = at.arming->armed(process.primary().epoch());
+  }
+  if (same_view(view, at.view)) return;
+  at.view = view;
+  if (at.door != nullptr) at.door->follow(view);
+  at.mail_at = std::max(at.mail_at, world_->scheduler.now() + random_.between(0, 1'000) * kMicrosecond);
+  machine.later(at.mail_at - world_->scheduler.now(), [this, &machine, view] {
+    desk(machine).egress->see(view);
+    const bool holds = view.holder == proxy::PrimaryView::Holder::kLocal;
+    traders_[static_cast<std::size_t>(machine.index())]->tell_role(holds ? static_cast<std::uint64_t>(view.epoch) : 0);
   });
 }
 
+// As the workers see it, with the lease as it is now.
+bool Orders::may_send(Machine& machine, std::uint64_t epoch) {
+  const proxy::PrimaryView& view = desk(machine).egress->view();
+  const bool holds = view.holder == proxy::PrimaryView::Holder::kLocal && view.lease != nullptr && view.lease->valid_at(machine.local_now());
+  return holds && view.armed && static_cast<std::uint64_t>(view.epoch) == epoch;
+}
+
+bool Orders::is_halted(Machine& machine, const std::string& key) const {
+  const Halts::View view = halts_->view(machine.index());
+  return view != nullptr && view->stops(kRoute, account_of(key), false) != nullptr;
+}
+
 void Orders::serve(Machine& machine, const CallPtr& call) {
-  Process& process = *machine.process();
-  if (!process.has_store() || world_->scheduler.now() > call->intent.last_try()) return finish(call, nullptr);
+  if (!machine.process()->has_store() || world_->scheduler.now() > call->intent.last_try()) return finish(call, nullptr);
   Desk& at = desk(machine);
-  const bool holds = process.primary().serving() && process.passes_orders(machine.local_now());
-  if (!holds || at.armed != epoch_of(process)) return look(machine, call);
+  const proxy::PrimaryView& view = at.egress->view();
+  const auto epoch = static_cast<std::uint64_t>(view.epoch);
+  if (!view.accepts_new || is_halted(machine, call->intent.key) || !may_send(machine, epoch)) return look(machine, call);
   if (at.sending.contains(call->intent.key)) return finish(call, nullptr);  // in flight here
-  reserve(machine, call);
+  reserve(machine, call, epoch);
 }
 
 // Whoever does not hold the lease knows answers, too.
@@ -170,16 +227,16 @@ void Orders::look(Machine& machine, const CallPtr& call) {
   });
 }
 
-void Orders::reserve(Machine& machine, const CallPtr& call) {
+void Orders::reserve(Machine& machine, const CallPtr& call, std::uint64_t epoch) {
   desk(machine).sending.insert(call->intent.key);
-  const OrderReserve wish{name_of(call->intent.key), print_of(call->intent.key), store::kv::Epoch{epoch_of(*machine.process())},
+  const OrderReserve wish{name_of(call->intent.key), print_of(call->intent.key), store::kv::Epoch{epoch},
                           store::kv::NodeId{machine.id()}, machine.wall_ms(), call->intent.retention_ms};
   machine.process()->write(wish, kServerPatience, [this, &machine, call](const store::Reply* reply) {
-    // It is sent a moment later, or when a connection was made; by then the process may be stopped, or deposed, or gone.
+    // It is given to the trader a moment later, or when a connection was made; by then the process may be stopped, or deposed, or gone.
     auto kept = reply != nullptr ? std::make_shared<store::Reply>(*reply) : nullptr;
     if (kept == nullptr) return finish(call, nullptr);
-    const Nanos connecting = random_.chance_ppm(settings_.slow_ppm) ? random_.between(0, 900) * kMillisecond : 0;
-    later(machine, connecting + random_.exponential(300 * kMicrosecond), [this, &machine, call, kept] { reserved(machine, call, kept.get()); });
+    const Nanos connecting = random_.chance_ppm(settings_.lines.slow_ppm) ? random_.between(0, 900) * kMillisecond : 0;
+    machine.later(connecting + random_.exponential(300 * kMicrosecond), [this, &machine, call, kept] { reserved(machine, call, kept.get()); });
   });
 }
 
@@ -195,30 +252,30 @@ void Orders::reserved(Machine& machine, const CallPtr& call, const store::Reply*
 }
 
 void Orders::send(Machine& machine, const CallPtr& call, const OrderRow& order) {
-  const Process& process = *machine.process();
-  const std::string key = order->name.key;
   OrderOutcome word{order->name, order->reserved, OrderState::kNotSent, {}, machine.wall_ms()};
   const std::uint64_t epoch = store::kv::value(order->epoch);
-  const bool holds = process.passes_orders(machine.local_now()) && epoch_of(process) == epoch;
-  if (!holds || random_.chance_ppm(settings_.refused_ppm)) return record(machine, call, word);
+  const bool holds = may_send(machine, epoch);
+  if (!holds || is_halted(machine, order->name.key)) return record(machine, call, word);
+  if (!machine.process()->passes_orders(machine.local_now())) fail("given under a lease", order->name.key + " is given to the trader of n" + std::to_string(machine.index()));
+  halts_->leaves(machine.index(), order->name.key, false);
   auto replied = std::make_shared<bool>(false);
-  const bool lost = random_.chance_ppm(settings_.lost_reply_ppm);
-  world_->scheduler.after(way(), [this, &machine, life = machine.life(), call, word, key, epoch, lost, replied]() mutable {
-    if (const std::string wrong = exchange_.arrive(key, epoch); !wrong.empty()) return fail("sent once, under one epoch", wrong);
-    if (lost || life != machine.life()) return;
-    word.state = OrderState::kDone;
-    word.answer = answer_of(*exchange_.find(key));
-    const Nanos thinking = random_.chance_ppm(200'000) ? random_.between(0, 350) * kMillisecond : 0;
-    later(machine, thinking + way(), [this, &machine, call, word, replied] {
-      if (std::exchange(*replied, true)) return;
-      record(machine, call, word);
+  const auto tell = [this, &machine, life = machine.life(), call, word, replied](TraderWord trader, const std::string& text) {
+    if (life != machine.life()) return;
+    machine.later(0, [this, &machine, call, word, replied, trader, text] {
+      if (!std::exchange(*replied, true)) told(machine, call, word, trader, text);
     });
+  };
+  if (!traders_[static_cast<std::size_t>(machine.index())]->give(order->name.key, epoch, tell)) return record(machine, call, word);
+  machine.later(kReplyWithin, [this, &machine, call, word, replied]() mutable {
+    if (!std::exchange(*replied, true)) told(machine, call, word, TraderWord::kSilent, {});
   });
-  later(machine, kReplyWithin, [this, &machine, call, word, replied]() mutable {
-    if (std::exchange(*replied, true)) return;
-    word.state = OrderState::kUnknown;
-    record(machine, call, word);
-  });
+}
+
+void Orders::told(Machine& machine, const CallPtr& call, OrderOutcome word, TraderWord trader, const std::string& text) {
+  word.state = trader == TraderWord::kSilent ? OrderState::kUnknown : OrderState::kDone;
+  if (trader == TraderWord::kPlaced) word.answer = exchange_answer(text);
+  if (trader == TraderWord::kRefused) word.answer = {AnswerKept::kWhole, kRefused, "", "refused"};
+  record(machine, call, word);
 }
 
 // Said again until it is decided: nobody else knows it.
@@ -228,7 +285,7 @@ void Orders::record(Machine& machine, const CallPtr& call, const OrderOutcome& w
     if (reply == nullptr) return finish(call, nullptr);
     const store::Written* answer = written(reply);
     if (answer == nullptr) {
-      later(machine, random_.between(20, 300) * kMillisecond, [this, &machine, call, word] { record(machine, call, word); });
+      machine.later(random_.between(20, 300) * kMillisecond, [this, &machine, call, word] { record(machine, call, word); });
       return;
     }
     desk(machine).sending.erase(word.name.key);
@@ -243,12 +300,12 @@ void Orders::record(Machine& machine, const CallPtr& call, const OrderOutcome& w
 // What was decided comes a second time, late, as a command of its own: it must not be taken for news.
 void Orders::echo(Machine& machine, const store::kv::CommandBody& said) {
   if (!random_.chance_ppm(500'000)) return;
-  later(machine, random_.between(0, 3'000) * kMillisecond, [&machine, said] {
+  machine.later(random_.between(0, 3'000) * kMillisecond, [&machine, said] {
     machine.process()->write(said, kServerPatience, [](const store::Reply*) {});
   });
 }
 
-// --- the holder's hook --------------------------------------------------------------------------------------------
+// --- now and then -------------------------------------------------------------------------------------------------
 
 void Orders::patrol(std::size_t number) {
   Machine& machine = *(*machines_)[number];
@@ -257,60 +314,32 @@ void Orders::patrol(std::size_t number) {
     if (!process.has_store()) return;
     if (++patrols_ % 4 == 0) process.on_wall_clock(machine.wall_ms() + kSlack);  // clocks are right here: no slack is needed
     check_rows(machine);
-    if (!process.primary().serving() || !process.passes_orders(machine.local_now())) return;
     Desk& at = desk(machine);
-    const Nanos now = world_->scheduler.now();
-    if (at.epoch != epoch_of(process)) at.epoch = epoch_of(process), at.since = now;
-    if (now < at.since + kFenceWait) return;
-    reconcile(machine, at);
-    give_up_orphans(machine, at);
+    if (stopped_ && world_->scheduler.now() > stopped_at_ + kOperatorComes) call_operator(machine);
+    if (process.primary().serving() && process.passes_orders(machine.local_now())) give_up_orphans(machine, at);
   });
   world_->scheduler.after(kPatrol, [this, number] { patrol(number); });
 }
 
-void Orders::reconcile(Machine& machine, Desk& at) {
-  const store::kv::StateMachine& state = machine.process()->store().state();
-  // Its own grant must be applied here, or the orders that it made unknown are not seen yet.
-  if (store::kv::value(state.epoch(kService)) != at.epoch) return;
-  const std::vector<OrderRow> open = state.orders().unknown(kService, store::kv::Index{}, 64);
-  if (open.empty() && at.armed != at.epoch) {
-    at.armed = at.epoch;
-    exchange_.reconciled(at.epoch);
-  }
-  for (const OrderRow& order : open) {
-    if (at.asking.insert(order->name.key).second) ask(machine, order);
-  }
-}
-
-void Orders::ask(Machine& machine, const OrderRow& order) {
-  world_->scheduler.after(way(), [this, &machine, order, life = machine.life()] {
-    const Exchange::Arrival* arrival = exchange_.find(order->name.key);
-    OrderResolve verdict{order->name, order->changed, OrderState::kNotSent, OrderSource::kHook, {}, machine.wall_ms()};
+// Where the hook may not decide, a person does: the trader has let go of everything long ago.
+void Orders::call_operator(Machine& machine) {
+  if (settings_.arming.has_hook && settings_.arming.gives_up) return;
+  for (const OrderRow& order : machine.process()->store().state().orders().unknown(kService, store::kv::Index{}, 64)) {
+    const Exchange::Arrival* arrival = lines_.exchange().find(order->name.key);
+    OrderResolve verdict{order->name, order->changed, OrderState::kNotSent, OrderSource::kOperator, {}, machine.wall_ms()};
     if (arrival != nullptr) {
       verdict.state = OrderState::kDone;
-      verdict.answer = answer_of(*arrival);
+      verdict.answer = exchange_answer(arrival->answer);
     }
-    if (life != machine.life()) return;
-    // Now and then a hook takes its time: by then the row may be another one.
-    const Nanos slow = random_.chance_ppm(500'000) ? random_.between(0, 1'500) * kMillisecond : 0;
-    later(machine, slow + way(), [this, &machine, verdict] {
-      machine.process()->write(verdict, kServerPatience, [this, &machine, verdict](const store::Reply* reply) {
-        if (reply == nullptr) return;
-        desk(machine).asking.erase(verdict.name.key);
-        const store::Written* answer = written(reply);
-        world_->trace.add(world_->scheduler.now(), machine.index(), "verdict", static_cast<std::uint64_t>(verdict.state),
-                          answer != nullptr ? static_cast<std::uint64_t>(answer->outcome) : 99, verdict.name.key);
-        echo(machine, verdict);
-      });
-    });
-  });
+    machine.process()->write(verdict, kServerPatience, [](const store::Reply*) {});
+  }
 }
 
 // Reservations of this life whose answer never came: nobody sends them.
 void Orders::give_up_orphans(Machine& machine, Desk& at) {
   const store::kv::OrderLedger& orders = machine.process()->store().state().orders();
   for (const OrderRow& order : orders.reserved(kService, store::kv::Index{}, 64)) {
-    if (store::kv::value(order->epoch) != at.epoch || at.sending.contains(order->name.key)) continue;
+    if (store::kv::value(order->node) != machine.id() || at.sending.contains(order->name.key)) continue;
     at.sending.insert(order->name.key);
     auto nobody = std::make_shared<Call>();
     nobody->open = false;
@@ -326,7 +355,7 @@ void Orders::check_rows(const Machine& machine) {
   const store::kv::Epoch epoch = state.epoch(kService);
   for (const OrderRow& order : state.orders().reserved(kService, store::kv::Index{}, 4)) {
     if (order->epoch != epoch)
-      fail("one epoch", order->name.key + " is reserved under epoch " + std::to_string(store::kv::value(order->epoch)) + where);
+      fail("fenced", order->name.key + " is reserved under epoch " + std::to_string(store::kv::value(order->epoch)) + where);
   }
   if (patrols_ % 16 != static_cast<std::uint64_t>(machine.index()) && !stopped_) return;
   for (const auto& [key, told] : told_) {

@@ -4,6 +4,8 @@
 #include <utility>
 #include <variant>
 
+#include "agent/halt_keeper.h"
+
 namespace sim {
 namespace {
 
@@ -31,10 +33,17 @@ Process::Process(Machine* machine)
       mesh_(machine->index(), machine->id(), &world_->network, &world_->scheduler, &machine->random(),
             {[this](RaftId from, Bytes frame) {
                const std::string_view bytes(reinterpret_cast<const char*>(frame.data()), frame.size());
+               if (agent::is_halt_frame(bytes)) return world_->halt_frame(machine_->index(), from, std::string(bytes));
                store_->on_peer_frame(store::NodeId{from}, bytes, now());
              },
-             [this](RaftId peer) { store_->on_peer_connected(store::NodeId{peer}, now()); },
-             [this](RaftId peer) { store_->on_peer_lost(store::NodeId{peer}, now()); },
+             [this](RaftId peer) {
+               store_->on_peer_connected(store::NodeId{peer}, now());
+               world_->mesh_peer(machine_->index(), peer, true);
+             },
+             [this](RaftId peer) {
+               store_->on_peer_lost(store::NodeId{peer}, now());
+               world_->mesh_peer(machine_->index(), peer, false);
+             },
              [this](RaftId peer) { store_->on_peer_refused(store::NodeId{peer}, now()); }},
             [machine](std::function<void()> task) { machine->run(std::move(task)); }) {}
 
@@ -48,6 +57,7 @@ void Process::begin() {
   begin_gossip();
   feed_lease();
   primary_.on_lease(now(), lease_fed_);
+  world_->began(machine_->index());
 }
 
 void Process::begin_store() {
@@ -99,6 +109,11 @@ void Process::tick(Alarm alarm) {
     case Alarm::kStore: store_->tick(now()); break;
     case Alarm::kPrimary: primary_.tick(now()); break;
   }
+}
+
+void Process::send_to_peer(RaftId peer, const std::string& frame) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(frame.data());
+  mesh_.send(peer, Bytes(bytes, bytes + frame.size()), true);
 }
 
 store::RequestNo Process::open_request(Answer answer) {
@@ -257,6 +272,10 @@ void Process::obey(const agent::PrimaryOutput& output) {
             acquire.holder_name = "n" + std::to_string(machine_->index());
             acquire.lease_ms = static_cast<std::uint32_t>(world_->settings.primary.lease.count());
             acquire.margin_ms = world_->settings.margin_ms;
+            // As agents do when they start: it begins the audit, whose rows the judge compares with all others.
+            if (!store_->state().audit().begun())
+              write(store::kv::AuditNote{store::kv::AuditKind::kConfig, 1, acquire.holder_name, "settings", "simulated"},
+                    world_->settings.primary.lease, [](const store::Reply*) {});
             write(acquire, world_->settings.primary.lease,
                   [this, e](const store::Reply* reply) { answer_primary(e.request, reply); });
           },
@@ -267,8 +286,10 @@ void Process::obey(const agent::PrimaryOutput& output) {
           [&](const agent::Release& e) {
             const store::kv::LeaseRelease release{kService, store::kv::Epoch{number(e.epoch)},
                                                   store::kv::NodeId{static_cast<std::uint64_t>(e.preferred)}};
-            write(release, world_->settings.primary.lease,
-                  [this, e](const store::Reply* reply) { answer_primary(e.request, reply); });
+            world_->before_release(machine_->index(), [this, e, release] {
+              write(release, world_->settings.primary.lease,
+                    [this, e](const store::Reply* reply) { answer_primary(e.request, reply); });
+            });
           },
           [&](const agent::RoleChange& e) {
             world_->trace.add(world_->scheduler.now(), machine_->index(),
@@ -277,6 +298,7 @@ void Process::obey(const agent::PrimaryOutput& output) {
             if (e.role == agent::Role::kPrimary) {
               world_->judge.granted(world_->scheduler.now(), machine_->index(), e.epoch);
             }
+            world_->role_changed(machine_->index());
           },
           [&](const agent::DrainOrders&) {
             world_->scheduler.after(machine_->random().between(0, 150) * kMillisecond,
@@ -285,10 +307,21 @@ void Process::obey(const agent::PrimaryOutput& output) {
                                       machine->run([this] { primary_.on_orders_drained(now()); });
                                     });
           },
-          [&](const agent::CloseGate&) { gate_until_ = store::TimePoint::min(); },
+          [&](const agent::CloseGate&) {
+            gate_until_ = store::TimePoint::min();
+            if (lease_view_) lease_view_->valid_until_ns = 0;
+            world_->role_changed(machine_->index());
+          },
           [&](const agent::OpenGate& e) {
             gate_epoch_ = e.epoch;
             gate_until_ = e.valid_until;
+            const proxy::Epoch epoch{number(e.epoch)};
+            if (!lease_view_ || lease_view_->epoch != epoch) {
+              if (lease_view_) lease_view_->valid_until_ns = 0;
+              lease_view_ = std::make_shared<proxy::LeaseView>(epoch);
+            }
+            lease_view_->valid_until_ns = std::chrono::nanoseconds(e.valid_until.time_since_epoch()).count();
+            world_->role_changed(machine_->index());
           }},
       output);
 }

@@ -9,6 +9,7 @@
 
 #include "agent/primary.h"
 #include "gossip/swim.h"
+#include "proxy/upstream.h"
 #include "store/store.h"
 #include "tests/sim/machine.h"
 
@@ -37,6 +38,7 @@ class Process {
   void undrain();
   void switchover(agent::HolderId target);
   void transfer_leadership();
+  void send_to_peer(RaftId peer, const std::string& frame);  ///< over the urgent stream of the mesh
   void leave();  ///< gives the role away and says goodbye; the process still has to be ended
 
   // --- From instance and network. ---
@@ -62,6 +64,8 @@ class Process {
     return now < gate_until_ || primary_.may_write(now);
   }
   [[nodiscard]] agent::Epoch gate_epoch() const { return gate_epoch_; }
+  /// As the proxy reads it, from whichever thread; null until there was one.
+  [[nodiscard]] const std::shared_ptr<proxy::LeaseView>& lease_view() const { return lease_view_; }
   [[nodiscard]] std::size_t requests_open() const { return answers_.size(); }
 
  private:
@@ -105,6 +109,7 @@ class Process {
   agent::Epoch gate_epoch_{};
   store::TimePoint gate_until_ = store::TimePoint::min();
   agent::LeaseRecord lease_fed_;
+  std::shared_ptr<proxy::LeaseView> lease_view_;
 };
 
 }  // namespace sim

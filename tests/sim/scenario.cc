@@ -108,12 +108,41 @@ void draw_founding(std::uint64_t seed, Scenario* scenario) {
   scenario->label += ", six that expect three";
 }
 
+/// The way to the exchange, and what a holder does before it is armed.
+void draw_exchange(support::Random& random, OrderSettings* orders) {
+  orders->own_ideas = random.chance_ppm(700'000);
+  orders->lines.kernel_permit = random.chance_ppm(400'000);
+  orders->lines.stall_ppm = 20'000;
+  orders->lines.stall_max = 4 * kSecond;
+  agent::ArmingRules& arming = orders->arming;
+  arming.has_hook = !random.chance_ppm(100'000);
+  arming.gives_up = random.chance_ppm(600'000);
+  arming.unknown_blocks = arming.has_hook && random.chance_ppm(300'000);
+  arming.settle = milliseconds(Lines::in_flight_max() / kMillisecond);
+  arming.hook_timeout = milliseconds(1'000);
+  arming.retry_min = milliseconds(100);
+  arming.retry_max = milliseconds(1'000);
+  arming.look_first = milliseconds(300);
+  arming.look_every = milliseconds(1'000);
+  arming.batch = static_cast<std::size_t>(random.between(3, 40));
+}
+
+void draw_halts(support::Random& random, Scenario* scenario) {
+  scenario->halts.on = random.chance_ppm(500'000);
+  scenario->halts.every = random.between(1'500, 6'000) * kMillisecond;
+  scenario->halts.lasts = random.between(200, 1'500) * kMillisecond;
+  scenario->halts.second_person = random.chance_ppm(250'000);
+  if (scenario->halts.on) scenario->label += ", halts";
+}
+
 /// Every fifth run has clients with orders; none of those that once found something (seeds_test.cc), which stay as they were.
 void draw_orders(std::uint64_t seed, Scenario* scenario) {
   if (seed % 5 != 2) return;
   support::Random random(seed, 0x6f7264657273);
   scenario->orders.clients = static_cast<int>(random.between(1, 4));
   scenario->label += ", orders";
+  draw_exchange(random, &scenario->orders);
+  draw_halts(random, scenario);
 }
 
 /// Every fifth run has disks whose room comes to an end now and then.
@@ -134,7 +163,8 @@ void focus_on_orders(support::Random& random, Scenario* drawn) {
   scenario.agents.margin_ms = 10;
   scenario.agents.disk.sync = random.chance_ppm(700'000) ? 150 * kMicrosecond : 15 * kMillisecond;
   scenario.faults.kinds = {K::kSwitchover, K::kSwitchover, K::kLongStop, K::kLongStop, K::kKill,
-                           K::kIsolate,    K::kMute,       K::kDeaf,     K::kTransfer, K::kShortStop};
+                           K::kIsolate,    K::kMute,       K::kDeaf,     K::kTransfer, K::kShortStop,
+                           K::kInstance,   K::kInstance};
   scenario.faults.every = 500 * kMillisecond;
   scenario.faults.lasts = 1'200 * kMillisecond;
   scenario.clients.clients = 1;
@@ -143,8 +173,10 @@ void focus_on_orders(support::Random& random, Scenario* drawn) {
   scenario.orders.think = 20 * kMillisecond;
   scenario.orders.keys_max = 3'000;
   scenario.orders.tries = 300;
-  scenario.orders.lost_reply_ppm = 250'000;
-  scenario.orders.slow_ppm = 400'000;
+  draw_exchange(random, &scenario.orders);
+  draw_halts(random, &scenario);
+  scenario.orders.lines.lost_reply_ppm = 250'000;
+  scenario.orders.lines.slow_ppm = 400'000;
   scenario.trouble = 25 * kSecond;
 }
 
@@ -239,14 +271,15 @@ Report run_seed(std::uint64_t seed, bool print, Focus focus) {
 }
 
 std::string describe(std::uint64_t seed, const Report& report) {
-  char text[400];
+  char text[440];
   std::snprintf(text, sizeof text,
-                "seed %llu (%s): %llu steps, %llu entries, %llu terms, %llu grants, %llu faults, %llu orders, "
+                "seed %llu (%s): %llu steps, %llu entries, %llu terms, %llu grants, %llu faults, %llu orders, %llu halts, "
                 "%llu answered, %llu unknown, well again after %.2f s, trace %016llx",
                 static_cast<unsigned long long>(seed), report.label.c_str(),
                 static_cast<unsigned long long>(report.steps), static_cast<unsigned long long>(report.entries),
                 static_cast<unsigned long long>(report.terms), static_cast<unsigned long long>(report.grants),
                 static_cast<unsigned long long>(report.faults), static_cast<unsigned long long>(report.orders),
+                static_cast<unsigned long long>(report.halts),
                 static_cast<unsigned long long>(report.acknowledged),
                 static_cast<unsigned long long>(report.unknown), static_cast<double>(report.settled_after) / 1e9,
                 static_cast<unsigned long long>(report.trace_hash));

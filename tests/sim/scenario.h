@@ -15,7 +15,7 @@ enum class Focus : std::uint8_t {
   kNone,
   kMembers,   ///< five agents, three voters, slow disks; the dead are replaced within a second
   kPromises,  ///< three agents, pairs cut, quick restarts and transfers in 16 rounds; clients aim at deposed leaders
-  kOrders,    ///< three agents, the role changes hands often; many orders, lost replies
+  kOrders,    ///< three agents, the role changes hands often; many orders, traders that hang, lost replies; halts in every other run
   kStops,     ///< three agents, SIGSTOP mostly of leaders and holders: answers are read long after they came
 };
 Scenario draw_scenario(std::uint64_t seed, Focus focus);
