@@ -7,6 +7,7 @@
 
 #include "agent/drivers/mesh_wire.h"
 #include "agent/drivers/rate_wire.h"
+#include "agent/flight_wire.h"
 #include "gossip/snapshot.h"
 #include "gossip/wire.h"
 #include "store/disk/rows.h"
@@ -195,6 +196,22 @@ std::vector<kv::CommandBody> order_bodies(std::uint64_t before) {
           OrderSweep{3'000, 1}};
 }
 
+std::vector<kv::CommandBody> halt_bodies() {
+  using namespace kv;
+  HaltSet set;
+  Halt halt;
+  halt.reason = "prices look wrong";
+  halt.who = halt.node = "n1";
+  halt.second_person = true;
+  set.add(7, halt).value();
+  halt.scope = HaltScope::kAccount;
+  halt.name = "a7";
+  halt.cancels_pass = false;
+  const HaltTag tag = set.add(9, halt).value();
+  return {HaltMerge{set}, HaltLift{set, {tag}, "ada", false, false, 1}, HaltLift{set, {tag}, "grace", true, true, 2},
+          AuditNote{AuditKind::kConfig, 3, "n1", "settings", "digest"}};
+}
+
 void write_kv() {
   using namespace kv;
   std::vector<CommandBody> bodies{Set{"a/b", "value", 42},
@@ -214,6 +231,7 @@ void write_kv() {
                                         DeleteTree{"a/"}};
   for (CommandBody& body : later_bodies()) bodies.push_back(std::move(body));
   for (CommandBody& body : order_bodies(bodies.size())) bodies.push_back(std::move(body));
+  for (CommandBody& body : halt_bodies()) bodies.push_back(std::move(body));
   std::string all;
   StateMachine state;
   std::vector<std::string> commands;
@@ -264,6 +282,15 @@ void write_mesh() {
   write("mesh_wire", "answer", body({kMeshVersion, {}, {2}, "", ""}));
 }
 
+void write_flight() {
+  const agent::FlightEvent lease{"", 5, 1, {1000, 0}, "lease", 3, "n2", ""};
+  const agent::FlightEvent suspect{"", 5, 1, {1000, 0}, "gossip_suspect", 0, "n1", "probes"};
+  const agent::FlightEvent promoted{"", 5, 2, {1000, 1}, "promoted", 4, "n2", "elected"};
+  const agent::FlightEvent demoted{"", 6, 1, {2'000'000, 7}, "demoted", 4, "", std::string(240, 'x')};
+  write("flight_wire", "one", agent::encode_flight(std::vector{lease}));
+  write("flight_wire", "three", agent::encode_flight(std::vector{suspect, promoted, demoted}));
+}
+
 void write_rates() {
   using namespace agent::drivers;
   proxy::RateQuestion window;
@@ -288,6 +315,7 @@ int main(int argc, char** argv) {
   write_raft();
   write_kv();
   write_mesh();
+  write_flight();
   write_rates();
   return 0;
 }
