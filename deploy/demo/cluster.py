@@ -3,6 +3,7 @@
 Every process is ended by its own id. Children die with this process, unless they are told to outlive it.
 """
 
+import fcntl
 import http.client
 import itertools
 import json
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -41,15 +43,33 @@ def wait_until(check, seconds, what, pause=0.02):
 
 
 PORTS = range(16384, 32768)  # below those that the kernel gives to whoever asks for any port
-_next_port = itertools.count(random.randrange(len(PORTS)))
+PORT_BLOCK = 1024
+_own_ports = []  # [iterator over a block that no other process has, the lock that says so]
+
+
+def _own_block():
+    """Demo and tests of one user may run beside each other: each process has a block of ports of its own while it lives."""
+    blocks = [PORTS[begin:begin + PORT_BLOCK] for begin in range(0, len(PORTS), PORT_BLOCK)]
+    random.shuffle(blocks)
+    for block in blocks:
+        lock = open(Path(tempfile.gettempdir()) / f"outrigger-ports-{os.getuid()}-{block.start}.lock", "w", encoding="ascii")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return [itertools.cycle(block), lock]
+    raise RuntimeError("every block of ports is taken: too many demos and tests run at once")
 
 
 def free_ports(count):
     """Ports of 127.0.0.1 that are free for TCP and UDP right now, none of them given out twice soon. A program that starts later
     finds them free still: nobody gets one of these without asking for it."""
+    if not _own_ports:
+        _own_ports.extend(_own_block())
     ports = []
     while len(ports) < count:
-        port = PORTS[next(_next_port) % len(PORTS)]
+        port = next(_own_ports[0])
         with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             try:
                 tcp.bind(("127.0.0.1", port))
@@ -134,7 +154,7 @@ class Node:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.api, self.entry, self.service = (f"127.0.0.1:{p}" for p in ports[:3])
         self.gossip_port, self.mesh_port = ports[3:5]
-        self.dns = f"127.0.0.1:{ports[5]}"
+        self.dns, self.egress = (f"127.0.0.1:{p}" for p in ports[5:7])
         self.agent = self.trader = None
         self.role_file = self.folder / "role"
         self.receive_log = self.folder / "received.jsonl"
@@ -142,7 +162,8 @@ class Node:
     def start_trader(self):
         self.trader = Process(f"{self.name} trader", [
             sys.executable, "-B", HERE / "trader.py", "--port", self.service.rsplit(":", 1)[1], "--exchange",
-            self.cluster.exchange_address, "--node", self.name, "--log", self.receive_log, "--role-file", self.role_file],
+            self.cluster.exchange_address, "--node", self.name, "--log", self.receive_log, "--role-file", self.role_file,
+            *(["--orders", f"{self.egress}/egress/exchange"] if self.cluster.has_egress else []), *self.cluster.trader_options],
             self.folder / "trader.log", outlives=self.cluster.outlives)
 
     def start_agent(self):
@@ -150,9 +171,15 @@ class Node:
                              self.folder / "agent.log", self.environment(), outlives=self.cluster.outlives)
 
     def config_file(self):
-        """The one file of the cluster, with this node's listener beside it: a list of tables has no environment name."""
+        """The one file of the cluster, with this node's listeners beside it: a list of tables has no environment name."""
         (self.folder / "conf.d").mkdir(exist_ok=True)
-        (self.folder / "conf.d" / "listen.toml").write_text(f'[[listen]]\naddress = "{self.entry}"\n')
+        text = f'[[listen]]\naddress = "{self.entry}"\n'
+        if self.cluster.has_egress:
+            text += f'[[egress]]\nname = "exchange"\nurl = "http://{self.cluster.exchange_address}"\nlisten = "{self.egress}"\n'
+            text += (f'[arming]\nreconcile = {{ url = "http://{self.service}/ha/reconcile" }}\ntimeout = "3s"\nretry = "200ms"\n'
+                     'quiet = "500ms"\nevery = "1s"\nrecent = "1s"\n') if not self.cluster.arming else ""
+        text += self.cluster.arming
+        (self.folder / "conf.d" / "listen.toml").write_text(text)
         same = self.folder / "outrigger.toml"
         if not same.exists():
             os.link(self.cluster.config, same)
@@ -177,6 +204,18 @@ class Node:
         except (OSError, http.client.HTTPException):
             return False
 
+    def leads(self):
+        """It is the leader of the log, as it sees that itself."""
+        told = get_json(self.api, "/v1/agent/self")
+        return told is not None and told["Stats"]["consul"]["leader"] == "true"
+
+    def cut_off(self, peers):
+        """From now on nothing passes between this agent and these peers; nobody: healed. Needs [demo] faults, and to be said at both
+        sides for a link that is down: where only one side is told, streams of gossip that the other side opens still pass."""
+        status, _, body = request(self.api, "POST", "/outrigger/v1/faults/partition", json.dumps({"peers": [peer.name for peer in peers]}))
+        if status != 200:
+            raise RuntimeError(f"{self.name} refuses the partition: {body.decode()}")
+
     def metric(self, name):
         """Sum of a metric over its labels; None when the agent does not answer or does not have it."""
         try:
@@ -195,10 +234,14 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.secrets, self.config = self.folder / "secrets", self.folder / "cluster.toml"
         self.extra_environment = {}
+        self.hold, self.order_options = "5s", ""  # more lines for the route of orders
+        self.trader_options, self.exchange_options = [], []
+        self.has_egress = False  # traders reach the exchange through their agents, and say what became of unknown orders
+        self.arming = ""  # settings that take the place of the traders' own word about unknown orders
         self.exchange = None
         self.exchange_address = f"127.0.0.1:{free_ports(1)[0]}"
-        ports = free_ports(6 * count)
-        self.nodes = [Node(self, f"n{i + 1}", ports[6 * i:6 * i + 6]) for i in range(count)]
+        ports = free_ports(7 * count)
+        self.nodes = [Node(self, f"n{i + 1}", ports[7 * i:7 * i + 7]) for i in range(count)]
 
     # --- settings ---------------------------------------------------------------------------------------------------
     def make_secrets(self):
@@ -241,8 +284,8 @@ threads = 1
 methods = ["POST"]
 path = "/orders"
 pool = "primary"
-hold = "5s"
-
+hold = "{self.hold}"
+{self.order_options}
 [[route]]
 path = "/"
 pool = "all"
@@ -252,17 +295,35 @@ pool = "all"
     def start_exchange(self):
         port = self.exchange_address.rsplit(":", 1)[1]
         self.exchange = Process("exchange", [sys.executable, "-B", HERE / "paper_exchange.py", "--port", port, "--seed",
-                                             str(self.seed)], self.folder / "exchange.log", outlives=self.outlives)
+                                             str(self.seed), *self.exchange_options], self.folder / "exchange.log", outlives=self.outlives)
         wait_until(lambda: get_json(self.exchange_address, "/health"), 10, "the paper exchange")
 
-    def start(self):
+    def make_process(self, name, command):
+        """Something else that stands beside the traders, in the folder of the cluster."""
+        return Process(name, command, self.folder / f"{name}.log", outlives=self.outlives)
+
+    def start_traders(self):
         self.start_exchange()
         for node in self.nodes:
             node.start_trader()
         for node in self.nodes:
             wait_until(lambda n=node: get_json(n.service, "/health"), 10, f"the trader of {node.name}")
+
+    def start(self):
+        self.start_traders()
         for node in self.nodes:
             node.start_agent()
+
+    def partition(self, alone):
+        """1|2: `alone` hears nobody and is heard by nobody."""
+        for node in self.nodes:
+            node.cut_off([peer for peer in self.nodes if (peer is alone) != (node is alone)])
+
+    def heal(self):
+        """Of all cuts; the dead have none when they come back."""
+        for node in self.nodes:
+            if node.agent.alive():
+                node.cut_off([])
 
     def processes(self):
         mine = [p for node in self.nodes for p in (node.agent, node.trader)] + [self.exchange]

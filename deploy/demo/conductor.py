@@ -16,12 +16,16 @@ import threading
 import time
 from pathlib import Path
 
+import compare
 import scorecard
-from cluster import HERE, WITH_PARENT, Cluster, TooLate, get_json, now, request, wait_until
+from cluster import HERE, Cluster, TooLate, get_json, now, request, wait_until
+from load_process import LoadProcess
 
 REPO = HERE.parent.parent
-LEVELS = "▁▂▃▄▅▆▇█"
 READY_SECONDS_MAX = 20
+LOST_REPLIES = 8
+PILE_UP_SECONDS = 0.15  # a frozen trader is given orders that long, until its agent is frozen, too: it wakes up with them in its hands
+HALT_SECONDS = 2.5  # orders stay halted after healing: longer than the bound for the last agent to hear of it
 
 
 class Times:
@@ -32,51 +36,9 @@ class Times:
         self.before_fault = 0.2 if short else 0.8
         self.after_failover = 1.0 if short else 3.0
         self.hang = 5.0 if short else 8.0
+        self.parted = 1.0 if short else 2.0  # how long the majority goes on behind a halt that it has not heard of
         self.settle = 1.0 if short else 2.0
         self.failover_max = 12.0
-
-
-class Ribbon:
-    """One line per act, one character per 100 ms: how many orders were acknowledged, and what was done to whom."""
-
-    def __init__(self, load):
-        self.load, self.full, self.lock = load, 1, threading.Lock()
-        self.column, self.open, self.epoch = 0, False, 0
-        self.reader = threading.Thread(target=self.follow, daemon=True)
-        self.reader.start()
-
-    def follow(self):
-        for line in self.load.stdout:
-            try:
-                slot = json.loads(line)
-            except ValueError:
-                continue
-            self.epoch = slot["epoch"]
-            self.full = max(self.full, slot["acks"])
-            level = 0 if not slot["acks"] else 1 + slot["acks"] * (len(LEVELS) - 2) // self.full
-            self.put(("·" if not slot["acks"] else LEVELS[level]) if not slot["failed"] else "!")
-
-    def put(self, text):
-        with self.lock:
-            if self.open:
-                if self.column >= 100:
-                    sys.stdout.write("\n" + " " * 12)
-                    self.column = 0
-                self.column += len(text)
-                sys.stdout.write(text)
-                sys.stdout.flush()
-
-    def begin(self, title):
-        with self.lock:
-            sys.stdout.write(f"{title:12}")
-            sys.stdout.flush()
-            self.column, self.open = 0, True
-
-    def end(self, result):
-        with self.lock:
-            self.open = False
-            sys.stdout.write(f"\n{'':12}{result}\n")
-            sys.stdout.flush()
 
 
 class Scrapes:
@@ -118,7 +80,7 @@ class Play:
     def __init__(self, arguments, folder):
         self.arguments, self.folder, self.times = arguments, folder, Times(arguments.short)
         self.cluster = Cluster(arguments.binary, folder, outlives=arguments.keep, seed=arguments.seed)
-        self.load = self.ribbon = self.scrapes = None
+        self.load = self.ribbon = self.scrapes = self.picture = None
         self.acts, self.outages, self.notes = [], [], []
 
     # --- acts -------------------------------------------------------------------------------------------------------
@@ -129,14 +91,18 @@ class Play:
         self.crash_trader()
         self.lose_node()
         self.hang_node()
+        self.lose_replies()
+        self.cut_off()
+        self.halt_from_minority()
         self.rolling_restart()
         return self.verify()
 
     def elect(self):
         begin = now()
         print(f"{'elect':12}three agents, three traders, one exchange", flush=True)
+        self.cluster.order_options, self.cluster.has_egress = compare.KEYS, True
         self.cluster.make_secrets()
-        self.cluster.write_config()
+        self.cluster.write_config("\n[demo]\nfaults = true  # the partition is made by the agents themselves\n")
         self.cluster.start()
         for node in self.cluster.nodes:
             wait_until(node.ready, READY_SECONDS_MAX, f"{node.name} ready")
@@ -146,14 +112,10 @@ class Play:
         self.scrapes = Scrapes(self.cluster)
 
     def start_load(self):
-        command = [*WITH_PARENT, sys.executable, "-B", str(HERE / "loadgen.py"), "--seed", str(self.arguments.seed), "--out",
-                   str(self.folder / "load.json"), *self.arguments.load]
-        for node in self.cluster.nodes:
-            command += ["--entry", node.entry, "--api", node.api]
-        with open(self.folder / "load.log", "w", encoding="utf-8") as log:
-            self.load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-                                         start_new_session=True)
-        self.ribbon = Ribbon(self.load)
+        nodes = self.cluster.nodes
+        self.load = LoadProcess(self.folder / "load.json", self.arguments.seed, [node.entry for node in nodes], [node.api for node in nodes],
+                                self.arguments.load)
+        self.ribbon = self.load.ribbon
         wait_until(lambda: self.ribbon.epoch > 0, 15, "the first acknowledged order")
 
     def act(self, name, kind):
@@ -194,9 +156,10 @@ class Play:
         act = self.act("hang", "hang")
         node, epoch = self.primary()
         self.mark(act, "‖")
-        down, act["node"] = act["fault"], node.name
-        node.agent.send(signal.SIGSTOP)
+        down, act["node"], act["epoch"] = act["fault"], node.name, epoch
         node.trader.send(signal.SIGSTOP)
+        time.sleep(PILE_UP_SECONDS)
+        node.agent.send(signal.SIGSTOP)
         self.after_fault(act, epoch, f"SIGSTOP of {node.name}'s agent and trader")
         time.sleep(max(0.0, down + self.times.hang - now()))
         self.ribbon.put("▶")
@@ -207,7 +170,80 @@ class Play:
         time.sleep(self.times.settle)
         self.settle(act)
 
+    def lose_replies(self):
+        """The exchange accepts orders and says nothing. Whether they were placed, nobody at this end can tell."""
+        act = self.act("replies", "replies")
+        self.mark(act, "✂")
+        request(self.cluster.exchange_address, "PUT", "/mode", json.dumps({"drop_replies": LOST_REPLIES}))
+        time.sleep(self.times.after_failover)
+        act["result"] = f"{LOST_REPLIES} orders were accepted by the exchange without a reply; none of them is sent again by itself"
+        self.settle(act)
+
+    def cut_off(self):
+        """1|2: the primary's agent hears nobody and is heard by nobody; its trader lives, and so do its clients."""
+        act = self.act("cut off", "partition")
+        node, epoch = self.primary()
+        self.mark(act, "╱")
+        self.cluster.partition(node)
+        self.after_fault(act, epoch, f"{node.name} cut off from both peers")
+        time.sleep(max(0.0, act["fault"] + self.times.hang - now()))
+        self.ribbon.put("═")
+        self.cluster.heal()
+        self.settle(act)
+
+    def halt_from_minority(self):
+        """An agent that reaches nobody stops orders at once; the others when they hear of it; and a majority lets them go on."""
+        act = self.act("halt", "halt")
+        node, _ = self.primary()
+        # Whoever is left keeps primary and leader of the log, so that nothing but the halt can stop orders.
+        alone, other = sorted((n for n in self.cluster.nodes if n is not node), key=lambda n: n.leads())
+        self.mark(act, "╱")
+        self.cluster.partition(alone)
+        self.ribbon.put("■")
+        act["halted"] = now()
+        self.expect(alone, "/outrigger/v1/halts", {"reason": "demo", "who": "conductor"}, lambda status, answer: status == 200, "halt")
+        act["answered"] = now()
+        act["refused"] = now() if self.is_halted(alone) else None
+        act["resume_refused"] = self.expect(alone, "/outrigger/v1/halts/resume", {"all": "true", "who": "conductor"},
+                                            lambda status, answer: status != 200 and "majority" in str(answer), "refusal of a resume")
+        time.sleep(max(0.0, act["halted"] + self.times.parted - now()))
+        self.ribbon.put("═")
+        act["healed"] = now()
+        self.cluster.heal()
+        time.sleep(HALT_SECONDS)
+        for each in self.cluster.nodes:
+            if not self.is_halted(each):
+                self.notes.append(f"{each.name} takes orders {HALT_SECONDS:g} s after it could hear of the halt")
+        self.ribbon.put("□")
+        before, act["resumed"] = self.ribbon.acks, now()
+        self.expect(other, "/outrigger/v1/halts/resume", {"all": "true", "who": "conductor"}, lambda status, answer: status == 200 and answer["lifted"], "resume")
+        try:
+            wait_until(lambda: self.ribbon.acks > before, self.times.failover_max, "orders after the resume")
+        except TooLate as problem:
+            self.notes.append(str(problem))
+        time.sleep(self.times.settle)
+        act["result"] = (f"{alone.name}, cut off, halted orders in {1000 * (act['answered'] - act['halted']):.0f} ms and could not resume; "
+                         "all halted after healing; a majority resumed")
+        self.settle(act)
+
+    def expect(self, node, path, body, wanted, what):
+        """@return whether the agent's answer is as wanted; else that is noted, too"""
+        status, _, text = request(node.api, "POST", path, json.dumps(body), timeout=10)
+        good = wanted(status, json.loads(text))
+        if not good:
+            self.notes.append(f"{what} at {node.name}: answered {status} {text.decode()[:200]}")
+        return good
+
+    @staticmethod
+    def is_halted(node):
+        """One order there, which is to be refused."""
+        key = f"probe-{node.name}-{now()}"
+        order = json.dumps({"client_order_id": key, "side": "buy", "symbol": "PAPER", "quantity": 1, "price": 1})
+        status, _, text = request(node.entry, "POST", "/orders", order, {"Content-Type": "application/json", "Idempotency-Key": key}, timeout=10)
+        return status == 503 and json.loads(text).get("code") == "halted"
+
     def rolling_restart(self):
+        self.draw_incident()  # told by agents that were there; those of the restart are new
         act = self.act("rolling", "rolling")
         last, _ = self.primary()
         for node in [n for n in self.cluster.nodes if n is not last] + [last]:
@@ -273,30 +309,46 @@ class Play:
     # --- the end ----------------------------------------------------------------------------------------------------
     def verify(self):
         print(f"{'verify':12}reading everything back", flush=True)
-        self.load.send_signal(signal.SIGTERM)
-        try:
-            self.load.wait(60)
-        except subprocess.TimeoutExpired:
+        if not self.load.finish(60):
             self.notes.append("the load generator did not end")
-            self.load.kill()
-        out = self.folder / "load.json"
-        if not out.exists():
-            raise RuntimeError("the load generator left no result:\n" + (self.folder / "load.log").read_text()[-2000:])
-        received = {node.name: read_lines(node.receive_log.read_text()) for node in self.cluster.nodes if node.receive_log.exists()}
+        load = self.load.seen()
+        received = {node.name: scorecard.read_lines(node.receive_log.read_text()) for node in self.cluster.nodes if node.receive_log.exists()}
         _, _, log = request(self.cluster.exchange_address, "GET", "/log", timeout=20)
-        run = {"acts": self.acts, "load": json.loads(out.read_text()), "received": received, "log": read_lines(log.decode()),
+        run = {"acts": self.acts, "load": load, "received": received, "log": scorecard.read_lines(log.decode()),
                "outages": self.outages, "late_writes": self.scrapes.total(), "late_write_rises": self.scrapes.rises,
-               "notes": self.notes}
+               "audit_broken": self.verify_audit(), "notes": self.notes}
         (self.folder / "run.json").write_text(json.dumps({**run, "load": None, "received": None, "log": None}))
+        if self.picture is None:
+            self.draw_incident()
         return scorecard.evaluate(run)
+
+    def command(self, node, *words):
+        """One command line at this agent. @return (exit code, what it said)"""
+        done = subprocess.run([str(self.cluster.binary), *words, "--api", node.api], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
+        return done.returncode, done.stdout
+
+    def verify_audit(self):
+        """@return the agents whose audit chain is not whole"""
+        broken = []
+        for node in self.cluster.nodes:
+            code, said = self.command(node, "audit", "verify")
+            if code != 0:
+                broken.append(node.name)
+                self.notes.append(f"audit verify at {node.name}: {said.strip()}")
+        return broken
+
+    def draw_incident(self):
+        """The last failover, as any agent tells it, as a picture beside the logs."""
+        self.picture = self.folder / "incident.svg"
+        code, said = self.command(self.cluster.nodes[0], "incident", "last", "--svg", str(self.picture))
+        (self.folder / "incident.txt").write_text(said)
+        if code != 0 and any(act["kind"] in ("crash", "lost", "hang", "partition") for act in self.acts):
+            self.notes.append(f"incident last: {said.strip()}")
 
     def end(self):
         if self.load is not None:
-            if self.load.poll() is None:
-                self.load.kill()
-                self.load.wait()
-            self.ribbon.reader.join(5)
-            self.load.stdout.close()
+            self.load.end()
         if not self.arguments.keep:
             self.cluster.end()
 
@@ -306,17 +358,6 @@ class Play:
         for node in self.cluster.nodes:
             print(f"  {node.name}  entry http://{node.entry}  API http://{node.api}  trader http://{node.service}")
         print(f"  exchange http://{self.cluster.exchange_address}\n  deploy/demo/run --stop ends them")
-
-
-def read_lines(text):
-    """JSON lines; the last one of a killed process may be cut short."""
-    values = []
-    for line in text.splitlines():
-        try:
-            values.append(json.loads(line))
-        except ValueError:
-            pass
-    return values
 
 
 def start_time(pid):
@@ -345,6 +386,8 @@ def parse(arguments=None):
                                      "them in turn under load and prints a scorecard. Exit 1 when a gate is missed.")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running; --stop ends it")
     parser.add_argument("--stop", action="store_true", help="end what --keep left running")
+    parser.add_argument("--compare", action="store_true", help="the same traders, clients and faults behind nginx and HAProxy (where "
+                        "installed) and between our agents, side by side; about five minutes")
     parser.add_argument("--short", action="store_true", help="shorter acts")
     parser.add_argument("--seed", type=int, default=1, help="of the clients' choices (default 1)")
     parser.add_argument("--runs", type=int, default=1, help="repeat, and judge medians and worst (default 1)")
@@ -363,6 +406,7 @@ def perform(arguments, folder):
     try:
         figures = play.run()
         finished = True
+        print(f"{'':12}the last failover, drawn: {play.picture}", flush=True)
         return figures
     except (TooLate, RuntimeError, OSError) as problem:
         print(f"\n{problem}\n{play.cluster.complaints()}\nlogs: {folder}", file=sys.stderr, flush=True)
@@ -385,6 +429,8 @@ def main():
         print("--keep goes with one run", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if arguments.compare:
+        return compare.perform(arguments, folder / "compare")
     runs, seed = [], arguments.seed
     for number in range(arguments.runs):
         if arguments.runs > 1:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The demo's clients, as impatient as real ones, and as honest: what they saw is all that the scorecard gets.
 
-  orders     N clients, each one order at a time with a key of its own, retried on any entry until it is acknowledged
+  orders     N clients, each one order at a time with a key of its own, retried on any entry until it is acknowledged, or
+             until an agent has said for --unknown-seconds that nobody knows what became of it
   gets       N clients that read; a refused, reset or silent entry makes them try the next one
   sockets    N WebSocket clients that follow the ticks by sequence number and resume after a loss
   kv         one writer of distinct keys, each retried on any API until it is acknowledged; all read back at the end
@@ -24,7 +25,8 @@ import websocket
 from http_client import Client, Refused
 
 SLOT_SECONDS = 0.1
-TRY_SECONDS = 3.0
+TRY_SECONDS = 3.0  # of everything but orders, which have --try-seconds
+UNKNOWN_PAUSE_SECONDS = 0.25
 PENDING_SECONDS_MAX = 12.0
 RAMP_SECONDS = 0.8  # clients do not all knock in the same moment
 
@@ -41,7 +43,9 @@ class Load:
         self.entries = [address.split(":") for address in arguments.entry]
         self.apis = [address.split(":") for address in arguments.api]
         self.stopping = asyncio.Event()
-        self.acks = []           # [time, epoch, node, attempts, first try]
+        self.acks = []           # [time, epoch, node, attempts, first try, key]
+        self.unknown = []        # [time, key]: shown as unknown to the end; the client did not send a new order for it
+        self.rejected = []       # [time, key, status]: recorded answers other than 201, which are final too
         self.order_replies = {}  # status or error -> count of unsuccessful attempts
         self.unacked = []        # keys that were still pending at the end
         self.get_nodes = []      # [time, node]
@@ -66,12 +70,23 @@ class Load:
             self.slot = dict.fromkeys(self.slot, 0)
 
 
-class OrderClient:
+class EntryClient:
+    """One client that speaks to one entry at a time, and to the next one when that has failed it."""
+
     def __init__(self, load, number):
         self.load, self.number = load, number
-        self.chance = random.Random(f"{load.arguments.seed}/order/{number}")
+        self.chance = random.Random(f"{load.arguments.seed}/{self.KIND}/{number}")
         self.entry = number % len(load.entries)
         self.client = Client(*load.entries[self.entry])
+
+    def next_entry(self):
+        self.client.close()
+        self.entry = (self.entry + 1) % len(self.load.entries)
+        self.client = Client(*self.load.entries[self.entry])
+
+
+class OrderClient(EntryClient):
+    KIND = "order"
 
     async def run(self):
         await self.load.pause(self.chance.random() * RAMP_SECONDS)
@@ -85,41 +100,60 @@ class OrderClient:
         order = json.dumps({"client_order_id": key, "side": self.chance.choice(("buy", "sell")), "symbol": "PAPER",
                             "quantity": self.chance.randint(1, 5), "price": 10_000 + self.chance.randint(-20, 20)})
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-        begun, attempts = now(), 0
+        begun, attempts, unknown_since = now(), 0, None
         while True:
             attempts += 1
-            reply = await self.attempt(order, headers)
-            if reply is not None:
-                self.load.acks.append([now(), reply["epoch"], reply["node"], attempts, begun])
+            status, answer, again = await self.attempt(order, headers)
+            if status == 201:
+                self.load.acks.append([now(), answer.get("epoch", 0), answer.get("node", "?"), attempts, begun, key])
                 self.load.slot["acks"] += 1
                 return
-            if self.load.stopping.is_set() and now() - begun > PENDING_SECONDS_MAX:
+            if answer.get("code") == "order_unknown":
+                unknown_since = unknown_since or now()
+                if now() - unknown_since >= self.load.arguments.unknown_seconds or self.load.stopping.is_set():
+                    self.load.unknown.append([now(), key])
+                    return
+            elif answer.get("replayed"):
+                self.load.rejected.append([now(), key, status])
+                return
+            if self.load.stopping.is_set() and now() - begun > max(PENDING_SECONDS_MAX, self.load.arguments.try_seconds):
                 self.load.unacked.append(key)
                 return
-            await asyncio.sleep(self.chance.uniform(0.01, 0.05))
+            await asyncio.sleep(again or self.chance.uniform(0.2, 1) * self.load.arguments.retry_pause)
 
     async def attempt(self, order, headers):
-        """One try. @return the acknowledgement, or None: then the next try goes to the next entry."""
+        """One try. @return (status or 0, what the answer says, seconds until the next try or None); after anything but
+        201 that goes to the next entry."""
+        status, answer, again = 0, {}, None
         try:
-            status, _, body = await asyncio.wait_for(self.client.request("POST", "/orders", headers, order.encode()), TRY_SECONDS)
+            status, fields, body = await asyncio.wait_for(self.client.request("POST", "/orders", headers, order.encode()),
+                                                          self.load.arguments.try_seconds)
             if status == 201:
-                return json.loads(body)
+                return status, json.loads(body), None
             what = str(status)
+            answer, again = self.read_refusal(status, fields, body)
         except (Refused, asyncio.TimeoutError) as problem:
             what = problem.args[0] if problem.args else "timeout"
         self.load.order_replies[what] = self.load.order_replies.get(what, 0) + 1
-        self.client.close()
-        self.entry = (self.entry + 1) % len(self.load.entries)
-        self.client = Client(*self.load.entries[self.entry])
-        return None
+        self.next_entry()
+        return status, answer, again
+
+    @staticmethod
+    def read_refusal(status, fields, body):
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = {}
+        answer = answer if isinstance(answer, dict) else {}
+        answer["replayed"] = fields.get("idempotent-replayed") == "true"
+        again = UNKNOWN_PAUSE_SECONDS if answer.get("code") == "order_unknown" else None
+        if status == 409 and not again and answer.get("retry_after_ms"):
+            again = answer["retry_after_ms"] / 1000
+        return answer, again
 
 
-class GetClient:
-    def __init__(self, load, number):
-        self.load, self.number = load, number
-        self.chance = random.Random(f"{load.arguments.seed}/get/{number}")
-        self.entry = number % len(load.entries)
-        self.client = Client(*load.entries[self.entry])
+class GetClient(EntryClient):
+    KIND = "get"
 
     async def run(self):
         await self.load.pause(self.chance.random() * RAMP_SECONDS)
@@ -149,11 +183,6 @@ class GetClient:
     def trouble(self, begun, what, final):
         self.load.get_troubles.append({"begin": begun, "end": now(), "entry": self.entry, "what": what, "final": final})
         self.load.slot["failed"] += 1 if final else 0
-
-    def next_entry(self):
-        self.client.close()
-        self.entry = (self.entry + 1) % len(self.load.entries)
-        self.client = Client(*self.load.entries[self.entry])
 
 
 class SocketClient:
@@ -265,14 +294,14 @@ async def drive(arguments):
     report = asyncio.create_task(load.report())
     await load.pause(arguments.seconds)
     load.stopping.set()
-    _, late = await asyncio.wait(tasks, timeout=PENDING_SECONDS_MAX + TRY_SECONDS)
+    _, late = await asyncio.wait(tasks, timeout=PENDING_SECONDS_MAX + max(TRY_SECONDS, 2 * arguments.try_seconds))
     report.cancel()
     broken = [repr(task.exception()) for task in tasks if task.done() and not task.cancelled() and task.exception()]
     if kv:
         await kv.read_back()
     for task in late:
         task.cancel()
-    seen = ("acks", "order_replies", "unacked", "get_nodes", "get_count", "get_troubles", "kv_lost", "kv_attempts", "ticks")
+    seen = ("acks", "unknown", "rejected", "order_replies", "unacked", "get_nodes", "get_count", "get_troubles", "kv_lost", "kv_attempts", "ticks")
     result = {name: getattr(load, name) for name in seen}
     result.update(kv_written=len(load.kv_written), client_errors=broken, clients_late=len(late))
     Path(arguments.out).write_text(json.dumps(result))
@@ -286,6 +315,9 @@ def parse(arguments=None):
     parser.add_argument("--gets", type=int, default=64)
     parser.add_argument("--sockets", type=int, default=10)
     parser.add_argument("--order-pause", type=float, default=0.2, help="seconds between a client's orders, on average")
+    parser.add_argument("--try-seconds", type=float, default=TRY_SECONDS, help="how long a client waits for one answer to an order")
+    parser.add_argument("--retry-pause", type=float, default=0.05, help="seconds until an order is tried again, at most")
+    parser.add_argument("--unknown-seconds", type=float, default=3, help="how long to go on asking what became of an unknown order")
     parser.add_argument("--get-pause", type=float, default=0.4)
     parser.add_argument("--kv-pause", type=float, default=0.05)
     parser.add_argument("--seconds", type=float, default=3600)

@@ -6,7 +6,11 @@ broker that knows a client order id only while the order is open. The log says w
 under which epoch: {"time", "id", "epoch", "node", "order"}; time is CLOCK_BOOTTIME in seconds.
 
   POST /orders   {"client_order_id", "side": "buy"|"sell", "quantity", "price"}; headers X-Epoch, X-Source-Node
-  GET  /log      one JSON object per line, oldest first; ?since=N skips the first N
+  GET  /log      one JSON object per line, oldest first; ?since=N skips the first N, ?id=KEY shows one client order id
+  PUT  /mode     {"drop_replies": N}: the next N orders are accepted, and their connections closed without a reply;
+                 {"forget": N}: the next N are confirmed and not placed, as no exchange does (whoever checks must notice)
+  PUT  /fence    {"epoch": N}: from now on orders of an older epoch are refused with 409, as a guard at the resource does
+  GET  /refused  those that were, one JSON object per line
   GET  /book     best prices and open orders            GET /health
   GET  /ticks    WebSocket: {"seq", "price", "time"} ten times a second
 """
@@ -69,7 +73,9 @@ class Exchange:
     def __init__(self, delay, seed):
         self.book, self.log, self.delay = Book(), [], delay
         self.chance = random.Random(seed)
-        self.seq = 0
+        self.seq = self.numbers = 0
+        self.replies_to_drop = self.to_forget = 0
+        self.fence, self.refused = 0, []  # least epoch that is taken; orders that came too late for that
         self.watchers = set()
 
     def accept(self, order, epoch, node):
@@ -78,7 +84,11 @@ class Exchange:
         quantity, price = int(order["quantity"]), int(order["price"])
         if not isinstance(key, str) or side not in ("buy", "sell") or quantity <= 0 or price <= 0:
             raise ValueError("an order needs client_order_id, side, quantity > 0, price > 0")
-        number = len(self.log) + 1
+        self.numbers += 1
+        number = self.numbers
+        if self.to_forget > 0 and not key.startswith("own-"):
+            self.to_forget -= 1
+            return {"order_id": number, "client_order_id": key, "status": "open", "filled": 0}
         self.log.append({"time": now(), "id": key, "epoch": epoch, "node": node, "order": number})
         filled = self.book.place(side, quantity, price)
         status = "filled" if filled == quantity else "partly_filled" if filled else "open"
@@ -124,27 +134,49 @@ class Connection:
             await self.stream_ticks(headers)
             return False
         if method == "POST" and path.path == "/orders":
-            await self.order(headers, body)
+            if not await self.order(headers, body):
+                return False
         elif method == "GET" and path.path == "/log":
-            since = int(parse_qs(path.query).get("since", ["0"])[0])
-            text = "".join(json.dumps(entry) + "\n" for entry in self.exchange.log[since:])
-            self.raw(200, text.encode(), "application/x-ndjson")
+            query = parse_qs(path.query)
+            since, wanted = int(query.get("since", ["0"])[0]), query.get("id", [None])[0]
+            self.lines(entry for entry in self.exchange.log[since:] if wanted in (None, entry["id"]))
+        elif method == "GET" and path.path == "/refused":
+            self.lines(self.exchange.refused)
+        elif method == "PUT" and path.path == "/mode":
+            wanted = json.loads(body)
+            self.exchange.replies_to_drop = int(wanted.get("drop_replies", 0))
+            self.exchange.to_forget = int(wanted.get("forget", 0))
+            self.answer(200, {"drop_replies": self.exchange.replies_to_drop, "forget": self.exchange.to_forget})
+        elif method == "PUT" and path.path == "/fence":
+            self.exchange.fence = max(self.exchange.fence, int(json.loads(body)["epoch"]))
+            self.answer(200, {"epoch": self.exchange.fence})
         elif method == "GET" and path.path in ("/book", "/health"):
-            self.answer(200, {"status": "healthy", "orders": len(self.exchange.log), **self.exchange.book.best()})
+            self.answer(200, {"status": "healthy", "orders": len(self.exchange.log), "fence": self.exchange.fence,
+                              "fenced_off": len(self.exchange.refused), **self.exchange.book.best()})
         else:
             self.answer(404, {"error": "no such page"})
         await self.writer.drain()
         return headers.get("connection", "").lower() != "close"
 
     async def order(self, headers, body):
+        """@return false when the connection is to end without a reply."""
         try:
             epoch = int(headers.get("x-epoch") or 0)
+            if epoch < self.exchange.fence:
+                self.exchange.refused.append({"time": now(), "id": json.loads(body)["client_order_id"], "epoch": epoch,
+                                              "node": headers.get("x-source-node", ""), "fence": self.exchange.fence})
+                self.answer(409, {"error": f"epoch {epoch} is over, {self.exchange.fence} counts"})
+                return True
             answer = self.exchange.accept(json.loads(body), epoch, headers.get("x-source-node", ""))
         except (ValueError, KeyError, TypeError) as problem:
             self.answer(400, {"error": str(problem)})
-            return
+            return True
+        dropped = self.exchange.replies_to_drop > 0
+        self.exchange.replies_to_drop -= dropped
         await asyncio.sleep(self.exchange.delay)  # accepted; the reply takes the time that a broker's reply takes
-        self.answer(201, answer)
+        if not dropped:
+            self.answer(201, answer)
+        return not dropped
 
     async def stream_ticks(self, headers):
         accept = websocket.accept_of(headers.get("sec-websocket-key", ""))
@@ -153,6 +185,9 @@ class Connection:
         self.exchange.watchers.add(self.writer)
         while await self.reader.read(4096):
             pass
+
+    def lines(self, entries):
+        self.raw(200, "".join(json.dumps(entry) + "\n" for entry in entries).encode(), "application/x-ndjson")
 
     def answer(self, status, value, close=False):
         self.raw(status, json.dumps(value).encode(), "application/json", close)

@@ -4,6 +4,7 @@
   GET  /health      status and the fields that monitoring looks at      PUT /health   {"status": ...}: for drills
   GET  /metrics     Prometheus text          POST /orders    places an order at the exchange, answers 201
   GET  /orders      the latest orders        GET  /positions what it holds        GET /ws/ticks   WebSocket price feed
+  POST /ha/reconcile   what became of orders: {"orders": [{"zone", "key"}]} -> {"verdicts": [...]}, out of the exchange's own log
 
 All it takes from the agent beside it is optional: the X-Outrigger-Epoch header, which it notes and passes on to the
 exchange like any other field, and the role file, which its toy strategy reads before it trades on its own account.
@@ -23,7 +24,7 @@ import struct
 import sys
 import threading
 import time
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import websocket
 
@@ -31,11 +32,15 @@ HEAD_BYTES_MAX = 32 * 1024
 BODY_BYTES_MAX = 1024 * 1024
 TICKS_KEPT = 1000
 _TIMESTAMPNS = getattr(socket, "SO_TIMESTAMPNS", 35)
-_REASONS = {200: "OK", 201: "Created", 400: "Bad Request", 404: "Not Found", 413: "Content Too Large", 502: "Bad Gateway"}
+_REASONS = {200: "OK", 201: "Created", 400: "Bad Request", 404: "Not Found", 413: "Content Too Large", 503: "Service Unavailable"}
 
 
 def now():
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Lost(Exception):
+    """The exchange may have the order, and did not say so."""
 
 
 class Feed:
@@ -89,7 +94,11 @@ class Trader:
     def __init__(self, arguments):
         host, port = arguments.exchange.rsplit(":", 1)
         self.exchange, self.node, self.role_file = (host, int(port)), arguments.node, arguments.role_file
+        place, _, prefix = (arguments.orders or arguments.exchange).partition("/")
+        self.orders_host, self.orders_port = place.rsplit(":", 1)
+        self.orders_path, self.fenced = (f"/{prefix}" if prefix else "") + "/orders", bool(arguments.orders)
         self.delay = (arguments.delay_ms_min / 1000, arguments.delay_ms_max / 1000)
+        self.think = arguments.think_ms_max / 1000
         self.feed = Feed(self.exchange)
         self.started = time.monotonic()
         self.status, self.position, self.sent, self.failed = "healthy", 0, 0, 0
@@ -103,18 +112,29 @@ class Trader:
             os.write(self.log, (json.dumps({"time": arrived, "id": key, "epoch": epoch}) + "\n").encode())
 
     def place(self, order, epoch):
-        """One try, no retry: whether a broken connection carried the order is for others to find out."""
+        """One try, no retry. @return (status, answer). Lost when the exchange may have the order: whoever does not know what
+        became of it must not answer as if."""
         connection = getattr(self.connections, "exchange", None)
         if connection is None:
-            connection = self.connections.exchange = http.client.HTTPConnection(*self.exchange, timeout=10)
+            connection = http.client.HTTPConnection(self.orders_host, int(self.orders_port), timeout=10)
+            try:
+                connection.connect()
+            except OSError as problem:
+                return 503, {"error": f"exchange: {problem}; the order was not sent"}
+            self.connections.exchange = connection
         try:
-            connection.request("POST", "/orders", json.dumps(order), {"X-Epoch": str(epoch), "X-Source-Node": self.node})
+            fields = {"X-Epoch": str(epoch), "X-Source-Node": self.node}
+            if self.fenced and epoch:
+                fields["X-Outrigger-Epoch"] = str(epoch)  # the egress refuses what was decided under an old one
+            connection.request("POST", self.orders_path, json.dumps(order), fields)
             reply = connection.getresponse()
             answer = json.loads(reply.read())
+            if reply.getheader("X-Outrigger-Outcome"):
+                raise Lost(f"the egress: {answer.get('message')}")  # not sent by us, and not for us to say for good
         except (OSError, http.client.HTTPException, ValueError) as problem:
             self.connections.exchange = None
             connection.close()
-            return 502, {"error": f"exchange: {problem}"}
+            raise Lost(str(problem)) from None
         if reply.status != 201:
             return 400, answer
         with self.lock:
@@ -122,6 +142,33 @@ class Trader:
             self.position += answer["filled"] if order["side"] == "buy" else -answer["filled"]
             self.orders.append(answer)
         return 201, {**answer, "node": self.node, "epoch": epoch}
+
+    def reconcile(self, question):
+        """Asks the exchange about each order. One that it has is done, whoever sent it. One that it does not have was not
+        sent only if nothing can bring it any more: it is of an older epoch, an egress stands before the exchange that lets nothing
+        of that pass, and the agent asks only when what was under way has arrived. Else nobody can tell, and it stays unknown."""
+        verdicts = []
+        for order in question["orders"]:
+            place = {"zone": order["zone"], "key": order["key"]}
+            is_fenced = self.fenced and order["epoch"] < question["epoch"]
+            entry = self.at_exchange(order["key"])
+            if entry is not None:
+                body = {"order_id": entry["order"], "client_order_id": entry["id"], "status": "accepted", "node": entry["node"],
+                        "epoch": entry["epoch"]}
+                verdicts.append({**place, "state": "done", "status": 201, "body": json.dumps(body)})
+            elif is_fenced:
+                verdicts.append({**place, "state": "not_sent"})
+        return {"verdicts": verdicts}
+
+    def at_exchange(self, key):
+        """The first entry of the exchange's log with this client order id, or None."""
+        connection = http.client.HTTPConnection(*self.exchange, timeout=2)
+        try:
+            connection.request("GET", f"/log?id={quote(key, safe='')}")
+            lines = connection.getresponse().read().decode().splitlines()
+            return json.loads(lines[0]) if lines else None
+        finally:
+            connection.close()
 
     def health(self):
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -149,8 +196,11 @@ class Trader:
             number += 1
             mean = sum(prices) / len(prices)
             side = "sell" if prices[-1] > mean else "buy"
-            self.place({"client_order_id": f"own-{self.node}-{os.getpid()}-{number}", "side": side, "quantity": 1,
-                        "price": prices[-1]}, epoch)
+            try:
+                self.place({"client_order_id": f"own-{self.node}-{os.getpid()}-{number}", "side": side, "quantity": 1,
+                            "price": prices[-1]}, epoch)
+            except Lost:
+                continue  # a toy: a real one would ask the exchange before it trades again
 
     def role(self):
         """Role and epoch out of the file that the agent keeps: `role epoch since`."""
@@ -178,6 +228,8 @@ class Session(threading.Thread):
                 pass
         except (OSError, ValueError, EOFError, websocket.Broken):
             pass
+        except Lost:
+            self.trader.failed += 1  # no answer is the honest one; the connection ends
         finally:
             self.connection.close()
 
@@ -249,6 +301,8 @@ class Session(threading.Thread):
         trader, page = self.trader, (method, path.path)
         if page == ("POST", "/orders"):
             self.order(headers, body)
+        elif page == ("POST", "/ha/reconcile"):
+            self.reconcile(body)
         elif page == ("GET", "/ws/ticks"):
             self.stream(headers, parse_qs(path.query))
             return False
@@ -277,11 +331,21 @@ class Session(threading.Thread):
             self.answer(400, {"error": "the body is not a JSON object"})
             return
         trader.note(self.arrived, order["client_order_id"], epoch)
+        if trader.think:
+            time.sleep(random.uniform(0, trader.think))  # limits, prices: the window in which a frozen trader becomes a zombie
         status, answer = trader.place(order, epoch)
         if status != 201:
             trader.failed += 1
         time.sleep(random.uniform(*trader.delay))  # books, risk, database: the window in which a crash is ambiguous
         self.answer(status, answer)
+
+    def reconcile(self, body):
+        try:
+            self.answer(200, self.trader.reconcile(json.loads(body)))
+        except (KeyError, TypeError, ValueError) as problem:
+            self.answer(400, {"error": f"no question about orders: {problem}"})
+        except (OSError, http.client.HTTPException) as problem:
+            self.answer(503, {"error": f"the exchange does not answer: {problem}"})
 
     def stream(self, headers, query):
         seq = int(query.get("since", ["-1"])[0])
@@ -307,10 +371,12 @@ def main():
     parser = argparse.ArgumentParser(description="A paper trader without any high-availability code.")
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 = any, printed on stdout")
     parser.add_argument("--exchange", required=True, help="ip:port of the paper exchange")
+    parser.add_argument("--orders", help="ip:port/path of an egress in front of the exchange that fences; default: the exchange itself")
     parser.add_argument("--node", default="trader", help="name in answers and in the exchange's log")
     parser.add_argument("--log", help="file that notes every order request")
     parser.add_argument("--role-file", help="trade on its own account while this file says primary")
-    parser.add_argument("--delay-ms-min", type=float, default=3)
+    parser.add_argument("--think-ms-max", type=float, default=0, help="between reading an order and sending it to the exchange, at most")
+    parser.add_argument("--delay-ms-min", type=float, default=3, help="between the exchange's reply and ours")
     parser.add_argument("--delay-ms-max", type=float, default=10)
     arguments = parser.parse_args()
     threading.stack_size(256 * 1024)
