@@ -5,6 +5,7 @@ one failure more. The last line is always "N passed, N failed" (and ", N skipped
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -21,7 +22,11 @@ REPO = Path(__file__).resolve().parent.parent
 SUITES = ("lint", "unit", "script", "vectors", "sim", "fuzz", "e2e")
 SIM_SEEDS_LONG = 100_000  # on two quiet processors about half an hour
 SIM_SEEDS_FIRST = 1_001    # those before run by default
+ORDER_SEEDS_LONG = range(1, 11)  # of tests/e2e/orders, about three minutes each
+SIM_SEEDS_ORDERS = 10_000  # with ledger, egress, arming and halts in every one of them: some ten minutes
 FUZZ_SECONDS = 30
+E2E_AT_A_TIME = 2
+E2E_LONGEST = ("test_acts", "test_arming", "test_balancing", "test_bad_input", "test_cluster", "test_order_faults", "test_take_over")  # begun first
 # Generous bounds: they exist so that a hang fails instead of holding a CI machine for ever.
 SECONDS_MAX = {"lint": 300, "unit": 900, "script": 600, "vectors": 300, "sim": 14400, "fuzz": 1800, "e2e": 2400}
 
@@ -98,7 +103,8 @@ class Runner:
         self.logs = self.build / "logs"
         self.total = Tally()
         self.failures = []
-        self.running = None
+        self.running = set()
+        self.counting = threading.Lock()
 
     def say(self, text):
         print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
@@ -131,7 +137,7 @@ class Runner:
                 command = ["false"]
             process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                        env={**os.environ, **environment}, start_new_session=True)
-            self.running = process
+            self.running.add(process)
             stop = threading.Event()
             ticker = threading.Thread(target=self.show_progress, args=(log, stop), daemon=True)
             if progress:
@@ -144,7 +150,7 @@ class Runner:
             finally:
                 stop.set()
                 end_group(process)
-                self.running = None
+                self.running.discard(process)
         return status, log.read_text(errors="replace")
 
     def show_progress(self, log, stop):
@@ -174,11 +180,17 @@ class Runner:
         if self.arguments.long:
             seeds = f"--seeds={SIM_SEEDS_FIRST}..{SIM_SEEDS_FIRST + SIM_SEEDS_LONG - 1}"
             found.append(Program("sim", "sim_long", [str(self.build / "tests" / "sim"), seeds, "--jobs=0"], tally_vectors))
+            orders = f"--seeds={SIM_SEEDS_FIRST}..{SIM_SEEDS_FIRST + SIM_SEEDS_ORDERS - 1}"
+            found.append(Program("sim", "sim_long_orders", [str(self.build / "tests" / "sim"), orders, "--focus=orders", "--jobs=0"], tally_vectors))
             found.append(Program("fuzz", "fuzz_live", [str(REPO / "tests/fuzz/run"), str(FUZZ_SECONDS)], tally_vectors))
         binary = {"OUTRIGGER_BIN": str(self.build / "agent" / "outrigger")}
         if self.preset == "tsan":
             return found
-        found.append(Program("e2e", "e2e", python_suite("tests/e2e"), tally_unittest, binary))
+        found += [Program("e2e", file.stem, python_file(file), tally_unittest, binary, file.parent)
+                  for file in sorted((REPO / "tests/e2e").glob("test_*.py"))]
+        if self.arguments.long:
+            orders = [sys.executable, "-B", str(REPO / "tests/e2e/orders"), "--storms", "8", "--seed"]
+            found += [Program("e2e", f"orders_{seed}", [*orders, str(seed)], tally_gtest, binary) for seed in ORDER_SEEDS_LONG]
         return found
 
     def kill_environment(self, name):
@@ -195,8 +207,15 @@ class Runner:
         self.logs.mkdir(parents=True, exist_ok=True)
         only_lint = wanted == {"lint"}
         programs = [Program("lint", "lint", python_suite("tests/lint"), tally_unittest)] if only_lint else self.programs()
-        for program in sorted((p for p in programs if p.suite in wanted), key=lambda p: SUITES.index(p.suite)):
-            self.run_one(program)
+        wanted_programs = sorted((p for p in programs if p.suite in wanted), key=lambda p: SUITES.index(p.suite))
+        for program in wanted_programs:
+            if program.suite != "e2e":
+                self.run_one(program)
+        # Tests of real processes mostly wait, so two files at a time; the longest first, so that none is left for the end.
+        longest_first = sorted((p for p in wanted_programs if p.suite == "e2e"), key=lambda p: p.name not in E2E_LONGEST)
+        with concurrent.futures.ThreadPoolExecutor(E2E_AT_A_TIME) as pool:
+            for done in [pool.submit(self.run_one, program) for program in longest_first]:
+                done.result()
         self.finish()
 
     def run_one(self, program):
@@ -207,11 +226,12 @@ class Runner:
         seconds_max = SECONDS_MAX[program.suite] * (3 if self.preset in ("asan", "tsan") or self.arguments.long else 1)
         status, text = self.execute(program.command, log, seconds_max, environment, folder=program.folder)
         tally = program.tally(text, status)
-        self.total.add(tally)
-        self.say(f"{program.suite:8} {program.name:22} {tally}  ({time.monotonic() - begun:.1f} s)")
-        if tally.failed:
-            self.failures.append((program.name, log))
-            self.show_failure(text)
+        with self.counting:
+            self.total.add(tally)
+            self.say(f"{program.suite:8} {program.name:22} {tally}  ({time.monotonic() - begun:.1f} s)")
+            if tally.failed:
+                self.failures.append((program.name, log))
+                self.show_failure(text)
 
     def show_failure(self, text):
         lines = text.splitlines()
@@ -229,6 +249,10 @@ def python_suite(folder):
     return [sys.executable, "-B", "-m", "unittest", "discover", "-v", "-s", folder, "-t", folder]
 
 
+def python_file(path):
+    return [sys.executable, "-B", "-m", "unittest", "-v", path.stem]
+
+
 def end_group(process):
     """Ends what the program left behind in its own process group, and nothing else."""
     try:
@@ -243,7 +267,7 @@ def parse(arguments):
     parser.add_argument("--asan", action="store_true", help="with address and undefined-behaviour sanitizers")
     parser.add_argument("--tsan", action="store_true", help="with the thread sanitizer (without e2e)")
     parser.add_argument("--long", action="store_true",
-                        help=f"also fuzz every decoder {FUZZ_SECONDS} s, and {SIM_SEEDS_LONG} simulator seeds")
+                        help=f"also fuzz every decoder {FUZZ_SECONDS} s, {SIM_SEEDS_LONG} simulator seeds, and orders under faults with {len(ORDER_SEEDS_LONG)} seeds")
     parser.add_argument("--only", action="append", choices=SUITES, help="only this suite (may be repeated)")
     parser.add_argument("--preset", default="dev", choices=("dev", "release"), help="what to build (default: dev)")
     parser.add_argument("--no-build", action="store_true", help="run what is built already")
@@ -255,9 +279,9 @@ def main():
     runner = Runner(parse(sys.argv[1:]))
 
     def interrupted(number, _frame):
-        if runner.running:
-            end_group(runner.running)
-        sys.exit(128 + number)
+        for process in list(runner.running):
+            end_group(process)
+        os._exit(128 + number)  # not through the threads, which would start what is left
 
     signal.signal(signal.SIGTERM, interrupted)
     signal.signal(signal.SIGINT, interrupted)

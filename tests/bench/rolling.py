@@ -7,8 +7,8 @@ other, and every agent's binary upgraded in turn.
 A client keeps its connection as long as it is let, sends a GET, now and then an order, and waits a moment. It never asks
 twice: a connection that closes under a request, a broken answer or a status of 500 and more is a failure. Each reload
 adds a listener to an agent or takes it away again. An upgrade starts a second process with --take-over beside the
-running one, which has to end by itself with exit code 0. The same load without any change comes first, so that
-"added" has something to be added to.
+running one, which has to end by itself with exit code 0. The same clients run without any change first, once all of them
+are connected, so that "added" has something to be added to.
 """
 import argparse
 import asyncio
@@ -100,8 +100,9 @@ class Load:
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         return int(head[0].split(" ")[1]), int(fields.get("content-length", 0)), fields.get("connection", "").lower() != "close"
 
-    def p95_ms(self):
-        times = sorted(took for _, took in self.times)
+    def p95_ms(self, since, until):
+        """Of the requests that began in this time."""
+        times = sorted(took for begun, took in self.times if since <= begun < until)
         return 1000 * times[int(0.95 * (len(times) - 1))] if times else 0.0
 
 
@@ -150,19 +151,22 @@ def change(made, load, seconds, reload_every, upgrade_every):
 
 
 def measure(made, clients, seconds, reload_every, upgrade_every, think_s):
-    """@return the figures of a quiet run and one with changes"""
-    entries = [node.entry for node in made.nodes]
-    quiet = Load(entries, clients, think_s).start()
+    """@return the figures of a quiet time and one with changes, of the same clients"""
+    load = Load([node.entry for node in made.nodes], clients, think_s).start()
+    processes.wait_until(lambda: load.connections >= clients, 60, f"{clients} clients connected")
+    time.sleep(2 * think_s)  # connecting them all at once was a burst of its own
+    begun = time.monotonic()
     time.sleep(min(seconds, 15) if seconds > 15 else 2)
-    quiet.stop()
-    load = Load(entries, clients, think_s).start()
+    changing = time.monotonic()
     reloads, upgrades = change(made, load, seconds, reload_every, upgrade_every)
+    changed = time.monotonic()
     load.stop()
+    quiet_ms, changing_ms = load.p95_ms(begun, changing), load.p95_ms(changing, changed)
+    took = [1000 * took for since, took in load.times if since >= changing]
     return {"clients": clients, "seconds": seconds, "requests": len(load.times), "connections": load.connections, "orders": load.order,
-            "failures": quiet.failures + load.failures, "reloads": reloads, "upgrades": upgrades, "p95_quiet_ms": round(quiet.p95_ms(), 3),
-            "p95_ms": round(load.p95_ms(), 3), "p95_added_ms": round(load.p95_ms() - quiet.p95_ms(), 3),
-            "median_ms": round(1000 * statistics.median(t for _, t in load.times), 3) if load.times else 0,
-            "longest_ms": round(1000 * max((t for _, t in load.times), default=0), 1)}
+            "failures": load.failures, "reloads": reloads, "upgrades": upgrades, "p95_quiet_ms": round(quiet_ms, 3),
+            "p95_ms": round(changing_ms, 3), "p95_added_ms": round(changing_ms - quiet_ms, 3),
+            "median_ms": round(statistics.median(took), 3) if took else 0, "longest_ms": round(max(took, default=0), 1)}
 
 
 def start(binary, folder):

@@ -1,6 +1,7 @@
 """What every end-to-end test needs: the agent's binary, a cluster of real processes on free ports, an instance that
 remembers what reached it, and waiting on conditions with deadlines."""
 
+import http.client
 import http.server
 import json
 import os
@@ -123,6 +124,39 @@ port = {ports['mesh']}
         self.wait_status(api, "/outrigger/v1/health/ready", 200)
         return process, api
 
+    def start_behind(self, extra, instance=None, listener="", every="100ms", first="/warm"):
+        """A lone agent in front of an instance: sets self.instance, .proxy (its entry), .process and .api; `first` has been answered with 200.
+        @param listener  more keys of the entry; `every`: of the health check"""
+        self.instance = instance or self.make_instance()
+        self.proxy = f"127.0.0.1:{free_ports(1)[0]}"
+        self.process, self.api = self.start_single(extra=f"""[service]
+address = "{self.instance.address}"
+[service.health]
+every = "{every}"
+timeout = "{every}"
+[[listen]]
+address = "{self.proxy}"
+{listener}
+{extra}""")
+        self.wait_status(self.proxy, first, 200)
+
+    def start_agents(self, settings):
+        """Agents that form one cluster: the first one by itself, the others with it as their seed.
+        @param settings  {name: text}. @return the API addresses of all, ready"""
+        apis, seed = [], ""
+        for name, text in settings.items():
+            ports, config = self.single_config(name, seed + text)
+            self.start_agent(name, config=config)
+            apis.append(f"127.0.0.1:{ports['api']}")
+            self.wait_status(apis[-1], "/outrigger/v1/health/ready", 200)
+            seed = seed or f'seeds = ["127.0.0.1:{ports["gossip"]}"]\n'
+        return apis
+
+    def make_instance(self):
+        instance = Instance()
+        self.addCleanup(instance.close)
+        return instance
+
     # --- watching ---------------------------------------------------------------------------------------------------
     def wait_status(self, address, path, wanted, seconds=15):
         def check():
@@ -173,6 +207,7 @@ class Instance:
     def __init__(self, port=0):
         self.seen, self.lock = [], threading.Lock()
         self.health = {"status": "healthy", "database_connected": True}
+        self.texts = {}  # path -> what a GET of it is answered with
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -185,6 +220,8 @@ class Instance:
                 body = self.read_body()
                 if self.path == "/health":
                     return self.reply(200, outer.health)
+                if self.path in outer.texts:
+                    return self.reply_bytes(200, "text/plain; version=0.0.4", outer.texts[self.path].encode())
                 note = {"method": self.command, "path": self.path, "body": len(body),
                         "headers": {k.lower(): v for k, v in self.headers.items()}}
                 with outer.lock:
@@ -204,9 +241,11 @@ class Instance:
                 return body
 
             def reply(self, status, value):
-                data = json.dumps(value).encode()
+                self.reply_bytes(status, "application/json", json.dumps(value).encode())
+
+            def reply_bytes(self, status, kind, data):
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 if self.command != "HEAD":
@@ -230,6 +269,62 @@ class Instance:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Neighbours(RealProcesses):
+    """Agents that form one cluster, with an instance and an entry each; before a test, all are healthy in the eyes of all."""
+
+    NAMES = "ab"     # one letter each
+    LISTENER = ""    # more keys of each entry
+    SETTINGS = ""    # of each agent
+
+    def setUp(self):
+        super().setUp()
+        self.instances = [self.make_instance() for _ in self.NAMES]
+        self.proxies = [f"127.0.0.1:{port}" for port in free_ports(len(self.NAMES))]
+        self.apis = self.start_agents({name: f"""[service]
+address = "{instance.address}"
+[service.health]
+every = "500ms"
+timeout = "400ms"
+[[listen]]
+address = "{proxy}"
+{self.LISTENER}
+{self.SETTINGS}""" for name, instance, proxy in zip(self.NAMES, self.instances, self.proxies)})
+        for api in self.apis:
+            wait_until(lambda api=api: sum(e["health"] == "passing" for e in self.endpoints(api).values()) == len(self.NAMES), 15 * patience(),
+                       "healthy endpoints everywhere")
+
+    @staticmethod
+    def endpoints(api):
+        """All that this agent knows, by name."""
+        pools = (get_json(api, "/outrigger/v1/upstreams") or {}).get("upstreams", [])
+        return {e["name"]: e for pool in pools for e in pool["endpoints"]}
+
+    def ask(self, entry, path, headers=None):
+        """One GET on a connection of its own, at the agent of that name. @return (status, its JSON or {}, whether the connection ends)"""
+        status, fields, body = request(self.proxies[self.NAMES.index(entry)], "GET", path, headers=headers, timeout=10)
+        return status, json.loads(body) if body[:1] == b"{" else {}, fields.get("connection", "").lower() == "close"
+
+
+def metric(api, start):
+    """The first figure whose line begins so: a name, or a name with labels. None without one."""
+    for line in request(api, "GET", "/metrics")[2].decode().splitlines():
+        if line.startswith(start):
+            return float(line.rsplit(" ", 1)[1])
+    return None
+
+
+def answer_of(address, method, path, headers=None, body=None, seconds=10):
+    """One request on a connection of its own. @return http.client's answer, its body read"""
+    connection = http.client.HTTPConnection(address, timeout=seconds)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+    finally:
+        connection.close()
 
 
 def raw_exchange(address, data, seconds=10.0):

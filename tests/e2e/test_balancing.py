@@ -6,7 +6,7 @@ import threading
 import time
 import unittest
 
-from harness import Instance, RealProcesses, free_ports, get_json, patience, wait_until
+from harness import RealProcesses, free_ports, get_json, patience, wait_until
 
 ROUTES = """
 [[route]]
@@ -43,29 +43,18 @@ class Balancing(RealProcesses):
 
     def setUp(self):
         super().setUp()
-        self.instances, self.agents = [], []
-        listen = free_ports(1)[0]
-        self.proxy = f"127.0.0.1:{listen}"
-        seed = ""
-        for number, service in enumerate(("weight = 2", "weight = 1", 'weight = 1\ntier = "backup"')):
-            instance = Instance()
-            self.addCleanup(instance.close)
-            self.instances.append(instance)
-            extra = seed + f"""[service]
+        services = ("weight = 2", "weight = 1", 'weight = 1\ntier = "backup"')
+        self.instances = [self.make_instance() for _ in services]
+        self.proxy = f"127.0.0.1:{free_ports(1)[0]}"
+        first = f'[[listen]]\naddress = "{self.proxy}"\n[proxy]\nthreads = 1\n{ROUTES}'
+        self.api = self.start_agents({f"n{number + 1}": f"""[service]
 address = "{instance.address}"
 {service}
 [service.health]
 every = "100ms"
 timeout = "90ms"
 fall = 2
-"""
-            if number == 0:
-                extra += f'[[listen]]\naddress = "{self.proxy}"\n[proxy]\nthreads = 1\n{ROUTES}'
-            ports, config = self.single_config(f"n{number + 1}", extra)
-            self.agents.append(self.start_agent(f"n{number + 1}", config=config))
-            self.api = self.api if number else f"127.0.0.1:{ports['api']}"
-            self.wait_status(f"127.0.0.1:{ports['api']}", "/outrigger/v1/health/ready", 200)
-            seed = seed or f'seeds = ["127.0.0.1:{ports["gossip"]}"]\n'
+{"" if number else first}""" for number, (service, instance) in enumerate(zip(services, self.instances))})[0]
         wait_until(lambda: self.passing() == 3, 15 * patience(), "three healthy endpoints")
 
     def passing(self):

@@ -5,7 +5,7 @@ import threading
 import time
 import unittest
 
-from harness import Instance, RealProcesses, free_ports, request, wait_until
+from harness import RealProcesses, request, wait_until
 
 OPEN_SECONDS = 1.5
 ROUTES = f"""
@@ -27,20 +27,7 @@ consecutive = 0
 class Breakers(RealProcesses):
     def setUp(self):
         super().setUp()
-        self.instance = Instance()
-        self.addCleanup(self.instance.close)
-        self.proxy = f"127.0.0.1:{free_ports(1)[0]}"
-        _, self.api = self.start_single(extra=f"""[service]
-address = "{self.instance.address}"
-[service.health]
-every = "500ms"
-timeout = "500ms"
-[[listen]]
-address = "{self.proxy}"
-[proxy]
-threads = 2
-{ROUTES}""")
-        self.wait_status(self.proxy, "/warm", 200)
+        self.start_behind(f"[proxy]\nthreads = 2\n{ROUTES}", every="500ms")
         self.gate = threading.Event()
         self.addCleanup(self.gate.set)
         handler = self.instance.server.RequestHandlerClass

@@ -6,7 +6,7 @@ import time
 import unittest
 import urllib.parse
 
-from harness import Instance, RealProcesses, patience, request, wait_until
+from harness import Instance, RealProcesses, patience, wait_until
 
 
 def ask(address, method, path, body=None):

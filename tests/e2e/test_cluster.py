@@ -8,7 +8,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import Instance, RealProcesses, get_json, patience, request, wait_until
+from harness import RealProcesses, get_json, patience, request, wait_until
 
 
 class Cluster(RealProcesses):
@@ -190,8 +190,7 @@ class Cluster(RealProcesses):
     def test_hooks(self):
         """Programs for promotion, an URL for demotion; both are told the epoch."""
         told = self.folder / "told"
-        listener = Instance()
-        self.addCleanup(listener.close)
+        listener = self.make_instance()
         made = self.make_cluster()
         made.write_config(f"""
 [service.hooks]

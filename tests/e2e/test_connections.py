@@ -13,7 +13,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import Instance, RealProcesses, free_ports, request, sanitized, wait_until
+from harness import RealProcesses, free_ports, request, sanitized, wait_until
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -71,18 +71,13 @@ address = "{entry}"
         self.wait_status(api, "/outrigger/v1/health/ready", 200)
         return process, api, entry
 
-    def instance(self):
-        made = Instance()
-        self.addCleanup(made.close)
-        return made
-
     def metric(self, api, start):
         text = request(api, "GET", "/metrics")[2].decode()
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(start))
 
     # --- PROXY protocol ----------------------------------------------------------------------------------------------
     def test_a_balancer_says_for_whom_it_connects(self):
-        instance = self.instance()
+        instance = self.make_instance()
         _, api, entry = self.start_with(instance.address, 'proxy_protocol = { from = ["127.0.0.0/8"], timeout = "1s" }')
         for header in (b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n", version_2("192.0.2.8")):
             self.assertIn(b" 200 ", exchange(entry, header + GET).split(b"\r\n")[0])
@@ -99,7 +94,7 @@ address = "{entry}"
         self.assertEqual(counts, {"told": 2, "local": 1, "malformed": 3, "timed_out": 1})
 
     def test_whoever_is_not_named_is_not_believed(self):
-        instance = self.instance()
+        instance = self.make_instance()
         _, _, entry = self.start_with(instance.address, 'proxy_protocol = { from = ["10.0.0.0/8"] }')
         self.assertIn(b" 400 ", exchange(entry, b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n" + GET).split(b"\r\n")[0])
         self.assertEqual(instance.requests(), [])
@@ -263,7 +258,7 @@ address = "{entry}"
     def test_without_descriptors_clients_wait_nothing_spins_and_it_recovers(self):
         if sanitized():
             self.skipTest("UBSan opens a pipe to look whether memory can be read; without descriptors it takes every object for a broken one")
-        instance = self.instance()
+        instance = self.make_instance()
         process, api, entry = self.start_with(instance.address, extra="[proxy]\nthreads = 1\n", wrap=("prlimit", "--nofile=160:160"))
         host, port = entry.rsplit(":", 1)
         held = []
@@ -289,7 +284,7 @@ address = "{entry}"
             self.skipTest(f"this user may open {hard} files; it needs {count + 2000}")
         resource.setrlimit(resource.RLIMIT_NOFILE, (count + 2000 if hard == resource.RLIM_INFINITY else hard, hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        instance = self.instance()
+        instance = self.make_instance()
         process, api, entry = self.start_with(instance.address, extra=f"[proxy]\nconnections_max = {count + 100}\nthreads = 1\n")
         rss = lambda: int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * resource.getpagesize()  # noqa: E731
         before = rss()

@@ -8,7 +8,7 @@ import threading
 import unittest
 import zlib
 
-from harness import Instance, RealProcesses, free_ports, raw_exchange, request, wait_until
+from harness import RealProcesses, raw_exchange, request, wait_until
 
 ROUTES = """
 [[route]]
@@ -50,8 +50,6 @@ SECURITY = {"x-frame-options": "DENY", "x-content-type-options": "nosniff", "x-x
 class Content(RealProcesses):
     def setUp(self):
         super().setUp()
-        self.instance = Instance()
-        self.addCleanup(self.instance.close)
         self.root = self.folder / "www"
         (self.root / "sub").mkdir(parents=True)
         (self.root / "index.html").write_text("<html>app</html>")
@@ -62,20 +60,7 @@ class Content(RealProcesses):
         (self.root / "in").symlink_to("app.js")
         (self.root / ".env").write_text("secret")
         os.mkfifo(self.root / "pipe")
-        listen = free_ports(1)[0]
-        self.proxy = f"127.0.0.1:{listen}"
-        extra = f"""[service]
-address = "{self.instance.address}"
-[service.health]
-every = "1s"
-timeout = "1s"
-[[listen]]
-address = "{self.proxy}"
-[proxy]
-threads = 2
-{ROUTES.format(root=self.root)}"""
-        self.process, self.api = self.start_single(extra=extra)
-        self.wait_status(self.proxy, "/warm", 200)
+        self.start_behind(f"[proxy]\nthreads = 2\n{ROUTES.format(root=self.root)}", every="1s")
 
     def ask(self, path, method="GET", body=None, **headers):
         host, port = self.proxy.split(":")

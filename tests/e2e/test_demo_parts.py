@@ -1,5 +1,6 @@
 """The demo's own parts without an agent: traders, exchange, clients, and above all the scorecard that judges."""
 
+import http.client
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ DEMO = REPO / "deploy" / "demo"
 
 
 def acks(*pairs):
-    return [[when, epoch, "n", 1, when] for when, epoch in pairs]
+    return [[when, epoch, "n", 1, when, f"k{number}"] for number, (when, epoch) in enumerate(pairs)]
 
 
 class Failover(unittest.TestCase):
@@ -98,22 +99,60 @@ class Exchange(unittest.TestCase):
     def test_duplicates_old_epochs_and_missing(self):
         log = [{"id": key, "epoch": epoch, "time": 0, "node": "n"} for key, epoch in
                (("a", 1), ("b", 2), ("a", 2), ("c", 1), ("own-n1-1", 1), ("d", 0))]
-        self.assertEqual(scorecard.exchange_figures(log, acked=5),
+        self.assertEqual(scorecard.exchange_figures(log, {"a", "b", "gone"}),
                          {"placed": 5, "duplicates": 1, "old_epoch_arrivals": 2, "acked_not_placed": 1})
+
+
+class Zombies(unittest.TestCase):
+    def test_what_a_frozen_trader_held_and_did_not_get_out(self):
+        acts = [{"kind": "hang", "node": "n1", "epoch": 2, "fault": 10.0}, {"kind": "steady"}]
+        note = lambda key, epoch, when: {"id": key, "epoch": epoch, "time": when}  # noqa: E731
+        received = {"n1": [note("long ago", 2, 3), note("placed", 2, 9.9), note("held", 2, 10.1), note("new", 3, 15)], "n2": [note("held", 3, 13)]}
+        log = [{"id": "placed", "epoch": 2}, {"id": "held", "epoch": 3}, {"id": "new", "epoch": 3}]
+        self.assertEqual(scorecard.held_back(acts, received, log), 1)
+        self.assertEqual(scorecard.held_back(acts, received, log + [{"id": "held", "epoch": 2}]), 0, "it got out")
+
+
+class Halts(unittest.TestCase):
+    ACT = {"halted": 10.0, "answered": 10.02, "refused": 10.03, "resume_refused": True, "healed": 12.0, "resumed": 15.0, "end": 20.0}
+
+    def judge(self, times, **changes):
+        return scorecard.halt_figures({**self.ACT, **changes}, [{"time": when} for when in times])
+
+    def test_what_came_to_the_exchange_tells_where_it_stood(self):
+        halt = self.judge((9.9, 11.0, 11.9, 12.3, 15.4, 19.0, 21.0))
+        self.assertAlmostEqual(halt["answered_ms"], 20)
+        self.assertAlmostEqual(halt["refused_ms"], 30)
+        self.assertEqual(halt["majority_orders"], 2)
+        self.assertAlmostEqual(halt["everywhere_ms"], 300)
+        self.assertAlmostEqual(halt["resumed_ms"], 400)
+        self.assertTrue(all(row[3] for row in scorecard.halt_gates([halt])))
+
+    def test_each_gate_of_a_halt_can_fail(self):
+        good = (11.0, 12.3, 15.4)
+        for times, changes, words in ((good, {"refused": None}, "first refused order"), (good, {"refused": 10.2}, "first refused order"),
+                                      ((12.3, 15.4), {}, "majority took"), (good, {"resume_refused": False}, "without a majority"),
+                                      ((11.0, 14.1, 15.4), {}, "after healing"), ((11.0, 12.3), {}, "after the resume")):
+            with self.subTest(words):
+                missed = [row[0] for row in scorecard.halt_gates([self.judge(good), self.judge(times, **changes)]) if not row[3]]
+                self.assertEqual(len(missed), 1, missed)
+                self.assertIn(words, missed[0])
+        self.assertEqual(scorecard.halt_gates([]), [], "a run without that act")
 
 
 class Gates(unittest.TestCase):
     def run_of(self, **changes):
         load = {"acks": acks((1.0, 1), (1.5, 1), (5.1, 1), (5.2, 2), (9.0, 2), (9.9, 3), (13.0, 3), (15.0, 4), (20.0, 4)),
-                "get_troubles": [], "get_nodes": [[1, "n1"]], "get_count": 5, "unacked": [], "kv_written": 3, "kv_lost": [],
+                "get_troubles": [], "get_nodes": [[1, "n1"]], "get_count": 5, "unacked": [], "unknown": [], "rejected": [], "kv_written": 3, "kv_lost": [],
                 "ticks": {"seen": 1, "missed": 0, "repeated": 0, "reconnects": 0}, "order_replies": {}, "client_errors": []}
         acts = [{"name": "steady", "kind": "steady", "begin": 0, "fault": 0, "end": 4},
                 {"name": "crash", "kind": "crash", "begin": 5, "fault": 5.1, "end": 8},
                 {"name": "lost", "kind": "lost", "begin": 8, "fault": 9, "end": 12},
                 {"name": "hang", "kind": "hang", "begin": 12, "fault": 13, "end": 18},
                 {"name": "rolling", "kind": "rolling", "begin": 18, "fault": 18, "end": 20}]
-        run = {"acts": acts, "load": load, "received": {}, "log": [], "outages": [], "late_writes": 0,
-               "late_write_rises": [], "notes": []}
+        log = [{"id": f"k{number}", "epoch": 0, "time": 0, "node": "n"} for number in range(9)]
+        run = {"acts": acts, "load": load, "received": {}, "log": log, "outages": [], "late_writes": 0,
+               "late_write_rises": [], "audit_broken": [], "notes": []}
         for name, value in changes.items():
             (run["load"] if name in load else run)[name] = value
         return scorecard.evaluate(run)
@@ -132,7 +171,10 @@ class Gates(unittest.TestCase):
         for changes, words in (
                 ({"get_troubles": trouble}, "reads failed"), ({"late_writes": 1}, "writes after the lease"),
                 ({"late_writes": None}, "writes after the lease"), ({"kv_lost": [4]}, "KV writes lost"),
-                ({"unacked": ["a"]}, "never acknowledged"), ({"notes": ["n1 ready again: not within 20 s"]}, "as planned"),
+                ({"unacked": ["a"]}, "never answered"), ({"rejected": [[1, "a", 503]]}, "recorded refusal"),
+                ({"log": [{"id": "k1", "epoch": 0, "time": 0, "node": "n"}] * 2}, "placed twice"), ({"log": []}, "not at the exchange"),
+                ({"log": [{"id": f"k{n}", "epoch": 9 - n, "time": 0, "node": "n"} for n in range(9)]}, "under an old epoch"),
+                ({"audit_broken": ["n2"]}, "audit chain"), ({"notes": ["n1 ready again: not within 20 s"]}, "as planned"),
                 ({"client_errors": ["KeyError()"]}, "as planned"), ({"kv_written": 0}, "done"),
                 ({"received": {"n1": notes(1, 1) + notes(3, 1), "n2": notes(2, 2)}}, "two active"),
                 ({"received": {"n1": notes(1, 1), "n2": notes(1, 1)}}, "epochs served")):
@@ -140,7 +182,7 @@ class Gates(unittest.TestCase):
                 self.assertTrue(any(words in row for row in self.missed(self.run_of(**changes))), words)
 
     def test_slow_failovers_fail(self):
-        slow = acks((5.0, 1), (5.4, 2), (9.0, 2), (15.5, 3), (15.6, 3))
+        slow = acks((5.0, 1), (5.7, 2), (9.0, 2), (15.5, 3), (15.6, 3))
         missed = self.missed(self.run_of(acks=slow))
         self.assertEqual(missed[0], "failover, trader killed")
         self.assertIn("failover, agent and trader hung", missed)
@@ -228,6 +270,49 @@ class Processes(unittest.TestCase):
         self.place("same")
         self.assertEqual([entry["id"] for entry in self.log()], ["same", "same"])
 
+    def test_replies_are_lost_after_the_order_was_accepted(self):
+        request(self.exchange_address, "PUT", "/mode", '{"drop_replies": 1}')
+        with self.assertRaises((ConnectionError, http.client.HTTPException), msg="whoever does not know must not answer"):
+            self.place("lost")
+        self.assertEqual(self.place("next")[0], 201)
+        self.assertEqual([entry["id"] for entry in self.log()], ["lost", "next"])
+
+    def test_reconciliation_asks_the_exchange(self):
+        self.place("there")
+        question = json.dumps({"epoch": 2, "orders": [{"zone": "z", "key": key, "epoch": 1} for key in ("there", "not there")]})
+        status, _, body = request(self.trader_address, "POST", "/ha/reconcile", question)
+        self.assertEqual(status, 200, body)
+        verdict, = json.loads(body)["verdicts"]
+        self.assertEqual((verdict["zone"], verdict["key"], verdict["state"], verdict["status"]), ("z", "there", "done", 201))
+        self.assertEqual(json.loads(verdict["body"])["client_order_id"], "there")
+        for nonsense in ("", "[]", "{}", '{"epoch": 2, "orders": 1}', '{"epoch": 2, "orders": [1]}'):
+            self.assertEqual(request(self.trader_address, "POST", "/ha/reconcile", nonsense)[0], 400, nonsense)
+        self.exchange.kill()
+        self.assertEqual(request(self.trader_address, "POST", "/ha/reconcile", question)[0], 503)
+
+    def test_behind_an_egress_what_the_exchange_does_not_have_was_not_sent(self):
+        port = free_ports(1)[0]
+        self.start("trader.py", "--port", port, "--exchange", self.exchange_address, "--orders", f"{self.exchange_address}/")
+        wait_until(lambda: get_json(f"127.0.0.1:{port}", "/health"), 10, "the trader")
+        question = {"epoch": 2, "orders": [{"zone": "z", "key": "old", "epoch": 1}, {"zone": "z", "key": "present", "epoch": 2}]}
+        _, _, body = request(f"127.0.0.1:{port}", "POST", "/ha/reconcile", json.dumps(question))
+        self.assertEqual(json.loads(body)["verdicts"], [{"zone": "z", "key": "old", "state": "not_sent"}],
+                         "of the present epoch somebody may still be sending it")
+
+    def test_a_guard_at_the_exchange_refuses_old_epochs_and_remembers_them(self):
+        self.place("before", epoch=3)
+        request(self.exchange_address, "PUT", "/fence", '{"epoch": 4}')
+        self.assertEqual(self.place("late", epoch=3)[0], 400)
+        self.assertEqual(self.place("present", epoch=4)[0], 201)
+        self.assertEqual([entry["id"] for entry in self.log()], ["before", "present"])
+        refused = json.loads(request(self.exchange_address, "GET", "/refused")[2])
+        self.assertEqual((refused["id"], refused["epoch"], refused["fence"], refused["node"]), ("late", 3, 4, "n1"))
+
+    def test_an_exchange_can_be_made_to_forget_what_it_confirmed(self):
+        request(self.exchange_address, "PUT", "/mode", '{"forget": 1}')
+        self.assertEqual([self.place(key)[0] for key in ("gone", "kept")], [201, 201])
+        self.assertEqual([entry["id"] for entry in self.log()], ["kept"])
+
     def test_nonsense_is_refused_and_not_placed(self):
         self.assertEqual(self.place("a", price=-1)[0], 400)
         self.assertEqual(request(self.trader_address, "POST", "/orders", "[1]")[0], 400)
@@ -273,7 +358,7 @@ class Processes(unittest.TestCase):
         self.assertEqual((seen["unacked"], seen["get_troubles"], seen["client_errors"]), ([], [], []))
         self.assertGreater(seen["ticks"]["seen"], 5)
         self.assertEqual(seen["ticks"]["missed"], 0)
-        placed = scorecard.exchange_figures(self.log(), len(seen["acks"]))
+        placed = scorecard.exchange_figures(self.log(), {ack[5] for ack in seen["acks"]})
         self.assertEqual((placed["duplicates"], placed["acked_not_placed"]), (0, 0))
 
     def test_clients_see_a_dead_trader(self):

@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 
-from harness import Instance, RealProcesses, free_ports, get_json, patience, request, wait_until
+from harness import RealProcesses, get_json, patience, request, wait_until
 
 ROUTES = """
 [[route]]
@@ -53,30 +53,10 @@ class Guide(RealProcesses):
         super().setUp()
         self.start(self.make_instance())
 
-    def make_instance(self):
-        instance = Instance()
-        self.addCleanup(instance.close)
-        return instance
-
     def start(self, instance):
-        self.instance = instance
-        self.proxy = f"127.0.0.1:{free_ports(1)[0]}"
         self.log = self.folder / "access.log"
-        self.process, self.api = self.start_single(extra=f"""[service]
-address = "{instance.address}"
-[service.health]
-every = "100ms"
-timeout = "90ms"
-[[listen]]
-address = "{self.proxy}"
-[proxy]
-threads = 2
-[access_log]
-to = "file"
-file = "{self.log}"
-{ROUTES}""")
+        self.start_behind(f'[proxy]\nthreads = 2\n[access_log]\nto = "file"\nfile = "{self.log}"\n{ROUTES}', instance, first="/first")
         self.config = self.folder / "n1" / "outrigger.toml"
-        self.wait_status(self.proxy, "/first", 200)
 
     def ask(self, path, headers=None, method="GET", connection=None):
         """@return (status, fields, body)"""

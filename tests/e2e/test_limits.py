@@ -6,7 +6,7 @@ import http.client
 import threading
 import unittest
 
-from harness import Instance, RealProcesses, free_ports, request, wait_until
+from harness import RealProcesses, request, wait_until
 
 TOKEN = "a-token-of-a-test"
 SALT = "saltsaltsalt"
@@ -44,23 +44,7 @@ pool = "all"
 class Limits(RealProcesses):
     def setUp(self):
         super().setUp()
-        self.instance = Instance()
-        self.addCleanup(self.instance.close)
-        listen = free_ports(1)[0]
-        self.proxy = f"127.0.0.1:{listen}"
-        extra = f"""[service]
-address = "{self.instance.address}"
-[service.health]
-every = "100ms"
-timeout = "100ms"
-[[listen]]
-address = "{self.proxy}"
-trusted_proxies = ["127.0.0.0/8"]
-[proxy]
-threads = 2
-{ROUTES}"""
-        self.process, self.api = self.start_single(extra=extra)
-        self.wait_status(self.proxy, "/warm", 200)
+        self.start_behind(f"[proxy]\nthreads = 2\n{ROUTES}", listener='trusted_proxies = ["127.0.0.0/8"]')
 
     def ask(self, path, **headers):
         """@return (status, fields) over a connection of its own, so that both workers get some."""

@@ -4,7 +4,7 @@ import json
 import re
 import unittest
 
-from harness import Instance, RealProcesses, free_ports, get_json, raw_exchange, request, wait_until
+from harness import RealProcesses, free_ports, get_json, raw_exchange, request, wait_until
 
 HEAD_BYTES_MAX = 16384
 BODY_BYTES_MAX = 10000
@@ -54,8 +54,7 @@ BROKEN_LATER = {
 class Malformed(RealProcesses):
     def setUp(self):
         super().setUp()
-        self.instance = Instance()
-        self.addCleanup(self.instance.close)
+        self.instance = self.make_instance()
         self.entry = f"127.0.0.1:{free_ports(1)[0]}"
         self.process, self.api = self.start_single("n1", f"""
 [service]

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import Instance, RealProcesses, binary, free_ports, get_json, request, wait_until
+from harness import RealProcesses, answer_of, binary, get_json, request, wait_until
 
 ROUTES = """
 [[route]]
@@ -39,34 +39,12 @@ class Observed(RealProcesses):
 
     def setUp(self):
         super().setUp()
-        self.instance = Instance()
-        self.addCleanup(self.instance.close)
-        self.proxy = f"127.0.0.1:{free_ports(1)[0]}"
         self.log = self.folder / "access.log"
-        extra = f"""[service]
-address = "{self.instance.address}"
-[service.health]
-every = "100ms"
-timeout = "100ms"
-[[listen]]
-address = "{self.proxy}"
-[proxy]
-threads = 2
-{self.settings.format(log=self.log)}
-{ROUTES}"""
-        self.process, self.api = self.start_single(extra=extra)
-        self.wait_status(self.proxy, "/first", 200)
+        self.start_behind(f"[proxy]\nthreads = 2\n{self.settings.format(log=self.log)}\n{ROUTES}", first="/first")
         self.wait_status(self.proxy, "/first", 200)
 
     def call(self, method, path, headers=None, body=None):
-        connection = http.client.HTTPConnection(self.proxy, timeout=10)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            answer.read()
-            return answer
-        finally:
-            connection.close()
+        return answer_of(self.proxy, method, path, headers, body)
 
     def lines(self, file=None):
         file = file or self.log

@@ -1,11 +1,10 @@
 """What one agent has found out about an endpoint, the others know before they fail requests of their own there."""
 
-import http.client
 import threading
 import time
 import unittest
 
-from harness import Instance, RealProcesses, free_ports, get_json, patience, request, wait_until
+from harness import Neighbours, metric, patience, wait_until
 
 ROUTES = """
 [proxy]
@@ -31,34 +30,14 @@ eject = "4s"
 """
 
 
-class SharedHealth(RealProcesses):
+class SharedHealth(Neighbours):
     """Agents a, b and c with an instance each; clients come to a and b. The instance of c fails whoever comes through a."""
+
+    NAMES = "abc"
+    SETTINGS = ROUTES
 
     def setUp(self):
         super().setUp()
-        self.instances, self.proxies, self.apis = [], [], []
-        seed = ""
-        for name in "abc":
-            instance = Instance()
-            self.addCleanup(instance.close)
-            self.instances.append(instance)
-            listen = free_ports(1)[0]
-            ports, config = self.single_config(name, seed + f"""[service]
-address = "{instance.address}"
-[service.health]
-every = "500ms"
-timeout = "400ms"
-[[listen]]
-address = "127.0.0.1:{listen}"
-{ROUTES}""")
-            self.start_agent(name, config=config)
-            self.apis.append(f"127.0.0.1:{ports['api']}")
-            self.proxies.append(f"127.0.0.1:{listen}")
-            self.wait_status(self.apis[-1], "/outrigger/v1/health/ready", 200)
-            seed = seed or f'seeds = ["127.0.0.1:{ports["gossip"]}"]\n'
-        for api in self.apis:
-            wait_until(lambda api=api: sum(e["health"] == "passing" for e in self.endpoints(api).values()) == 3, 15 * patience(),
-                       "three healthy endpoints everywhere")
         self.spoil(self.instances[2])
 
     def spoil(self, instance):
@@ -85,27 +64,8 @@ address = "127.0.0.1:{listen}"
             plain(this)
         handler.do_GET = spoiled
 
-    def endpoints(self, api):
-        answer = get_json(api, "/outrigger/v1/upstreams") or {}
-        pools = answer.get("upstreams", []) if isinstance(answer, dict) else answer
-        return {e["name"]: e for pool in pools for e in pool["endpoints"]}
-
     def ask(self, entry, path):
-        host, port = self.proxies["abc".index(entry)].split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
-        try:
-            connection.request("GET", path, headers={"X-Entry": entry})
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status
-        finally:
-            connection.close()
-
-    def metric(self, api, start):
-        for line in request(api, "GET", "/metrics")[2].decode().splitlines():
-            if line.startswith(start):
-                return float(line.rsplit(" ", 1)[1])
-        return None
+        return super().ask(entry, path, {"X-Entry": entry})[0]
 
     def breaker(self, node, api):
         return self.endpoints(api)[node]["breaker"]
@@ -127,7 +87,7 @@ address = "127.0.0.1:{listen}"
         self.assertEqual([self.ask("a", "/reads") for _ in range(9)], [200] * 9)
         self.assertLess(time.monotonic() - ejected, 4, "this machine is too slow for the test")
         self.assertEqual(self.reached, [], "neither sends anything there, nor has b failed a request")
-        self.assertGreaterEqual(self.metric(self.apis[1], 'outrigger_health_words_total{what="heard"}'), 1)
+        self.assertGreaterEqual(metric(self.apis[1], 'outrigger_health_words_total{what="heard"}'), 1)
         wait_until(lambda: self.endpoints(self.apis[1])["c"]["ejected_for_ms"] == 0, 10 * patience(), "it to end by itself")
         self.assertEqual([self.ask("b", "/reads") for _ in range(6)], [200] * 6)
         self.assertIn("b", self.reached)

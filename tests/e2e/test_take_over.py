@@ -11,7 +11,7 @@ import sys
 import threading
 import unittest
 
-from harness import REPO, Instance, RealProcesses, binary, free_ports, get_json, patience, request, wait_until
+from harness import REPO, RealProcesses, binary, free_ports, get_json, patience, request, wait_until
 from harness import processes
 
 sys.path.insert(0, str(REPO / "tests" / "bench"))
@@ -141,6 +141,45 @@ address = "{entry}"
         self.assertEqual(code, 0, said)
         self.assert_no_crash(fresh)
 
+    def test_signals_to_a_process_that_has_handed_over_are_refused_and_do_it_no_harm(self):
+        old, _, entry, instance, _ = self.start_lone()
+        slow = Background(entry, "GET", "/slow")
+        wait_until(lambda: instance.waiting == 1, 10, "the slow request at the instance")
+        fresh = self.successor()
+        self.wait_said(fresh, "taken_over")
+        self.wait_said(old, "retiring")
+        old.send(signal.SIGHUP)
+        self.wait_said(old, "reload_refused")
+        old.send(signal.SIGUSR2)
+        self.wait_said(old, "successor_not_started")
+        instance.let_go.set()
+        self.assertEqual(slow.join(), 200)
+        code, said = self.wait_exit(old)
+        self.assertEqual(code, 0, said)
+        fresh.send(signal.SIGHUP)
+        self.wait_said(fresh, "reloaded")
+        self.assert_no_crash(fresh)
+
+    def test_nothing_is_handed_over_while_a_halt_is_not_on_disk(self):
+        old, api, entry, _, _ = self.start_lone()
+        kept = self.folder / "n1-data" / "halts"
+        kept.unlink()
+        (kept / "in the way").mkdir(parents=True)  # nothing can take this name
+        code, out, err = self.run_cli("halt", "--reason", "the disk is full", api=api)
+        self.assertEqual(code, 0, out + err)
+        self.wait_said(old, "halts_not_kept")
+        fresh = self.successor()
+        self.wait_said(old, "hand_over_refused")
+        self.wait_exit(fresh)
+        self.assertEqual(request(entry, "POST", "/orders", b"x")[0], 503, "it goes on, and the halt stands")
+        (kept / "in the way").rmdir()
+        kept.rmdir()
+        fresh = self.successor()
+        self.wait_said(fresh, "taken_over")
+        self.assertEqual(request(entry, "POST", "/orders", b"x")[0], 503)
+        self.assertEqual(self.wait_exit(old)[0], 0)
+        self.assert_no_crash(fresh)
+
     def test_orders_wait_through_the_change_and_none_is_sent_under_the_old_epoch(self):
         old, api, entry, instance, _ = self.start_lone()
         before = get_json(api, "/outrigger/v1/role")["epoch"]
@@ -225,8 +264,7 @@ address = "{entry}"
         self.wait_said(process, "started")
 
     def test_sockets_of_the_service_manager_are_used_and_a_client_may_be_there_before_the_agent(self):
-        instance = Instance()
-        self.addCleanup(instance.close)
+        instance = self.make_instance()
         socket_of_manager = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(socket_of_manager.close)
         entry = f"127.0.0.1:{socket_of_manager.getsockname()[1]}"

@@ -8,7 +8,7 @@ import threading
 import unittest
 from pathlib import Path
 
-from harness import Instance, RealProcesses, free_ports, request, wait_until
+from harness import RealProcesses, free_ports, request, wait_until
 
 FILES = Path(__file__).parent / "tls"
 
@@ -49,8 +49,7 @@ class TcpNames(RealProcesses):
         return made
 
     def start(self, listen):
-        instance = Instance()
-        self.addCleanup(instance.close)
+        instance = self.make_instance()
         self.entry, self.http = (f"127.0.0.1:{port}" for port in free_ports(2))
         ports, config = self.single_config("n1", f"""
 [service]

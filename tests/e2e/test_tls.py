@@ -11,7 +11,7 @@ import threading
 import unittest
 from pathlib import Path
 
-from harness import Instance, RealProcesses, free_ports, get_json, request, wait_until
+from harness import Instance, RealProcesses, free_ports, request, wait_until
 
 FILES = Path(__file__).parent / "tls"
 
@@ -52,8 +52,7 @@ def names_of(certificate):
 class Tls(RealProcesses):
     def setUp(self):
         super().setUp()
-        self.instance = Instance()
-        self.addCleanup(self.instance.close)
+        self.instance = self.make_instance()
         self.secure, self.plain = (f"127.0.0.1:{port}" for port in free_ports(2))
         self.put("site")
 

@@ -1,7 +1,6 @@
 """Spans of requests and attempts at a collector: OTLP over HTTP, JSON."""
 
 import gzip
-import http.client
 import http.server
 import json
 import pathlib
@@ -9,7 +8,7 @@ import ssl
 import threading
 import unittest
 
-from harness import Instance, RealProcesses, free_ports, request, wait_until
+from harness import RealProcesses, answer_of, request, wait_until
 
 SERVER, CLIENT = 2, 3
 FILES = pathlib.Path(__file__).parent / "tls"
@@ -90,17 +89,7 @@ class Traced(RealProcesses):
         self.addCleanup(self.collector.close)
 
     def start(self, tracing="", extra=""):
-        self.instance = Instance()
-        self.addCleanup(self.instance.close)
-        self.proxy = f"127.0.0.1:{free_ports(1)[0]}"
-        self.process, self.api = self.start_single(extra=f"""[service]
-address = "{self.instance.address}"
-[service.health]
-every = "100ms"
-timeout = "100ms"
-[[listen]]
-address = "{self.proxy}"
-[tracing]
+        self.start_behind(first="/first", extra=f"""[tracing]
 enabled = true
 endpoint = "{self.endpoint or 'http://' + self.collector.address}"
 batch_wait = "50ms"
@@ -113,17 +102,9 @@ pool = "all"
 name = "rest"
 pool = "all"
 {extra}""")
-        self.wait_status(self.proxy, "/first", 200)
 
     def call(self, method, path, headers=None, at=None, body=None):
-        connection = http.client.HTTPConnection(at or self.proxy, timeout=10)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            answer.read()
-            return answer
-        finally:
-            connection.close()
+        return answer_of(at or self.proxy, method, path, headers, body)
 
     def metric(self, name):
         text = request(self.api, "GET", "/metrics")[2]

@@ -1,7 +1,10 @@
 """A backend that writes down every byte it receives, reads it strictly, and answers what the present script says."""
 
+import array
+import fcntl
 import socket
 import struct
+import termios
 import threading
 
 import wire
@@ -9,10 +12,21 @@ import wire
 PROBE = b"/open/probe/"
 
 
+def unread(link):
+    """@return how many bytes the kernel holds for a socket."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(link, termios.FIONREAD, count)
+    except (OSError, ValueError):
+        return 0   # closed meanwhile
+    return count[0]
+
+
 class Seen:
     """One connection from the proxy, since the last mark."""
 
-    def __init__(self):
+    def __init__(self, peer=None):
+        self.peer = peer
         self.bytes, self.requests, self.faults = bytearray(), [], []
         self.rest = bytearray()   # what is not yet a whole request
         self.closed = False
@@ -44,6 +58,15 @@ class Backend:
             self.script, self.answered = script, 0
             self.released = threading.Event()
 
+    def settle(self, seconds):
+        """Whatever the kernel holds for this backend is in `seen` afterwards: connections are accepted in their order,
+        so all that were there before one of our own are accepted when it is."""
+        with socket.create_connection(self.listener.getsockname()) as own:
+            name = own.getsockname()
+            self.wait(lambda: any(each.peer == name for each in self.seen) and not any(map(unread, self.sockets)), seconds)
+        with self.change:
+            self.seen = [each for each in self.seen if each.peer != name]
+
     def result(self):
         with self.change:
             return [each for each in self.seen if (each.bytes or each.faults) and not each.health]
@@ -55,17 +78,21 @@ class Backend:
     def accept(self):
         while True:
             try:
-                link, _ = self.listener.accept()
+                link, peer = self.listener.accept()
             except OSError:
                 return
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.serve, args=(link,), daemon=True).start()
+            threading.Thread(target=self.serve, args=(link, self.enter(link, peer)), daemon=True).start()
 
-    def serve(self, link):
-        seen = Seen()
+    def enter(self, link, peer):
+        seen = Seen(peer)
         with self.change:
             self.seen.append(seen)
             self.sockets.add(link)
+            self.change.notify_all()
+        return seen
+
+    def serve(self, link, seen):
         try:
             self.converse(link, seen)
         except OSError:
@@ -79,10 +106,11 @@ class Backend:
 
     def converse(self, link, seen):
         raw = head_answered = False
-        while data := link.recv(65536):
-            if data.startswith(b"GET /health "):
-                seen.health = True
-            with self.change:
+        while link.recv(1, socket.MSG_PEEK):
+            with self.change:   # taken and written down in one step, so that settle() sees either
+                data = link.recv(65536)
+                if data.startswith(b"GET /health "):
+                    seen.health = True
                 if not data.startswith(b"GET " + PROBE):
                     seen.bytes += data
                 if not raw:

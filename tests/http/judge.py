@@ -115,6 +115,7 @@ def run_case(case, addresses, backend):
     backend.released.set()
     if case.backend.surplus:
         backend.wait(lambda: any(s.closed for s in backend.seen if s.requests), PATIENCE)
+    backend.settle(PATIENCE)
     statuses = tuple(int(r.match[2]) for r in talk.finals())
     raw, ended, fault, last = bytes(talk.raw), talk.end, talk.fault, (talk.finals() or [None])[-1]
     problems = judge_client(case, talk, statuses)

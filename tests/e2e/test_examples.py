@@ -1,0 +1,352 @@
+"""deploy/examples: clients that repeat orders safely, the guard beside a resource, lock run, and the library for LD_PRELOAD."""
+
+import fcntl
+import http.server
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+from harness import REPO, Instance, Process, RealProcesses, binary, free_ports, patience, request, wait_until
+
+EXAMPLES = REPO / "deploy" / "examples"
+LEASE_MS = 1200
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class FakeAgent:
+    """Answers as it is told, one answer per request, and remembers keys and times."""
+
+    def __init__(self, *answers):
+        self.seen, outer = [], self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_arguments):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.seen.append((self.headers["Idempotency-Key"], body, time.monotonic()))
+                status, headers, text = answers[min(len(outer.seen), len(answers)) - 1]
+                if status == 0:
+                    return  # no answer at all
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(text))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+NOT_SENT, UNKNOWN = {"X-Outrigger-Outcome": "not-sent"}, {"X-Outrigger-Outcome": "unknown"}
+
+
+class OrderClients(unittest.TestCase):
+    command = [sys.executable, "-B", EXAMPLES / "place_order.py"]
+
+    def place(self, agents, seconds=20):
+        done = subprocess.run([*self.command, ",".join(agents), "key-1", '{"quantity": 1}', str(seconds)], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def fake(self, *answers):
+        agent = FakeAgent(*answers)
+        self.addCleanup(agent.close)
+        return agent
+
+    def test_whatever_is_not_final_is_repeated_with_the_same_key(self):
+        agent = self.fake((503, {**NOT_SENT, "Retry-After": "1"}, "{}"), (0, {}, ""), (504, UNKNOWN, "{}"), (502, UNKNOWN, "{}"),
+                          (429, NOT_SENT, "{}"), (409, UNKNOWN, '{"code": "order_in_flight"}'), (201, {}, '{"order_id": 7}'))
+        code, out, err = self.place([agent.address])
+        self.assertEqual((code, out), (0, '201 {"order_id": 7}\n'), err)
+        self.assertEqual({(key, json.loads(body)["quantity"]) for key, body, _ in agent.seen}, {("key-1", 1)})
+        self.assertEqual(len(agent.seen), 7)
+        self.assertGreaterEqual(agent.seen[1][2] - agent.seen[0][2], 0.99, "Retry-After was not honoured")
+
+    def test_a_dead_agent_is_left_for_the_next(self):
+        agent = self.fake((201, {}, "{}"))
+        code, _, err = self.place([f"127.0.0.1:{free_ports(1)[0]}", agent.address])
+        self.assertEqual((code, len(agent.seen)), (0, 1), err)
+
+    def test_answers_of_the_instance_are_final(self):
+        for status in (400, 409, 500, 503):
+            with self.subTest(status):
+                agent = self.fake((status, {}, '{"error": "no"}'))
+                code, out, _ = self.place([agent.address])
+                self.assertEqual((out, len(agent.seen)), (f'{status} {{"error": "no"}}\n', 1))
+                self.assertNotEqual(code, 0)
+
+    def test_unknown_to_the_end_is_told_as_such(self):
+        agent = self.fake((409, UNKNOWN, '{"code": "order_unknown"}'))
+        code, out, _ = self.place([agent.address], seconds=0.5)
+        self.assertEqual(code, 3)
+        self.assertIn("order_unknown", out)
+        self.assertGreater(len(agent.seen), 1)
+
+
+@unittest.skipUnless(shutil.which("node"), "Node.js is not installed")
+class NodeOrderClients(OrderClients):
+    command = ["node", EXAMPLES / "place_order.mjs"]
+
+
+class OrdersThroughAgents(RealProcesses):
+    def test_both_clients_get_the_recorded_answer_from_any_agent(self):
+        made = self.make_cluster()
+        made.order_options = 'idempotency = { key = "header:Idempotency-Key" }\n'
+        made.write_config()
+        made.start()
+        self.wait_ready(made)
+        order = '{"client_order_id": "e-1", "side": "buy", "quantity": 1, "price": 5}'
+        answers = set()
+        clients = [[sys.executable, "-B", EXAMPLES / "place_order.py"]] + ([["node", EXAMPLES / "place_order.mjs"]] if shutil.which("node") else [])
+        for command in clients:
+            for node in made.nodes:
+                # The body is made anew by each client, so spaces differ between the two and the key does not stand for both.
+                key = f"key-{Path(command[-1]).suffix}"
+                done = subprocess.run([*command, node.entry, key, order.replace("e-1", key)], stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+                self.assertEqual(done.returncode, 0, done.stdout)
+                answers.add(done.stdout)
+        self.assertEqual(len(answers), len(clients))
+        log = request(made.exchange_address, "GET", "/log")[2].decode()
+        self.assertEqual(log.count('"id": "key-'), len(clients), log)
+
+
+class Guard(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.file = Path(folder.name) / "epochs"
+        self.module = load("epoch_guard")
+
+    def admit(self, guard, epoch, name="trader"):
+        with guard.admitted(name, epoch):
+            return epoch
+
+    def test_older_epochs_are_refused_also_after_a_restart(self):
+        guard = self.module.EpochGuard(self.file)
+        self.assertEqual([self.admit(guard, epoch) for epoch in (3, 3, 7)], [3, 3, 7])
+        for again in (guard, self.module.EpochGuard(self.file)):
+            with self.assertRaises(self.module.StaleEpoch) as refused:
+                self.admit(again, 6)
+            self.assertEqual(refused.exception.newest, 7)
+            self.assertEqual(self.admit(again, 7), 7)
+        self.assertEqual(self.admit(guard, 1, "other"), 1)
+
+    def test_it_is_on_the_disk_before_the_first_write(self):
+        with self.module.EpochGuard(self.file).admitted("trader", 9):
+            self.assertEqual(json.loads(self.file.read_text()), {"trader": 9})
+
+    def test_a_newer_epoch_waits_for_the_writes_of_the_older(self):
+        guard, order = self.module.EpochGuard(self.file), []
+        newer = threading.Thread(target=lambda: (self.admit(guard, 2), order.append("newer")))
+        with guard.admitted("trader", 1):
+            newer.start()
+            newer.join(0.2)
+            order.append("older")
+        newer.join(10)
+        self.assertEqual(order, ["older", "newer"])
+
+    def test_nonsense_is_no_epoch_and_a_damaged_file_is_no_guard(self):
+        for epoch in (0, -1, True, "7", 1 << 64):
+            with self.assertRaises(ValueError):
+                self.admit(self.module.EpochGuard(self.file), epoch)
+        for text in ("", "[]", '{"trader": "7"}'):
+            self.file.write_text(text)
+            with self.assertRaises(ValueError):
+                self.module.EpochGuard(self.file)
+
+    def test_in_front_of_a_resource(self):
+        resource = Instance()
+        self.addCleanup(resource.close)
+        process = subprocess.Popen([sys.executable, "-B", EXAMPLES / "epoch_guard.py", "--listen", "127.0.0.1:0", "--to", resource.address,
+                                    "--state", self.file], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        address = f"127.0.0.1:{json.loads(process.stdout.readline())['listening']}"
+        write = lambda epoch: request(address, "POST", "/w", "x", {"X-Outrigger-Epoch": str(epoch)} if epoch else {})[0]  # noqa: E731
+        self.assertEqual([write(5), write(4), write(6), write(5), write(None), write("x")], [200, 412, 200, 412, 428, 428])
+        self.assertEqual(request(address, "GET", "/r")[0], 200)
+        self.assertEqual(sum(one["method"] == "POST" for one in resource.requests()), 2)
+
+
+class LockRun(RealProcesses):
+    def test_exit_codes_and_the_end_of_a_program_whose_lock_is_lost(self):
+        agent, api = self.start_single()
+        run = ("lock", "run", "nightly", "--lease-ms", "800")
+        self.assertEqual(self.run_cli(*run, "--", "sh", "-c", 'echo "$OUTRIGGER_LOCK $OUTRIGGER_EPOCH"; exit 7', api=api)[:2], (7, "nightly 1\n"))
+        self.assertEqual(self.run_cli(*run, "--", "sh", "-c", "kill -9 $$", api=api)[0], 128 + 9)
+        self.assertEqual(self.run_cli(*run, "--", "/no/such/program", api=api)[0], 1)
+        mark = self.folder / "held"
+        held = Process("lock run", [binary(), *run, "--", "sh", "-c", f"touch {mark}; trap 'touch {mark}.asked; exit 0' TERM; sleep 60 & wait"],
+                       self.folder / "lock.log", {"OUTRIGGER_API": api})
+        self.loose.append(held)
+        wait_until(mark.exists, 10 * patience(), "the lock")
+        code, _, err = self.run_cli(*run, "--try", "--", "true", api=api)
+        self.assertEqual((code, "not locked" in err), (1, True), err)
+        agent.kill()
+        self.assertEqual(self.wait_exit(held)[0], 1)
+        self.assertTrue(Path(f"{mark}.asked").exists(), "it was asked before it was killed")
+
+
+def shim():
+    """The library beside the agent under test, else compiled here, else None."""
+    built = binary().parent.parent / "deploy/examples/flock_shim/liboutrigger_flock.so"
+    if built.exists():
+        return built
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    made = Path(tempfile.mkdtemp(prefix="outrigger-shim-")) / "liboutrigger_flock.so"
+    unittest.addModuleCleanup(shutil.rmtree, made.parent, True)
+    subprocess.run([compiler, "-std=gnu11", "-O2", "-fPIC", "-shared", "-o", made, EXAMPLES / "flock_shim/flock_shim.c", "-ldl", "-pthread"], check=True)
+    return made
+
+
+# The snippet of the guide, with one line that shows the epoch and one that waits.
+GUIDE = """import ctypes, fcntl, sys, time
+lock = open(sys.argv[1], "w")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Another instance is already running"); sys.exit(1)
+print("in", ctypes.CDLL(None).outrigger_flock_epoch(lock.fileno()), flush=True)
+if len(sys.argv) > 2: sys.exit(0)
+time.sleep(600)
+"""
+
+
+class FlockShim(RealProcesses):
+    def setUp(self):
+        super().setUp()
+        self.library = shim()
+        if self.library is None:
+            self.skipTest("neither the library nor a C compiler is there")
+        self.agent, self.api = self.start_single()
+        self.path = self.folder / "trading.lock"
+        self.environment = {"LD_PRELOAD": str(self.library), "OUTRIGGER_FLOCK_PATHS": f"/srv/other.lock:{self.path}=trading", "OUTRIGGER_API": self.api,
+                            "OUTRIGGER_FLOCK_LEASE_MS": str(LEASE_MS)}
+
+    def hold(self, name):
+        """The guide's program in the background, once it is in. @return (process, epoch)"""
+        process = Process(name, [sys.executable, "-c", GUIDE, self.path], self.folder / f"{name}.log", self.environment)
+        self.loose.append(process)
+        wait_until(lambda: "in " in process.tail(), 10 * patience(), f"{name} in")
+        return process, int(process.tail().split()[-1])
+
+    def run_python(self, code, *arguments, **environment):
+        done = subprocess.run([sys.executable, "-c", code, self.path, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=60, check=False, env={**os.environ, **self.environment, **environment})
+        return done.returncode, done.stdout, done.stderr
+
+    def enter_within(self, seconds):
+        """@return the epoch of the first that got in."""
+        def attempt():
+            code, out, _ = self.run_python(GUIDE, "leave")
+            return int(out.split()[1]) if code == 0 else None
+        return wait_until(attempt, seconds * patience(), "somebody else in")
+
+    def test_one_enters_and_the_next_does_when_it_ends(self):
+        first, epoch = self.hold("first")
+        self.assertEqual(self.run_python(GUIDE, "leave")[:2], (1, "Another instance is already running\n"))
+        self.assertEqual(self.run_cli("lock", "run", "trading", "--try", "--", "true", api=self.api)[0], 1, "the same lock for lock run")
+        first.send(signal.SIGKILL)
+        self.assertGreater(self.enter_within(LEASE_MS / 1000 + 3), epoch)
+        code, out, err = self.run_python(GUIDE, "leave")
+        self.assertEqual(code, 0, "a program that ends leaves the lock at once: " + out + err)
+
+    def test_a_hung_holder_loses_it_and_ends_when_it_wakes(self):
+        first, epoch = self.hold("first")
+        first.send(signal.SIGSTOP)
+        self.assertGreater(self.enter_within(LEASE_MS / 1000 + 3), epoch)
+        first.send(signal.SIGCONT)
+        self.assertIn(first.child.wait(10 * patience()), (-signal.SIGTERM, -signal.SIGKILL))
+
+    def test_the_file_removed_under_its_holder_changes_nothing(self):
+        self.hold("first")
+        self.path.unlink()
+        self.assertEqual(self.run_python(GUIDE, "leave")[0], 1)
+
+    def test_without_the_agent_the_holder_is_asked_to_end_before_its_lease_does(self):
+        code = GUIDE.replace("import ctypes,", "import signal, ctypes,").replace(
+            "time.sleep(600)", "signal.signal(signal.SIGTERM, lambda *_: (print('asked', flush=True), sys.exit(5)))\ntime.sleep(600)")
+        process = Process("polite", [sys.executable, "-c", code, self.path], self.folder / "polite.log", self.environment)
+        self.loose.append(process)
+        wait_until(lambda: "in " in process.tail(), 10 * patience(), "in")
+        self.agent.kill()
+        self.assertEqual(process.child.wait(10 * patience()), 5)
+        self.assertIn("the lock trading is lost", process.tail())
+        self.assertEqual(self.run_python("import fcntl, sys\ntry: fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+                                         "except OSError as e: print(e.errno)")[1].strip(), "37", "ENOLCK")
+
+    def test_other_ways_to_lock_and_to_leave(self):
+        code, out, err = self.run_python("""import ctypes, fcntl, os, sys
+path = sys.argv[1]
+first, second = open(path, "w"), open(path, "w")
+def tries(take):
+    try: take(); return "yes"
+    except OSError as problem: return os.strerror(problem.errno)
+NB = fcntl.LOCK_EX | fcntl.LOCK_NB
+print(tries(lambda: fcntl.lockf(first, NB)), tries(lambda: fcntl.lockf(first, NB)), tries(lambda: fcntl.flock(second, NB)), sep=";")
+fcntl.lockf(first, fcntl.LOCK_UN)
+print(tries(lambda: fcntl.flock(second, NB)), tries(lambda: fcntl.flock(first, NB)), sep=";")
+second.close()
+print(tries(lambda: os.lockf(first.fileno(), os.F_TLOCK, 0)), sep=";")
+print(tries(lambda: fcntl.flock(first, fcntl.LOCK_SH)), tries(lambda: fcntl.lockf(first, NB, 1, 10)), sep=";")
+pid = os.fork()
+if pid == 0:
+    os._exit(3 if ctypes.CDLL(None).outrigger_flock_epoch(first.fileno()) == 0 else 4)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), ctypes.CDLL(None).outrigger_flock_epoch(first.fileno()) > 0)
+""")
+        self.assertEqual(code, 0, err)
+        busy, none = os.strerror(11), "No locks available"
+        self.assertEqual(out.splitlines(), [f"yes;yes;{busy}", f"yes;{busy}", "yes", f"{none};{none}", "3 True"], err)
+        self.assertIn("shared locks are not offered", err)
+
+    def test_a_blocking_call_waits_for_its_turn(self):
+        first, _ = self.hold("first")
+        waiter = Process("waiter", [sys.executable, "-c", GUIDE.replace(" | fcntl.LOCK_NB", ""), self.path], self.folder / "waiter.log", self.environment)
+        self.loose.append(waiter)
+        wait_until(lambda: request(self.api, "GET", "/outrigger/v1/election/trading")[0] == 200, 5, "the election")
+        self.assertNotIn("in ", waiter.tail())
+        first.send(signal.SIGTERM)
+        wait_until(lambda: "in " in waiter.tail(), (LEASE_MS / 1000 + 3) * patience(), "the waiter in")
+
+    def test_files_that_are_not_listed_are_the_kernels(self):
+        other = self.folder / "plain.lock"
+        with open(other, "w", encoding="utf-8") as mine:
+            fcntl.flock(mine, fcntl.LOCK_EX)
+            code, _, err = self.run_python(GUIDE.replace("sys.argv[1]", repr(str(other))), "leave")
+            self.assertEqual(code, 1, err)
+
+    def test_a_name_that_cannot_be_is_refused_and_not_the_kernels_by_accident(self):
+        code, _, err = self.run_python("import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX)",
+                                       OUTRIGGER_FLOCK_PATHS=f"{self.path}={'n' * 65}")
+        self.assertNotEqual(code, 0)
+        self.assert_says(err, "needs a name of 1 to 64 bytes", "No locks available")
+
+
+if __name__ == "__main__":
+    unittest.main()

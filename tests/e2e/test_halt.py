@@ -1,0 +1,168 @@
+"""Orders to stop: given by a lone agent at once, everywhere after healing, lifted by a majority alone, kept over restarts."""
+
+import http.client
+import json
+import signal
+import time
+
+from harness import RealProcesses, get_json, patience, request, wait_until
+
+BODY = json.dumps({"client_order_id": "h", "side": "buy", "symbol": "PAPER", "quantity": 1, "price": 10_000})
+
+
+def order(node, timeout=10, headers=None):
+    """@return (status, code of our own answer or None, body)"""
+    status, _, body = request(node.entry, "POST", "/orders", BODY.encode(), {"Content-Type": "application/json", **(headers or {})}, timeout=timeout * patience())
+    try:
+        code = json.loads(body).get("code")
+    except (ValueError, AttributeError):
+        code = None
+    return status, code, body
+
+
+def halted(node, headers=None):
+    try:
+        return order(node, timeout=2, headers=headers)[:2] == (503, "halted")
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def taken(node):
+    try:
+        return order(node)[0] == 201
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+class Halts(RealProcesses):
+    def cli(self, node, *arguments, code=0, **options):
+        got, out, err = self.run_cli(*arguments, api=node.api, **options)
+        self.assertEqual(got, code, out + err)
+        return out + err
+
+    def hang(self, nodes, number):
+        for node in nodes:
+            node.agent.send(number)
+
+    def standing(self, node):
+        return get_json(node.api, "/outrigger/v1/halts", 2 * patience())["halts"]
+
+    def recorded(self, made):
+        def check():
+            rows = [self.standing(node) for node in made.nodes]
+            return all(r and all(h["recorded"] for h in r) for r in rows)
+        wait_until(check, 10 * patience(), "the halt is in the log, as all agents know")
+
+    def test_a_lone_agent_halts_at_once_and_the_others_after_healing(self):
+        made = self.start_cluster()
+        lone, others = made.nodes[0], made.nodes[1:]
+        self.assertTrue(taken(lone))
+        self.hang(others, signal.SIGSTOP)
+        began = time.monotonic()
+        said = self.cli(lone, "halt", "--reason", "prices look wrong", "--as", "ada")
+        answered = time.monotonic()
+        self.assertIn("HALTED global at n1", said)
+        wait_until(lambda: halted(lone), 5 * patience(), "the lone agent refuses orders", pause=0.002)
+        refused = time.monotonic()
+        status, code, body = order(lone)
+        self.assertEqual((status, code), (503, "halted"))
+        for word in ("ada", "n1", "prices look wrong", "outrigger resume"):
+            self.assertIn(word, body.decode())
+        self.assertEqual(request(lone.entry, "GET", "/health", timeout=5 * patience())[0], 200, "reads pass")
+        # Nobody lifts it without the others.
+        told = self.cli(lone, "resume", "--all", code=1)
+        self.assertIn("majority", told)
+        self.assertTrue(halted(lone))
+        self.hang(others, signal.SIGCONT)
+        healed = time.monotonic()
+        for node in others:
+            wait_until(lambda n=node: halted(n), 10 * patience(), f"{node.name} refuses orders", pause=0.01)
+        everywhere = time.monotonic()
+        print(f"\nlone halt: command answered in {1000 * (answered - began):.0f} ms with its process start, refused {1000 * (refused - answered):.0f} ms "
+              f"after that; everywhere {1000 * (everywhere - healed):.0f} ms after healing")
+        self.recorded(made)
+        self.assertIn("HALTED global", self.cli(others[0], "role"))
+        self.assertIn("prices look wrong", self.cli(others[1], "halts"))
+        self.assertIn("resumed", self.cli(others[1], "resume", "--all", "--as", "grace"))
+        for node in made.nodes:
+            wait_until(lambda n=node: taken(n), 20 * patience(), f"{node.name} takes orders again")
+            self.assertEqual(self.standing(node), [])
+        self.look_at_audit(made)
+
+    def look_at_audit(self, made):
+        """Every agent has the same chain, and it tells who did what."""
+        chains = []
+        for node in made.nodes:
+            self.assert_says(self.cli(node, "audit", "verify"), "nobody has touched")
+            chains.append([json.loads(line) for line in self.cli(node, "audit", "export").splitlines()])
+        short = min(len(chain) for chain in chains)
+        self.assertEqual([c["hash"] for c in chains[0][:short]], [c["hash"] for c in chains[1][:short]])
+        self.assertEqual(chains[1][:short], chains[2][:short])
+        self.assertEqual([c["number"] for c in chains[0]], list(range(1, len(chains[0]) + 1)))
+        told = [(c["kind"], c["actor"]) for c in chains[0]]
+        self.assertIn(("halt", "ada"), told)
+        self.assertIn(("resume", "grace"), told)
+        self.assertTrue({"promotion", "config"} <= {kind for kind, _ in told}, told)
+
+    def test_halts_survive_the_end_of_everything(self):
+        made = self.make_cluster()
+        made.order_options = 'name = "orders"\n'
+        made.write_config()
+        made.start()
+        self.wait_ready(made)
+        self.cli(made.nodes[2], "halt", "--scope", "route:orders", "--reason", "audit", "--block-cancels")
+        # At once, by the hard way: what has been answered is on the disk.
+        for node in made.nodes:
+            node.agent.kill()
+        made.nodes[2].start_agent()
+        wait_until(lambda: halted(made.nodes[2]), 20 * patience(), "alone, it still stands")
+        for node in made.nodes[:2]:
+            node.start_agent()
+        self.wait_ready(made)
+        self.assertEqual(self.standing(made.nodes[2])[0]["scope"], "route:orders")
+        self.recorded(made)
+        self.cli(made.nodes[0], "halt", "--reason", "all of it")
+        self.recorded(made)
+        for node in made.nodes:
+            node.agent.kill()
+        for node in made.nodes:
+            (node.folder / "data" / "halts").unlink()  # the log alone remembers
+        for node in made.nodes:
+            node.start_agent()
+        self.wait_ready(made)
+        for node in made.nodes:
+            wait_until(lambda n=node: halted(n), 10 * patience(), f"{node.name} refuses orders")
+            self.assertEqual(len(self.standing(node)), 2)
+        ids = [h["id"] for h in self.standing(made.nodes[1])]
+        self.cli(made.nodes[1], "resume", *ids)
+        for node in made.nodes:
+            wait_until(lambda n=node: taken(n), 20 * patience(), f"{node.name} takes orders again")
+
+    def test_scopes_accounts_and_two_people(self):
+        made = self.make_cluster(count=1)
+        made.write_config('[halt]\nsecond_person = true\naccount_header = "X-Client"\n')
+        made.start()
+        self.wait_ready(made)
+        node = made.nodes[0]
+        self.assertTrue(taken(node))
+        self.cli(node, "halt", "--scope", "account:a7", "--reason", "limit", "--as", "ada")
+        self.assertTrue(halted(node, {"X-Client": "a7"}))
+        self.assertTrue(taken(node))
+        one = self.standing(node)[0]
+        self.assertTrue(one["second_person"])
+        self.assertIn("proposed", self.cli(node, "resume", one["id"], "--as", "ada"))
+        self.assertTrue(halted(node, {"X-Client": "a7"}))
+        self.assertEqual(self.standing(node)[0]["proposed_by"], "ada")
+        self.assertIn("somebody else", self.cli(node, "resume", one["id"], "--confirm", "--as", "ada", code=1))
+        self.assertIn("resumed", self.cli(node, "resume", one["id"], "--confirm", "--as", "grace"))
+        wait_until(lambda: not halted(node, {"X-Client": "a7"}), 5 * patience(), "the account trades again")
+        self.assert_says(self.cli(node, "halt", "--scope", "planet:earth", "--reason", "x", code=2), "no scope")
+        self.assertIn("nothing is halted", self.cli(node, "halts"))
+        self.assertEqual(node.metric("outrigger_halts"), 0)
+        self.assertGreater(node.metric("outrigger_requests_halted_total"), 0)
+
+
+if __name__ == "__main__":
+    import unittest
+
+    unittest.main()
