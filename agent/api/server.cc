@@ -133,13 +133,21 @@ void Server::sweep() {
   for (const auto& [raw, connection] : connections_) swept_.push_back(raw);
   for (Connection* connection : swept_)
     if (connections_.contains(connection)) connection->check_deadline(now);
-  connections_peak_ = std::max(connections_peak_, swept_.size());
-  if (connections_peak_ >= kManyConnections + connections_.size()) {
-    connections_peak_ = connections_.size();
-    malloc_trim(0);
-  }
+  give_memory_back();
   if (!connections_.empty())
     sweep_timer_.arm_after(connections_.size() < kManyConnections ? kSweepEvery : kSweepManyEvery);
+}
+
+/// The few that stay when many have gone lie scattered over pages which go back only without them: each time that half of
+/// those few have gone too, it is done again.
+void Server::give_memory_back() {
+  const std::size_t open = connections_.size();
+  connections_peak_ = std::max(connections_peak_, swept_.size());
+  const bool many_gone = connections_peak_ >= kManyConnections + open;
+  const bool half_gone = stragglers_ > 0 && open <= stragglers_ / 2;
+  if (!many_gone && !half_gone) return;
+  connections_peak_ = stragglers_ = open;
+  malloc_trim(0);
 }
 
 void Server::stop(std::function<void()> stopped) {

@@ -65,6 +65,7 @@ class Server final : public ConnectionHost {
   void flush();
   void deliver(const Output& output);
   void sweep();
+  void give_memory_back();
   void arm_tick();
 
   io::Loop& loop_;
@@ -79,6 +80,7 @@ class Server final : public ConnectionHost {
   bool stopping_ = false;
   std::vector<Connection*> swept_;    ///< of the sweep: a connection may end while its turn comes
   std::size_t connections_peak_ = 0;  ///< since memory was last given back
+  std::size_t stragglers_ = 0;        ///< that were open when memory was last given back
   io::Timer tick_timer_, sweep_timer_;
   io::Deferral flush_;
   Api api_;

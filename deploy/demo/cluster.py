@@ -31,14 +31,14 @@ def now():
 
 
 def wait_until(check, seconds, what, pause=0.02):
-    """Polls `check` until it is true. @return what it answered; TooLate names `what` after `seconds`."""
+    """Polls `check` until it is true. @return what it answered; TooLate names `what` (a text, or what makes one) after `seconds`."""
     end = time.monotonic() + seconds
     while True:
         answer = check()
         if answer:
             return answer
         if time.monotonic() > end:
-            raise TooLate(f"{what}: not within {seconds:g} s")
+            raise TooLate(f"{what() if callable(what) else what}: not within {seconds:g} s")
         time.sleep(pause)
 
 
