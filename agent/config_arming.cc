@@ -28,6 +28,7 @@ void config_read_arming(const std::set<std::string>& all_keys, ConfigReader read
   const auto minutes = [](int count) { return std::chrono::milliseconds(60'000LL * count); };
   reader.duration("timeout", arming.timeout, Milliseconds(50), minutes(5));
   reader.duration("retry", arming.retry, Milliseconds(50), minutes(1));
+  reader.duration("settle", arming.settle, Milliseconds(0), minutes(1));
   reader.duration("recent", arming.recent, Milliseconds(0), minutes(24 * 60));
   reader.duration("quiet", arming.quiet, Milliseconds(0), minutes(10));
   reader.duration("every", arming.every, Milliseconds(1000), minutes(60));

@@ -28,6 +28,8 @@ struct ArmingConfig {
   std::optional<HookConfig> reconcile;              ///< asked what became of orders; absent = nobody is asked
   std::chrono::milliseconds timeout{10'000};        ///< of one call of it; 50 ms .. 5 min
   std::chrono::milliseconds retry{500};             ///< first pause after a call that failed; doubles up to `every`; 50 ms .. 1 min
+  /// Age of a promotion before the hook is asked and anything armed: what the old primary let out is in the broker's books by then, or never will be; 0 .. 1 min.
+  std::chrono::milliseconds settle{250};
   std::chrono::milliseconds recent{600'000};        ///< orders reserved within it are shown, too; 0 .. 24 h
   /// The instance surely lets go of an order within it; 0 .. 10 min. 0 = that is not known: NOT_SENT is not believed of an order of the present epoch.
   std::chrono::milliseconds quiet{0};

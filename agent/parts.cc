@@ -322,11 +322,6 @@ io::Result<PrimaryDriverSettings> primary_settings(const Config& config, store::
   return settings;
 }
 
-namespace {
-/// More than bytes need from an agent to the broker's books, a retransmission or two included. Who has a broker farther away lets the hook wait.
-constexpr Milliseconds kArmingSettle{250};
-}  // namespace
-
 io::Result<std::optional<ArmingDriverSettings>> arming_settings(const Config& config) {
   if (!config.arming || !config.service) return std::optional<ArmingDriverSettings>();
   const ArmingConfig& arming = *config.arming;
@@ -341,7 +336,7 @@ io::Result<std::optional<ArmingDriverSettings>> arming_settings(const Config& co
   settings.hook = std::move(*hook);
   settings.rules.has_hook = settings.hook.has_value();
   settings.rules.unknown_blocks = arming.unknown_blocks;
-  settings.rules.settle = kArmingSettle;
+  settings.rules.settle = arming.settle;
   settings.rules.hook_timeout = arming.timeout;
   settings.rules.retry_min = arming.retry;
   settings.rules.retry_max = arming.every;

@@ -13,6 +13,7 @@ mode = "when_flat"
 reconcile = { exec = ["/bin/reconcile", "--all"] }
 timeout = "3s"
 retry = "100ms"
+settle = "2s"
 recent = "0s"
 quiet = "1s"
 every = "5s"
@@ -25,6 +26,7 @@ unknown_blocks = true
   wanted.reconcile = HookConfig{{"/bin/reconcile", "--all"}, {}};
   wanted.timeout = Milliseconds(3000);
   wanted.retry = Milliseconds(100);
+  wanted.settle = Milliseconds(2000);
   wanted.recent = Milliseconds(0);
   wanted.quiet = Milliseconds(1000);
   wanted.every = Milliseconds(5000);
@@ -43,6 +45,7 @@ TEST(ConfigArming, WhatContradictsItselfIsRefusedByName) {
            {kService + "[arming]\nreconcile = { exec = [\"/x\"], url = \"http://127.0.0.1:1/x\" }\n", "arming.reconcile"},
            {kService + "[arming]\nreconcile = { url = \"https://127.0.0.1:1/x\" }\n", "arming.reconcile"},
            {kService + "[arming]\nretry = \"40s\"\nevery = \"30s\"\n", "arming.retry"},
+           {kService + "[arming]\nsettle = \"61s\"\n", "arming.settle"},
            {kService + "[arming]\nbatch = 0\n", "arming.batch"},
            {kService + "[arming]\ntimeout = \"1ms\"\n", "arming.timeout"},
            {kService + "[arming]\nunkown_blocks = true\n", "arming.unkown_blocks"}}) {
