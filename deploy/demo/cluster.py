@@ -177,7 +177,7 @@ class Node:
         if self.cluster.has_egress:
             text += f'[[egress]]\nname = "exchange"\nurl = "http://{self.cluster.exchange_address}"\nlisten = "{self.egress}"\n'
             text += (f'[arming]\nreconcile = {{ url = "http://{self.service}/ha/reconcile" }}\ntimeout = "3s"\nretry = "200ms"\n'
-                     'quiet = "500ms"\nevery = "1s"\nrecent = "1s"\n') if not self.cluster.arming else ""
+                     'quiet = "500ms"\nevery = "1s"\n') if not self.cluster.arming else ""
         text += self.cluster.arming
         (self.folder / "conf.d" / "listen.toml").write_text(text)
         same = self.folder / "outrigger.toml"
