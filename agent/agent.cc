@@ -208,8 +208,8 @@ void Agent::start_orders() {
       if (!proxy.order_told(ticket, reply)) unclaimed();
     });
   };
-  callbacks.recorded = [this](std::size_t worker, proxy::OrderTicket ticket, bool recorded) {
-    if (proxy_) proxy_->tell(worker, [ticket, recorded](proxy::Proxy& proxy) { proxy.order_recorded(ticket, recorded); });
+  callbacks.recorded = [this](std::size_t worker, proxy::OrderTicket ticket, bool recorded, const proxy::OrderCommit& commit) {
+    if (proxy_) proxy_->tell(worker, [=](proxy::Proxy& proxy) { proxy.order_recorded(ticket, recorded, commit); });
   };
   callbacks.log = [](std::string_view what, const std::string& detail) { log_line(LogLevel::kWarn, what, detail); };
   orders_ = std::make_unique<drivers::OrderDesk>(*loop_, settings, std::move(callbacks));

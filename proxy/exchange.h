@@ -102,7 +102,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void rate_decided(const RateDecision& decision) override;
   void drain_deadline();            ///< it ends now
   void order_told(const OrderReply& told);
-  void order_recorded(bool recorded);
+  void order_recorded(bool recorded, const OrderCommit& commit);
   void end_tunnel_by(TimePoint deadline);  ///< if it is one: says good-bye at a random moment before
   /// Resets its connection to the broker if that may be written to no more, and tells nobody. @return true: egress_lost() is due
   [[nodiscard]] bool cut_if_forbidden();
@@ -238,6 +238,11 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void begin_span();
   void append_traceparent_field();
   void note_span();
+  /// Whether parts of this request are spans.
+  [[nodiscard]] bool wants_spans() const { return traced_ && core_.settings.trace.spans && trace_.sampled(); }
+  [[nodiscard]] SpanId make_span_id();
+  void record_order(AccessRecord& record) const;
+  void note_ledger_span(SpanOf of, std::string_view state, const OrderCommit& commit);
   void record();
   void count_ending();
   void count_response(int status);
@@ -385,7 +390,9 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   TraceContext trace_;                ///< meaningful with traced_
   SpanId parent_{};
   bool traced_ = false;
-  AttemptSpans spans_;
+  ChildSpans spans_;
+  TimePoint ledger_at_{};             ///< the ledger was asked, or told, last
+  std::string_view order_state_;      ///< literal: what is known to have become of the order
   SpanId attempt_span_{};
   std::uint32_t attempt_number_ = 0;  ///< of the present attempt, which of two may be the first
   bool spanned_ = false;              ///< the present attempt is a span of its own

@@ -33,6 +33,24 @@ void append_payload(std::string& out, std::string_view framed) {
   }
 }
 
+constexpr std::string_view kNotSentState = "not_sent", kDoneState = "done", kUnknownState = "unknown", kRefusedState = "refused";
+
+// For traces: what the ledger says about an order, in the words of its rows as far as there is one.
+std::string_view state_told(OrderVerdict verdict) {
+  switch (verdict) {
+    case OrderVerdict::kReserved:
+    case OrderVerdict::kInFlight: return "reserved";
+    case OrderVerdict::kNothing: return "none";
+    case OrderVerdict::kAnswered: return kDoneState;
+    case OrderVerdict::kUnknown: return kUnknownState;
+    case OrderVerdict::kOther: return "key_reused";
+    case OrderVerdict::kStale: return "epoch_over";
+    case OrderVerdict::kFull: return "ledger_full";
+    case OrderVerdict::kUnavailable: break;
+  }
+  return "ledger_unavailable";
+}
+
 // Stands in for a client that has left while its order was at the instance: how that ends must be known all the same.
 class AbsentClient final : private AcceptedFacts, public Client {
  public:
@@ -156,6 +174,7 @@ bool Exchange::has_whole_order() {
 void Exchange::give_back_reservation() {
   phase_ = Phase::kReserving;
   ticket_ = core_.take_ticket(*this);
+  ledger_at_ = core_.now;
   core_.host.orders()->settle(ticket_, order_, reservation_, OrderEnd::kNotSent, nullptr);
   arm_timer();
 }
@@ -169,6 +188,7 @@ void Exchange::ask_ledger() {
   order_.service = route_->service;
   order_.zone = rule.zone.empty() ? route_->name : rule.zone;
   order_.retention = rule.retention;
+  order_.timed = wants_spans();
   const std::string_view body = order_body();
   std::string text(std::string_view(head_).substr(0, method_bytes_ + 1 + target_bytes_));
   text += '\n';
@@ -176,6 +196,7 @@ void Exchange::ask_ledger() {
   order_.fingerprint = core_.settings.digest(text);
   phase_ = Phase::kReserving;
   ticket_ = core_.take_ticket(*this);
+  ledger_at_ = core_.now;
   core_.host.orders()->reserve(ticket_, order_);
   arm_timer();
 }
@@ -184,6 +205,8 @@ void Exchange::order_told(const OrderReply& told) {
   assert(phase_ == Phase::kReserving);
   core_.drop_ticket(std::exchange(ticket_, OrderTicket{}));
   phase_ = Phase::kNew;
+  if (told.verdict != OrderVerdict::kNothing) order_state_ = state_told(told.verdict);
+  if (order_.timed) note_ledger_span(SpanOf::kReserve, state_told(told.verdict), told.commit);
   Counters& counters = core_.counters;
   // Who only looks waits for a primary whatever the ledger could not tell.
   const bool blind = order_.look_only && told.verdict == OrderVerdict::kUnavailable;
@@ -286,12 +309,15 @@ void Exchange::order_gathered() {
   response_complete_ ? release_attempt() : up_->pause_reading();
   recording_answer_ = true;
   ticket_ = core_.take_ticket(*this);
+  ledger_at_ = core_.now;
   core_.host.orders()->settle(ticket_, order_, reservation_, OrderEnd::kAnswered, std::move(record));
   arm_timer();
 }
 
-void Exchange::order_recorded(bool recorded) {
+void Exchange::order_recorded(bool recorded, const OrderCommit& commit) {
   core_.drop_ticket(std::exchange(ticket_, OrderTicket{}));
+  order_state_ = !recorded ? kRefusedState : phase_ == Phase::kReserving ? kNotSentState : kDoneState;
+  if (order_.timed) note_ledger_span(SpanOf::kRecord, order_state_, commit);
   if (phase_ == Phase::kReserving) {
     reservation_ = 0;
     phase_ = Phase::kNew;
@@ -400,10 +426,14 @@ void Exchange::leave_order() {
   if (ticket_ != OrderTicket{}) {
     const OrderTicket ticket = std::exchange(ticket_, OrderTicket{});
     core_.drop_ticket(ticket);
+    if (order_.timed) note_ledger_span(recording_answer_ || reservation_ != 0 ? SpanOf::kRecord : SpanOf::kReserve, "no_word", {});
     if (recording_answer_ || reservation_ != 0) reservation_ = 0;  // it is being settled: the ledger's affair now
     else core_.host.orders()->abandon(ticket);
   }
-  if (reservation_ != 0) settle_order(outcome_ == Outcome::kNotSent ? OrderEnd::kNotSent : OrderEnd::kUnknown);
+  if (reservation_ != 0) {
+    order_state_ = outcome_ == Outcome::kNotSent ? kNotSentState : kUnknownState;
+    settle_order(outcome_ == Outcome::kNotSent ? OrderEnd::kNotSent : OrderEnd::kUnknown);
+  }
   if (absent_ != nullptr) --core_.absent_clients;
   answer_.reset();
 }
@@ -411,6 +441,8 @@ void Exchange::leave_order() {
 void Exchange::forget_order() {
   keyed_ = order_looked_ = recording_answer_ = reading_answer_ = false;
   order_.key.clear();
+  order_.timed = false;
+  order_state_ = {};
   ticket_ = OrderTicket{};
   reservation_ = 0;
   answer_.reset();

@@ -66,8 +66,7 @@ void Exchange::begin_trace(const http1::RequestHead& head, std::string_view made
     const bool sampled = settings.sample_every > 0 && core_.chance(settings.sample_every) == 0;
     trace_.flags = static_cast<std::uint8_t>(sampled ? kSampled | kRandom : kRandom);
   }
-  trace_.span = random_digits<16>(core_.chance);
-  make_nonzero(trace_.span);
+  trace_.span = make_span_id();
   if (!given) return;
   const std::size_t before = head_.size();
   head_ += "tracestate: ";
@@ -83,10 +82,15 @@ void Exchange::begin_trace(const http1::RequestHead& head, std::string_view made
 void Exchange::begin_span() {
   spanned_ = core_.settings.trace.spans && trace_.sampled() && endpoint_->endpoint.site == nullptr;
   if (!spanned_) return;
-  attempt_span_ = random_digits<16>(core_.chance);
-  make_nonzero(attempt_span_);
+  attempt_span_ = make_span_id();
   attempt_status_ = 0;
   attempt_code_ = {};
+}
+
+SpanId Exchange::make_span_id() {
+  SpanId id = random_digits<16>(core_.chance);
+  make_nonzero(id);
+  return id;
 }
 
 void Exchange::append_traceparent_field() {
@@ -99,7 +103,7 @@ void Exchange::append_traceparent_field() {
 
 // The attempt is over; what it was is still here.
 void Exchange::note_span() {
-  AttemptSpan span;
+  ChildSpan span;
   span.span = attempt_span_;
   span.begun = attempt_at_ - started_;
   span.connected = connected_time_;
@@ -114,6 +118,36 @@ void Exchange::note_span() {
   if (!response_complete_ && phase_ != Phase::kTunnel) span.failure = !attempt_code_.empty() ? attempt_code_ : !reason_.empty() ? reason_ : "cancelled";
   spans_.add(span);
   spanned_ = false;
+}
+
+// The ledger has answered, or is not waited for any more. The log's part lies beneath.
+void Exchange::note_ledger_span(SpanOf of, std::string_view state, const OrderCommit& commit) {
+  if (!wants_spans()) return;
+  ChildSpan span;
+  span.of = of;
+  span.span = make_span_id();
+  span.begun = ledger_at_ - started_;
+  span.total = core_.now - ledger_at_;
+  span.state = state;
+  span.index = commit.index;
+  spans_.add(span);
+  if (commit.index == 0) return;
+  span.of = SpanOf::kCommit;
+  span.parent = std::exchange(span.span, make_span_id());
+  span.begun = commit.proposed - started_;
+  span.total = commit.decided - commit.proposed;
+  spans_.add(span);
+}
+
+void Exchange::record_order(AccessRecord& record) const {
+  if (!keyed_ || order_.key.empty() || core_.settings.digest == nullptr) return;
+  static constexpr char kDigits[] = "0123456789abcdef";
+  const Digest digest = core_.settings.digest(order_.key);
+  for (std::size_t i = 0; i < record.order.size(); ++i) {
+    const auto byte = std::to_integer<unsigned>(digest[i / 2]);
+    record.order[i] = kDigits[i % 2 == 0 ? byte >> 4 : byte & 15];
+  }
+  record.order_state = order_state_;
 }
 
 void Exchange::name_response(ResponseFacts& facts) const {
@@ -166,6 +200,7 @@ void Exchange::record() {
     record.route = route_->name;
     record.route_path = route_->path;
     record.logged = route_->access_log;
+    record.egress = route_->egress != nullptr;
   }
   record.https = from.scheme == Scheme::kHttps;
   record.http_version = down_->is_stream() ? 20 : static_cast<std::uint8_t>(10 + client_minor_);
@@ -201,6 +236,7 @@ void Exchange::record() {
   record.traced = traced_;
   record.spans = spans_.bytes();
   record.span_count = spans_.count();
+  if (wants_spans()) record_order(record);
   note(Step::kEnd, name_of(outcome_), {}, static_cast<std::uint64_t>(status_));
   record.trail = trail_.bytes();
   record.trail_left_out = trail_.left_out();

@@ -26,6 +26,9 @@ enum class Outcome : std::uint8_t {
 /// A duration that was not measured, because what it measures did not happen.
 inline constexpr std::chrono::nanoseconds kNotMeasured{-1};
 
+/// The first 16 hexadecimal digits of the SHA-256 of an order's key, in lower case: the key itself is told to nobody.
+using OrderKeyHash = std::array<char, 16>;
+
 /// One request and its one ending. Views are void after the call. Trivially copyable: hosts keep it as bytes.
 struct AccessRecord {
   std::string_view method;
@@ -57,8 +60,11 @@ struct AccessRecord {
   TraceContext trace;                     ///< meaningful with `traced`: our span
   SpanId parent{};                        ///< of our span; all NUL = we began the trace
   bool traced = false;
-  std::string_view spans;                 ///< AttemptSpans::bytes; empty unless TraceSettings::spans and the trace is sampled
+  std::string_view spans;                 ///< ChildSpans::bytes; empty unless TraceSettings::spans and the trace is sampled
   std::uint32_t span_count = 0;           ///< in `spans`
+  OrderKeyHash order{};                   ///< of the key of an order, for who looks for its trace; all NUL = none, or no spans
+  std::string_view order_state;           ///< "reserved", "done", "not_sent", "unknown" as far as this agent knows; may be empty
+  bool egress = false;                    ///< goes out to a broker
   std::string_view trail;                 ///< Trail::bytes; empty unless Settings::trails
   std::uint32_t trail_left_out = 0;       ///< steps that it had no room for
   bool from_peer = false;                 ///< another agent has passed it on

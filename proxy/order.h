@@ -62,6 +62,13 @@ struct OrderRequest {
   Epoch epoch{};              ///< under which it would be sent; 0 with look_only
   Milliseconds retention{0};
   bool look_only = false;     ///< nothing is reserved: only what is known already is wanted
+  bool timed = false;         ///< OrderCommit is wanted
+};
+
+/// The log's part of an answer of the ledger, with OrderRequest::timed. Default = there was none.
+struct OrderCommit {
+  TimePoint proposed{}, decided{};
+  std::uint64_t index = 0;  ///< of the entry; 0 = it was not decided
 };
 
 /// What the ledger says.
@@ -81,6 +88,7 @@ struct OrderReply {
   std::uint64_t reservation = 0;   ///< names it in settle(); > 0 with kReserved
   std::shared_ptr<const OrderAnswer> answer;
   std::string detail;
+  OrderCommit commit{};
 };
 
 /// How an order under a reservation ended.

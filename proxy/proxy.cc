@@ -77,9 +77,9 @@ bool Proxy::order_told(OrderTicket ticket, const OrderReply& reply) {
   return true;
 }
 
-void Proxy::order_recorded(OrderTicket ticket, bool recorded) {
+void Proxy::order_recorded(OrderTicket ticket, bool recorded, const OrderCommit& commit) {
   const Core::Event event(*core_);
-  if (Exchange* exchange = core_->waiting_for(ticket)) exchange->order_recorded(recorded);
+  if (Exchange* exchange = core_->waiting_for(ticket)) exchange->order_recorded(recorded, commit);
 }
 void Proxy::tick(TimePoint now) { core_->tick(now); }
 TimePoint Proxy::next_deadline() const { return core_->next_deadline(); }

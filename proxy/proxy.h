@@ -71,7 +71,7 @@ struct TraceSettings {
   bool on = false;
   bool from_anyone = true;         ///< false: only trusted proxies may begin a trace for us
   std::uint32_t sample_every = 1;  ///< of traces that begin here one in so many is sampled, by chance; 0 = none
-  /// Attempts of sampled requests are spans of their own (AccessRecord::spans), and endpoints are told of those. Else they
+  /// Parts of sampled requests are spans of their own (AccessRecord::spans), and endpoints are told of their attempts. Else they
   /// are told of the request's: a parent that nobody ever hears of would tear a trace in two.
   bool spans = false;
 };
@@ -189,7 +189,7 @@ class Proxy {
   /// @return false: nobody waits for it any more, and a reservation in it is the host's to take back
   bool order_told(OrderTicket ticket, const OrderReply& reply);
   /// @param recorded  false: the ledger has another end for that reservation
-  void order_recorded(OrderTicket ticket, bool recorded);
+  void order_recorded(OrderTicket ticket, bool recorded, const OrderCommit& commit = {});
   /// To be called once at the end of each turn of the loop in which any other call was made: HTTP/2 connections send what
   /// their streams have gathered. Costs one look when there is none.
   void send_gathered();

@@ -16,7 +16,8 @@ constexpr io::Milliseconds kForgotten{60'000};  // the proxy has its own, shorte
 
 /// What a proxy of its own for brokers is told beside the settings of all.
 proxy::Settings egress_settings(proxy::Settings settings) {
-  settings.trace.on = false;         // what the service says of its trace passes as it is
+  settings.trace.on = settings.trace.on && settings.trace.spans;  // it is looked at, and passes as it is
+  settings.trace.from_anyone = true;
   settings.guard = nullptr;          // its clients are the service itself
   settings.request_id.to_client = false;
   return settings;

@@ -129,13 +129,14 @@ void OrderDesk::reserve(Call&& call) {
   command.node = node_of(settings_.self);
   command.time_ms = wall_now();
   command.retention_ms = static_cast<std::uint64_t>(call.request.retention.count());
-  store_->write(std::move(command), io::boottime_now() + settings_.reserve_timeout,
-               [this, alive = alive_, waiter, request = std::move(call.request)](store::Result<store::Written> written) {
-                 if (*alive) decided(waiter, request, std::move(written));
+  const io::TimePoint now = io::boottime_now();
+  store_->write(std::move(command), now + settings_.reserve_timeout,
+               [this, alive = alive_, waiter, now, request = std::move(call.request)](store::Result<store::Written> written) {
+                 if (*alive) decided(waiter, request, now, std::move(written));
                });
 }
 
-void OrderDesk::decided(const Waiter& waiter, const proxy::OrderRequest& request, store::Result<store::Written> written) {
+void OrderDesk::decided(const Waiter& waiter, const proxy::OrderRequest& request, io::TimePoint proposed, store::Result<store::Written> written) {
   if (!written) {
     // Not a word does not mean not done.
     if (doubtful_.size() < kDoubtfulMax) {
@@ -147,21 +148,25 @@ void OrderDesk::decided(const Waiter& waiter, const proxy::OrderRequest& request
     return tell(waiter, {OrderVerdict::kUnavailable, 0, nullptr, written.error().detail}, request);
   }
   const kv::OrderRow& row = written->order;
+  const auto say = [&](proxy::OrderReply reply) {
+    if (request.timed) reply.commit = {proposed, io::boottime_now(), static_cast<std::uint64_t>(written->index)};
+    tell(waiter, std::move(reply), request);
+  };
   if (kv::may_send(written->outcome, written->index, row)) {
     const auto reservation = static_cast<std::uint64_t>(row->reserved);
     // A look at doubtful ones may have met the entry before its own word came here, and is taking it back.
-    if (!ours_.insert(reservation).second) return tell(waiter, {OrderVerdict::kUnavailable, 0, nullptr, "the reservation was taken back"}, request);
+    if (!ours_.insert(reservation).second) return say({OrderVerdict::kUnavailable, 0, nullptr, "the reservation was taken back"});
     ++counters_.reserved;
-    return tell(waiter, {OrderVerdict::kReserved, reservation, nullptr, {}}, request);
+    return say({OrderVerdict::kReserved, reservation, nullptr, {}});
   }
   switch (written->outcome) {
     case kv::Outcome::kExists:
-      return tell(waiter, row == nullptr ? proxy::OrderReply{OrderVerdict::kInFlight, 0, nullptr, {}} : reply_of(*row), request);
-    case kv::Outcome::kConditionFailed: return tell(waiter, {OrderVerdict::kOther, 0, nullptr, {}}, request);
-    case kv::Outcome::kStaleEpoch: return tell(waiter, {OrderVerdict::kStale, 0, nullptr, {}}, request);
-    case kv::Outcome::kFull: return tell(waiter, {OrderVerdict::kFull, 0, nullptr, written->detail}, request);
+      return say(row == nullptr ? proxy::OrderReply{OrderVerdict::kInFlight, 0, nullptr, {}} : reply_of(*row));
+    case kv::Outcome::kConditionFailed: return say({OrderVerdict::kOther, 0, nullptr, {}});
+    case kv::Outcome::kStaleEpoch: return say({OrderVerdict::kStale, 0, nullptr, {}});
+    case kv::Outcome::kFull: return say({OrderVerdict::kFull, 0, nullptr, written->detail});
     // Reserved by this very entry, and over meanwhile: the decision came late, in a snapshot. Nobody has sent it.
-    default: return tell(waiter, {OrderVerdict::kUnavailable, 0, nullptr, {}}, request);
+    default: return say({OrderVerdict::kUnavailable, 0, nullptr, {}});
   }
 }
 
@@ -197,7 +202,9 @@ void OrderDesk::write_outcome(std::uint64_t number) {
     again_.insert(number);
     return;
   }
-  const Call& call = pending_.at(number);
+  Call& call = pending_.at(number);
+  const io::TimePoint now = io::boottime_now();
+  if (call.proposed == io::TimePoint{}) call.proposed = now;
   kv::OrderOutcome command;
   command.name = name_of(call.request);
   command.reserved = kv::Index{call.reservation};
@@ -210,7 +217,7 @@ void OrderDesk::write_outcome(std::uint64_t number) {
     case proxy::OrderEnd::kNotSent: command.state = kv::OrderState::kNotSent; break;
     case proxy::OrderEnd::kUnknown: command.state = kv::OrderState::kUnknown; break;
   }
-  store_->write(std::move(command), io::boottime_now() + settings_.settle_timeout, [this, alive = alive_, number](const store::Result<store::Written>& written) {
+  store_->write(std::move(command), now + settings_.settle_timeout, [this, alive = alive_, number](const store::Result<store::Written>& written) {
     if (*alive) outcome_decided(number, written);
   });
 }
@@ -231,7 +238,9 @@ void OrderDesk::outcome_decided(std::uint64_t number, const store::Result<store:
   ++(recorded ? counters_.settled : counters_.refused);
   if (!recorded) callbacks_.log("order_outcome_refused", "the ledger has another end for the order of key \"" + call.request.key + "\" in zone \"" + call.request.zone + "\"");
   if (call.ticket == proxy::OrderTicket{}) return;
-  callbacks_.recorded(call.worker, call.ticket, recorded);
+  proxy::OrderCommit commit;
+  if (call.request.timed) commit = {call.proposed, io::boottime_now(), static_cast<std::uint64_t>(written->index)};
+  callbacks_.recorded(call.worker, call.ticket, recorded, commit);
 }
 
 // ---- later ----

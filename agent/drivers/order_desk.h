@@ -38,7 +38,7 @@ struct OrderDeskCallbacks {
   /// @return false: the worker will not hear of it
   std::function<bool(std::size_t worker, proxy::OrderTicket ticket, proxy::OrderReply reply, std::function<void()> unclaimed)> told;
   /// To Proxy::order_recorded.
-  std::function<void(std::size_t worker, proxy::OrderTicket ticket, bool recorded)> recorded;
+  std::function<void(std::size_t worker, proxy::OrderTicket ticket, bool recorded, const proxy::OrderCommit& commit)> recorded;
   std::function<void(std::string_view what, const std::string& detail)> log;  ///< what an operator should know
 };
 
@@ -76,6 +76,7 @@ class OrderDesk {
     std::uint64_t reservation = 0;
     proxy::OrderEnd end{};
     std::shared_ptr<const proxy::OrderAnswer> answer{};
+    io::TimePoint proposed{};  ///< when it was first written
   };
   class WorkerLedger;
   /// Whose reservation it is: of one worker's ticket.
@@ -89,7 +90,7 @@ class OrderDesk {
 
   void take(Call&& call);
   void reserve(Call&& call);
-  void decided(const Waiter& waiter, const proxy::OrderRequest& request, store::Result<store::Written> written);
+  void decided(const Waiter& waiter, const proxy::OrderRequest& request, io::TimePoint proposed, store::Result<store::Written> written);
   void tell(const Waiter& waiter, proxy::OrderReply reply, const proxy::OrderRequest& request);
   void settle(Call&& call);
   void write_outcome(std::uint64_t number);

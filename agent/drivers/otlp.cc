@@ -13,10 +13,10 @@ namespace agent::drivers {
 namespace {
 
 using proxy::AccessRecord;
-using proxy::AttemptSpan;
+using proxy::ChildSpan;
 
 // trace.proto: SpanKind, StatusCode, SpanFlags.
-constexpr int kServer = 2, kClient = 3, kError = 2;
+constexpr int kInternal = 1, kServer = 2, kClient = 3, kError = 2;
 constexpr unsigned kRemoteKnown = 0x100, kRemote = 0x200;
 
 /// A list of attributes while it is written.
@@ -119,6 +119,11 @@ void append_status(std::string& out, bool is_error) {
   out += '}';
 }
 
+void add_order(Attributes& list, const AccessRecord& record) {
+  if (record.order.front() == '\0') return;
+  list.text("outrigger.order.key_hash", {record.order.data(), record.order.size()});
+}
+
 void append_server_span(std::string& out, const AccessRecord& record, const SpanClock& clock) {
   const bool rooted = record.parent.front() == '\0';
   append_ids(out, record, record.trace.span, record.parent, !rooted);
@@ -149,12 +154,15 @@ void append_server_span(std::string& out, const AccessRecord& record, const Span
   list.text_if("outrigger.request_id", record.request_id);
   list.text("outrigger.outcome", proxy::name_of(record.outcome));
   if (static_cast<std::uint64_t>(record.epoch) != 0) list.number("outrigger.epoch", static_cast<std::uint64_t>(record.epoch));
+  add_order(list, record);
+  list.text_if("outrigger.order.state", record.order_state);
+  if (record.egress) list.flag("outrigger.egress", true);
   if (record.held.count() > 0) list.number("outrigger.held_us", static_cast<std::uint64_t>(record.held.count() / 1000));
   list.end();
   append_status(out, failed);
 }
 
-void append_client_span(std::string& out, const AccessRecord& record, const AttemptSpan& span, const SpanClock& clock, SpanSchemes schemes) {
+void append_client_span(std::string& out, const AccessRecord& record, const ChildSpan& span, const SpanClock& clock, SpanSchemes schemes) {
   append_ids(out, record, span.span, record.trace.span, false);
   out += ",\"name\":";
   append_json_text(out, is_known_method(record.method) ? record.method : "HTTP");
@@ -185,6 +193,33 @@ void append_client_span(std::string& out, const AccessRecord& record, const Atte
   append_status(out, failed);
 }
 
+std::string_view ledger_name(proxy::SpanOf of) {
+  switch (of) {
+    case proxy::SpanOf::kAttempt: break;
+    case proxy::SpanOf::kReserve: return "ledger reserve";
+    case proxy::SpanOf::kRecord: return "ledger record";
+    case proxy::SpanOf::kCommit: return "ledger commit";
+  }
+  return "ledger";
+}
+
+// What an order waited for between its head and its answer that is not the instance's time.
+void append_ledger_span(std::string& out, const AccessRecord& record, const ChildSpan& span, const SpanClock& clock) {
+  append_ids(out, record, span.span, span.parent.front() == '\0' ? record.trace.span : span.parent, false);
+  out += ",\"name\":\"";
+  out += ledger_name(span.of);
+  out += '"';
+  const std::int64_t begun = clock.unix_ns(record.started + span.begun);
+  append_times(out, kInternal, begun, begun + span.total.count());
+  Attributes list(out);
+  add_order(list, record);
+  list.text_if("outrigger.order.state", span.state);
+  if (static_cast<std::uint64_t>(record.epoch) != 0) list.number("outrigger.epoch", static_cast<std::uint64_t>(record.epoch));
+  if (span.index != 0) list.number("outrigger.raft.index", span.index);
+  list.end();
+  out += '}';
+}
+
 }  // namespace
 
 std::string otlp_head(const OtlpResource& resource) {
@@ -203,9 +238,9 @@ std::string otlp_head(const OtlpResource& resource) {
 std::size_t append_otlp_spans(std::string& out, const AccessRecord& record, const SpanClock& clock, SpanSchemes schemes) {
   append_server_span(out, record, clock);
   std::size_t count = 1;
-  for (const AttemptSpan& span : proxy::read_attempt_spans(record.spans)) {
+  for (const ChildSpan& span : proxy::read_child_spans(record.spans)) {
     out += ',';
-    append_client_span(out, record, span, clock, schemes);
+    span.of == proxy::SpanOf::kAttempt ? append_client_span(out, record, span, clock, schemes) : append_ledger_span(out, record, span, clock);
     ++count;
   }
   return count;

@@ -41,8 +41,8 @@ struct SpanSchemes {
 [[nodiscard]] std::string otlp_head(const OtlpResource& resource);
 inline constexpr std::string_view kOtlpTail = "]}]}]}";
 
-/// Appends one span of kind server for the request and one of kind client for each attempt in record.spans, separated by
-/// commas. Times are what the record says; an attempt never begins before its request nor ends after it by more than that.
+/// Appends one span of kind server for the request and, for each part in record.spans, one of kind client for an attempt and one of
+/// kind internal for what the ledger took, separated by commas. Times are what the record says; an attempt never begins before its request nor ends after it by more than that.
 /// @param record  traced; with `spans` as read_record gives it
 /// @return how many spans
 std::size_t append_otlp_spans(std::string& out, const proxy::AccessRecord& record, const SpanClock& clock, SpanSchemes schemes);

@@ -15,7 +15,7 @@ using proxy::AccessRecord;
 constexpr std::string_view AccessRecord::* kTexts[] = {
     &AccessRecord::method, &AccessRecord::target, &AccessRecord::host, &AccessRecord::route, &AccessRecord::request_id,
     &AccessRecord::client, &AccessRecord::peer, &AccessRecord::endpoint, &AccessRecord::endpoint_node, &AccessRecord::hedge_endpoint,
-    &AccessRecord::reason, &AccessRecord::trail, &AccessRecord::route_path, &AccessRecord::spans};
+    &AccessRecord::reason, &AccessRecord::trail, &AccessRecord::route_path, &AccessRecord::spans, &AccessRecord::order_state};
 
 struct Packed {
   AccessRecord record;
@@ -75,7 +75,7 @@ void append_record(std::string& out, const AccessRecord& record, const RecordRul
   Packed packed{record, record.target.size()};
   if (!rules.trail) packed.record.trail = {};
   if (!rules.spans) {
-    packed.record.spans = packed.record.route_path = {};
+    packed.record.spans = packed.record.route_path = packed.record.order_state = {};
     packed.record.span_count = 0;
   }
   if (!rules.query) packed.record.target = record.target.substr(0, record.target.find('?'));

@@ -10,11 +10,11 @@ namespace {
 constexpr const char* kSampledParent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
 constexpr const char* kUnsampledParent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n";
 
-TEST(AttemptSpansTest, WhatGoesInComesOut) {
-  AttemptSpans spans;
+TEST(ChildSpansTest, WhatGoesInComesOut) {
+  ChildSpans spans;
   const std::string address(300, 'a');
-  for (std::uint32_t i = 1; i <= AttemptSpans::kCountMax + 2; ++i) {
-    AttemptSpan span;
+  for (std::uint32_t i = 1; i <= ChildSpans::kCountMax + 2; ++i) {
+    ChildSpan span;
     span.span.fill(static_cast<char>('a' + i % 6));
     span.number = i;
     span.status = i == 1 ? 0 : 200;
@@ -27,14 +27,14 @@ TEST(AttemptSpansTest, WhatGoesInComesOut) {
   const std::string copy(spans.bytes());
   spans.clear();
   EXPECT_TRUE(spans.bytes().empty());
-  const auto read = read_attempt_spans(copy);
-  ASSERT_EQ(read.size(), AttemptSpans::kCountMax) << "the rest is counted";
+  const auto read = read_child_spans(copy);
+  ASSERT_EQ(read.size(), ChildSpans::kCountMax) << "the rest is counted";
   EXPECT_EQ(read[0].failure, "connect_failed");
-  EXPECT_EQ(read[0].address, address.substr(0, AttemptSpans::kTextMax));
-  EXPECT_EQ(read[15].number, 16U);
-  EXPECT_EQ(read[15].node, "n2");
-  EXPECT_EQ(read[15].failure, "");
-  EXPECT_EQ(read[15].total, Milliseconds{16});
+  EXPECT_EQ(read[0].address, address.substr(0, ChildSpans::kTextMax));
+  EXPECT_EQ(read[23].number, 24U);
+  EXPECT_EQ(read[23].node, "n2");
+  EXPECT_EQ(read[23].failure, "");
+  EXPECT_EQ(read[23].total, Milliseconds{24});
 }
 
 /// Keeps the spans of the last record.
@@ -45,7 +45,7 @@ class SpanHost final : public Host {
   void on_access(const AccessRecord& record) override {
     last = record;
     bytes = record.spans;
-    spans = read_attempt_spans(bytes);
+    spans = read_child_spans(bytes);
     EXPECT_EQ(spans.size(), record.span_count);
     path = record.route_path;
     below_.on_access(record);
@@ -54,7 +54,7 @@ class SpanHost final : public Host {
   void on_orders_drained(std::string_view service, Epoch epoch) override { below_.on_orders_drained(service, epoch); }
   AccessRecord last;
   std::string bytes, path;
-  std::vector<AttemptSpan> spans;
+  std::vector<ChildSpan> spans;
 
  private:
   TestHost& below_;

@@ -41,7 +41,10 @@ class OrderDeskTest : public ::testing::Test {
       told.push_back({ticket, std::move(reply), std::move(unclaimed)});
       return true;
     };
-    callbacks.recorded = [this](std::size_t, OrderTicket ticket, bool done) { recorded.emplace_back(ticket, done); };
+    callbacks.recorded = [this](std::size_t, OrderTicket ticket, bool done, const proxy::OrderCommit& commit) {
+      recorded.emplace_back(ticket, done);
+      commits.push_back(commit);
+    };
     callbacks.log = [this](std::string_view what, const std::string&) { log.emplace_back(what); };
     desk.emplace(*loop, settings, std::move(callbacks));
     desk->use(store.get());
@@ -105,6 +108,7 @@ class OrderDeskTest : public ::testing::Test {
   std::unique_ptr<proxy::OrderLedger> ledger;
   std::vector<Told> told;
   std::vector<std::pair<OrderTicket, bool>> recorded;
+  std::vector<proxy::OrderCommit> commits;
   std::vector<std::string> log;
   std::uint64_t tickets = 0;
   bool deaf = false;
@@ -128,6 +132,26 @@ TEST_F(OrderDeskTest, AKeyIsReservedOnceAndItsAnswerKnownForEver) {
   EXPECT_EQ(ask(look).verdict, OrderVerdict::kAnswered);
   look.key = "other";
   EXPECT_EQ(ask(look).verdict, OrderVerdict::kNothing);
+}
+
+TEST_F(OrderDeskTest, WhoeverAsksIsToldWhatTheLogTook) {
+  const io::TimePoint before = io::boottime_now();
+  auto timed = request("k");
+  timed.timed = true;
+  const auto first = ask(timed);
+  ASSERT_EQ(first.verdict, OrderVerdict::kReserved);
+  EXPECT_EQ(first.commit.index, first.reservation) << "the entry that has reserved it";
+  EXPECT_LE(before, first.commit.proposed);
+  EXPECT_LE(first.commit.proposed, first.commit.decided);
+  EXPECT_EQ(ask(timed).commit.index, first.commit.index + 1) << "an entry has decided that it is reserved already";
+  ledger->settle(OrderTicket{99}, timed, first.reservation, OrderEnd::kAnswered, answer());
+  ledger->settle(OrderTicket{98}, request("k"), first.reservation, OrderEnd::kAnswered, answer());
+  wait([&] { return commits.size() == 2; });
+  EXPECT_GT(commits[0].index, first.commit.index + 1);
+  EXPECT_LE(first.commit.decided, commits[0].proposed);
+  EXPECT_LE(commits[0].proposed, commits[0].decided);
+  EXPECT_EQ(commits[1].index, 0U) << "who does not ask is not told";
+  EXPECT_EQ(ask(timed).commit.index, 0U) << "an answer that is known here needs no entry";
 }
 
 TEST_F(OrderDeskTest, AnOldEpochReservesNothing) { EXPECT_EQ(ask(request("k", 9)).verdict, OrderVerdict::kStale); }

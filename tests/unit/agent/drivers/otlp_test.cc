@@ -97,8 +97,8 @@ TEST(Otlp, ARequestIsAServerSpanWordForWord) {
 }
 
 TEST(Otlp, AnAttemptIsAClientSpanBeneathItWordForWord) {
-  proxy::AttemptSpans attempts;
-  proxy::AttemptSpan one;
+  proxy::ChildSpans attempts;
+  proxy::ChildSpan one;
   one.span = hex<16>("1111111111111111");
   one.begun = milliseconds(5);
   one.connected = milliseconds(1);
@@ -132,9 +132,47 @@ TEST(Otlp, AnAttemptIsAClientSpanBeneathItWordForWord) {
   EXPECT_NE(text.find("," + expected + "]}]}]}"), std::string::npos) << text;
 }
 
+TEST(Otlp, WhatTheLedgerTookIsASpanWordForWord) {
+  proxy::ChildSpans parts;
+  proxy::ChildSpan one;
+  one.of = proxy::SpanOf::kReserve;
+  one.span = hex<16>("1111111111111111");
+  one.begun = milliseconds(1);
+  one.total = milliseconds(9);
+  one.state = "reserved";
+  one.index = 42;
+  parts.add(one);
+  one.of = proxy::SpanOf::kCommit;
+  one.parent = std::exchange(one.span, hex<16>("2222222222222222"));
+  one.begun = milliseconds(2);
+  one.total = milliseconds(7);
+  parts.add(one);
+  proxy::AccessRecord record = sample();
+  record.order = hex<16>("a1b2c3d4e5f60718");
+  record.order_state = "done";
+  record.epoch = proxy::Epoch{7};
+  record.egress = true;
+  record.spans = parts.bytes();
+  const std::string text = request_of(record, 3);
+  const std::string rest =
+      R"("attributes":[{"key":"outrigger.order.key_hash","value":{"stringValue":"a1b2c3d4e5f60718"}},)"
+      R"({"key":"outrigger.order.state","value":{"stringValue":"reserved"}},)"
+      R"({"key":"outrigger.epoch","value":{"intValue":"7"}},{"key":"outrigger.raft.index","value":{"intValue":"42"}}]})";
+  const std::string expected =
+      R"({"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"1111111111111111","parentSpanId":"00f067aa0ba902b7","flags":257,)"
+      R"("name":"ledger reserve","kind":1,"startTimeUnixNano":"1767225600401000000","endTimeUnixNano":"1767225600410000000",)" + rest +
+      R"(,{"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"2222222222222222","parentSpanId":"1111111111111111","flags":257,)"
+      R"("name":"ledger commit","kind":1,"startTimeUnixNano":"1767225600402000000","endTimeUnixNano":"1767225600409000000",)" + rest;
+  EXPECT_NE(text.find("," + expected + "]}]}]}"), std::string::npos) << text;
+  const json attributes = attributes_of(json::parse(text)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]);
+  EXPECT_EQ(attributes["outrigger.order.key_hash"]["stringValue"], "a1b2c3d4e5f60718");
+  EXPECT_EQ(attributes["outrigger.order.state"]["stringValue"], "done");
+  EXPECT_EQ(attributes["outrigger.egress"]["boolValue"], true);
+}
+
 TEST(Otlp, FailuresHaveAStatusAndAReason) {
-  proxy::AttemptSpans attempts;
-  proxy::AttemptSpan one;
+  proxy::ChildSpans attempts;
+  proxy::ChildSpan one;
   one.failure = "connect_failed";
   one.span = hex<16>("1111111111111111");
   one.number = 1;
