@@ -52,7 +52,7 @@ class AgentCatalogTest : public ::testing::Test {
   drivers::HttpAnswer ask(const std::string& method, const std::string& target, const std::string& body = {}) {
     drivers::HttpClient client(*loop, *io::Address::unix_path(socket), "agent");
     std::optional<io::Result<drivers::HttpAnswer>> got;
-    client.request(method, target, {}, body, io::boottime_now() + io::Milliseconds(10'000), [&](io::Result<drivers::HttpAnswer> answer) { got = std::move(answer); });
+    client.request(method, target, {}, body, io::in_good_time(), [&](io::Result<drivers::HttpAnswer> answer) { got = std::move(answer); });
     while (!got) loop->run_once();
     return *got ? **got : drivers::HttpAnswer{0, got->error().detail};
   }
@@ -62,7 +62,7 @@ class AgentCatalogTest : public ::testing::Test {
   }
   template <typename Condition>
   bool until(Condition done) {
-    const auto deadline = io::boottime_now() + io::Milliseconds(10'000);
+    const auto deadline = io::in_good_time();
     while (!done()) {
       if (io::boottime_now() > deadline) return false;
     }

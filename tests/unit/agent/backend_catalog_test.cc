@@ -144,6 +144,7 @@ TEST_F(BackendCatalog, NodesOfOthersAreRegisteredAndAgentsAreNot) {
 }
 
 TEST_F(BackendCatalog, WithoutALeaderACommandSaysSoAndAReadGoesOn) {
+  make_backend(io::Milliseconds(50));
   const auto refused = enter(service("web", "web"));
   EXPECT_EQ(refused.error().code, api::Errc::kNoLeader);
   EXPECT_TRUE(backend->services().value.empty());

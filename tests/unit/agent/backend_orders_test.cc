@@ -15,6 +15,7 @@ class AgentOrdersTest : public LoneStore {
     found();
     OrderParts parts;
     parts.store = store.get();
+    parts.write_timeout = io::kPatience;
     parts.service = "trader";
     parts.arming_configured = true;
     parts.log = [this](std::string_view what, const std::string& detail) { said.push_back(std::string(what) + " " + detail); };
@@ -83,15 +84,15 @@ TEST_F(AgentOrdersTest, AnApprovalThatIsOvertakenIsWeighedAgain) {
   next_epoch();
   // Somebody writes the row between the look and the write, every time.
   begin(approval(1, "late"));
-  store->write(kv::LeaseRelease{"trader", kv::Epoch{1}, {}}, io::boottime_now() + io::Milliseconds(2000), [](const store::Result<store::Written>&) {});
+  store->write(kv::LeaseRelease{"trader", kv::Epoch{1}, {}}, io::in_good_time(), [](const store::Result<store::Written>&) {});
   kv::LeaseAcquire acquire;
   acquire.service = "trader";
   acquire.holder = kv::NodeId{9};
   acquire.holder_name = "n2";
-  acquire.lease_ms = 10'000;
+  acquire.lease_ms = 600'000;
   acquire.margin_ms = 500;
-  store->write(acquire, io::boottime_now() + io::Milliseconds(2000), [](const store::Result<store::Written>&) {});
-  store->write(kv::Set{approval_key("trader"), approval_text({Epoch{2}, false, "bob"}, ""), 0}, io::boottime_now() + io::Milliseconds(2000),
+  store->write(acquire, io::in_good_time(), [](const store::Result<store::Written>&) {});
+  store->write(kv::Set{approval_key("trader"), approval_text({Epoch{2}, false, "bob"}, ""), 0}, io::in_good_time(),
                [](const store::Result<store::Written>&) {});
   ASSERT_TRUE(until([&] { return !answers.empty(); }));
   ASSERT_FALSE(answers[0]);

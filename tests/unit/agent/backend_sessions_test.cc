@@ -18,6 +18,7 @@ class BackendSessionsTest : public LoneStore {
  protected:
   BackendSessionsTest() {
     config.node.name = "n1";
+    config.raft.write_timeout = io::kPatience;
     parts.config = &config;
     parts.loop = loop.get();
     parts.store = store.get();
@@ -247,10 +248,10 @@ TEST_F(BackendSessionsTest, ElectionsAreShownAsKeysBelowTheirPrefixOnly) {
   lease("webcam", "n2");
   const auto shown = derived_entry(state(), "outrigger/election/web");
   ASSERT_TRUE(shown);
-  EXPECT_EQ(shown->value, R"({"holder":"n1","epoch":1,"lease_ms":10000})");
+  EXPECT_EQ(shown->value, R"({"holder":"n1","epoch":1,"lease_ms":600000})");
   EXPECT_EQ(shown->flags, 1u) << "the epoch";
   ASSERT_EQ(put(kv::LeaseRelease{"web", kv::Epoch{1}, {}}), kv::Outcome::kDone);
-  EXPECT_EQ(derived_entry(state(), "outrigger/election/web")->value, R"({"holder":null,"epoch":1,"lease_ms":10000})");
+  EXPECT_EQ(derived_entry(state(), "outrigger/election/web")->value, R"({"holder":null,"epoch":1,"lease_ms":600000})");
   EXPECT_EQ(derived_entries(state(), "outrigger/election/").size(), 2u);
   EXPECT_EQ(derived_entries(state(), "outrigger/election/webc").size(), 1u);
   EXPECT_THAT(derived_entries(state(), ""), IsEmpty());

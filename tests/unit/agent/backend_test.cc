@@ -28,6 +28,7 @@ class BackendTest : public ::testing::Test {
     store = std::move(*drivers::StoreDriver::start(*loop, settings, std::make_unique<drivers::MemoryLog>(std::make_shared<drivers::MemoryLog::Watch>()),
                                                    io::random_below, std::move(callbacks)));
     config.node.name = "n1";
+    config.raft.write_timeout = io::kPatience;
     gossip::Member self;
     self.id.bytes[7] = 7;
     self.name = "n1";
@@ -131,15 +132,15 @@ TEST_F(BackendTest, ClientsWithoutAnAgentCampaignRenewAndResign) {
   found();
   using Kind = api::ElectionCommand::Kind;
   EXPECT_FALSE(backend->election("batch"));
-  const auto won = command({Kind::kCampaign, "batch", "", "worker-1", {}, 500ms});
+  const auto won = command({Kind::kCampaign, "batch", "", "worker-1", {}, 60s});
   ASSERT_TRUE(won) << won.error().detail;
   EXPECT_EQ(won->epoch, api::Epoch{1});
   EXPECT_EQ(won->holder_name, "worker-1");
-  EXPECT_EQ(command({Kind::kCampaign, "batch", "", "worker-2", {}, 500ms}).error().code, api::Errc::kConflict);
+  EXPECT_EQ(command({Kind::kCampaign, "batch", "", "worker-2", {}, 60s}).error().code, api::Errc::kConflict);
   EXPECT_TRUE(command({Kind::kRenew, "batch", "", "worker-1", api::Epoch{1}, {}}));
   EXPECT_EQ(command({Kind::kRenew, "batch", "", "worker-1", api::Epoch{9}, {}}).error().code, api::Errc::kConflict);
   EXPECT_TRUE(command({Kind::kResign, "batch", "", "worker-1", api::Epoch{1}, {}}));
-  const auto next = command({Kind::kCampaign, "batch", "", "worker-2", {}, 500ms});
+  const auto next = command({Kind::kCampaign, "batch", "", "worker-2", {}, 60s});
   ASSERT_TRUE(next);
   EXPECT_EQ(next->epoch, api::Epoch{2}) << "the token only grows";
 }
@@ -148,12 +149,13 @@ TEST_F(BackendTest, ASwitchoverNeedsAHolderAndAFitTarget) {
   found();
   using Kind = api::ElectionCommand::Kind;
   EXPECT_EQ(command({Kind::kSwitchover, "trader", "", "", {}, {}}).error().code, api::Errc::kConflict) << "nobody holds it";
-  ASSERT_TRUE(command({Kind::kCampaign, "trader", "", "somebody", {}, 500ms}));
+  ASSERT_TRUE(command({Kind::kCampaign, "trader", "", "somebody", {}, 60s}));
   EXPECT_EQ(command({Kind::kSwitchover, "trader", "n9", "", {}, {}}).error().code, api::Errc::kNotFound);
   EXPECT_EQ(command({Kind::kSwitchover, "trader", "n1", "", {}, {}}).error().code, api::Errc::kConflict) << "no healthy instance there";
   config.raft.write_timeout = Milliseconds(50);
   const auto nobody = command({Kind::kSwitchover, "trader", "", "", {}, {}});
   EXPECT_EQ(nobody.error().code, api::Errc::kTimeout) << "the holder does not obey: it is no agent";
+  ASSERT_TRUE(run_until(*loop, [&] { return !backend->kv_get(switchover_key("trader")).entries.empty(); }));
   const auto order = backend->kv_get(switchover_key("trader"));
   ASSERT_EQ(order.entries.size(), 1u);
   const auto parsed = SwitchoverOrder::parse(order.entries[0].value);

@@ -17,6 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using drivers::run_until;
+using io::look_until;
 
 /// Runs a shell as the program: it writes down what it is told and, where a pipe of that name exists, waits until the pipe is written to.
 class KernelPermitTest : public ::testing::Test {
@@ -43,8 +44,8 @@ echo "$1 $3" >> told
   void begin() {
     KernelPermitConfig config;
     config.exec = {"/bin/sh", directory + "/program"};
-    config.timeout = 5s;
-    permit.emplace(*loop, config, 60s, [this](std::string_view, const std::string&, bool bad) { faults += bad ? 1 : 0; });
+    config.timeout = timeout;
+    permit.emplace(*loop, config, 600s, [this](std::string_view, const std::string&, bool bad) { faults += bad ? 1 : 0; });
   }
   void take(std::uint64_t epoch) {
     view.epoch = proxy::Epoch{epoch};
@@ -54,7 +55,7 @@ echo "$1 $3" >> told
     lease->valid_until_ns.store(std::chrono::duration_cast<std::chrono::nanoseconds>(until.time_since_epoch()).count());
   }
   void grant() {
-    lease_until(io::boottime_now() + 60s);
+    lease_until(io::boottime_now() + 600s);
     permit->follow(view);
     ASSERT_TRUE(run_until(*loop, [&] { return permit->state().granted; }));
   }
@@ -76,6 +77,7 @@ echo "$1 $3" >> told
   std::shared_ptr<proxy::LeaseView> lease;
   proxy::PrimaryView view;
   std::optional<KernelPermit> permit;
+  io::Milliseconds timeout{600'000};
   int faults = 0;
 };
 
@@ -86,7 +88,7 @@ TEST_F(KernelPermitTest, TheReleaseWaitsForTheEndOfTheRevocation) {
   bool shut = false;
   close_gate();
   permit->shut([&] { shut = true; });
-  ASSERT_TRUE(run_until(*loop, [&] { return says("begins revoke 4"); }));
+  ASSERT_TRUE(look_until(*loop, [&] { return says("begins revoke 4"); }));
   EXPECT_FALSE(shut) << "the kernel still lets pass";
   let_go("revoke");
   ASSERT_TRUE(run_until(*loop, [&] { return shut; }));
@@ -101,15 +103,13 @@ TEST_F(KernelPermitTest, ARenewalThatHangsDoesNotHoldUpTheRevocation) {
   begin();
   grant();
   hold("renew");
-  lease_until(io::boottime_now() + 90s);
+  lease_until(io::boottime_now() + 900s);
   permit->follow(view);
-  ASSERT_TRUE(run_until(*loop, [&] { return content("told").find("begins renew 4\nrenew 4\nbegins renew 4\n") != std::string::npos; }));
+  ASSERT_TRUE(look_until(*loop, [&] { return content("told").find("begins renew 4\nrenew 4\nbegins renew 4\n") != std::string::npos; }));
   bool shut = false;
   close_gate();
   permit->shut([&] { shut = true; });
-  const auto asked = io::boottime_now();
-  ASSERT_TRUE(run_until(*loop, [&] { return shut; }));
-  EXPECT_LT(io::boottime_now() - asked, 4s) << "less than the time-out of a run";
+  ASSERT_TRUE(run_until(*loop, [&] { return shut; })) << "long before the time-out of a run";
   EXPECT_TRUE(says("revoke 4"));
   EXPECT_EQ(faults, 0) << "it was ended on purpose";
 }
@@ -133,9 +133,9 @@ TEST_F(KernelPermitTest, ARevocationThatFailsIsTriedAgain) {
 TEST_F(KernelPermitTest, AProgramThatIsNotThereIsNotTriedWithoutPause) {
   KernelPermitConfig config;
   config.exec = {directory + "/nobody"};
-  permit.emplace(*loop, config, 60s, [this](std::string_view, const std::string&, bool bad) { faults += bad ? 1 : 0; });
+  permit.emplace(*loop, config, 600s, [this](std::string_view, const std::string&, bool bad) { faults += bad ? 1 : 0; });
   const auto begun = io::boottime_now();
-  lease_until(begun + 60s);
+  lease_until(begun + 600s);
   permit->follow(view);
   ASSERT_TRUE(run_until(*loop, [&] { return permit->state().failed >= 3; }));
   EXPECT_GE(io::boottime_now() - begun, 300ms) << "pauses of 100 ms and 200 ms";
@@ -150,10 +150,10 @@ TEST_F(KernelPermitTest, ANewLeaseForgetsTheReleaseOfTheOldOne) {
   close_gate();
   permit->shut([&] { shut = true; });
   take(5);
-  lease_until(io::boottime_now() + 60s);
+  lease_until(io::boottime_now() + 600s);
   permit->follow(view);
   let_go("revoke");
-  ASSERT_TRUE(run_until(*loop, [&] { return says("renew 5"); }));
+  ASSERT_TRUE(look_until(*loop, [&] { return says("renew 5"); }));
   EXPECT_FALSE(shut);
 }
 

@@ -53,7 +53,7 @@ class LoneStore : public ::testing::Test {
   /// A command from somewhere else, applied. @return its outcome
   store::kv::Outcome put(store::kv::CommandBody command) {
     std::optional<store::Result<store::Written>> got;
-    store->write(std::move(command), io::boottime_now() + io::Milliseconds(2000), [&](store::Result<store::Written> written) { got = std::move(written); });
+    store->write(std::move(command), io::in_good_time(), [&](store::Result<store::Written> written) { got = std::move(written); });
     EXPECT_TRUE(until([&] { return got.has_value(); }));
     EXPECT_TRUE(got && *got);
     return got && *got ? (*got)->outcome : store::kv::Outcome::kNotFound;
@@ -67,7 +67,7 @@ class LoneStore : public ::testing::Test {
     acquire.service = service;
     acquire.holder = store::kv::NodeId{9};
     acquire.holder_name = holder;
-    acquire.lease_ms = 10'000;
+    acquire.lease_ms = 600'000;
     acquire.margin_ms = 500;
     EXPECT_EQ(put(acquire), store::kv::Outcome::kDone);
   }
@@ -86,7 +86,11 @@ class LoneCatalog : public LoneStore {
  protected:
   LoneCatalog() {
     make_local();
+    make_backend(io::kPatience);
+  }
+  void make_backend(io::Milliseconds write_timeout) {
     CatalogParts parts;
+    parts.write_timeout = write_timeout;
     parts.store = store.get();
     parts.local = local.get();
     parts.node_row = own_row;
@@ -102,6 +106,7 @@ class LoneCatalog : public LoneStore {
     LocalServicesSettings settings;
     settings.node = "n1";
     settings.node_row = own_row;
+    settings.write_timeout = io::kPatience;
     settings.log = [this](std::string_view what, const std::string& detail) { said.emplace_back(std::string(what) + " " + detail); };
     local = std::make_unique<LocalServices>(*loop, *store, [](std::uint64_t) { return std::uint64_t{0}; }, std::move(settings));
     on_leader = [this] { local->look(); };

@@ -21,7 +21,7 @@ using testing::StartsWith;
 class Client final : public io::StreamSink {
  public:
   Client(io::Loop& loop, const io::Address& to)
-      : stream_(io::TcpStream::connect(loop, to, io::boottime_now() + std::chrono::seconds(10), this)) {
+      : stream_(io::TcpStream::connect(loop, to, io::boottime_now() + std::chrono::seconds(60), this)) {
     stream_->read_start();
   }
   void send(const std::string& text) {
@@ -55,12 +55,12 @@ class ApiServer : public testing::Test {
     server = std::move(*started);
   }
   std::unique_ptr<Client> connect() { return std::make_unique<Client>(*loop, server->local_address()); }
-  /// Turns the loop until `done` holds; a guard of 10 s turns a hang into a failure.
+  /// Turns the loop until `done` holds; a guard of a minute turns a hang into a failure.
   template <typename Done>
   void until(Done done) {
     bool late = false;
     io::Timer guard(*loop, [&late] { late = true; });
-    guard.arm_after(std::chrono::seconds(10));
+    guard.arm_after(std::chrono::seconds(60));
     while (!late && !done()) {
       loop->run_once();
       backend.settle();

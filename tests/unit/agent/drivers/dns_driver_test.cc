@@ -24,7 +24,7 @@ struct UdpEar : io::UdpSink {
 struct Client {
   io::RecordSink heard;
   std::unique_ptr<io::TcpStream> stream;
-  Client(io::Loop& loop, const io::Address& to) : stream(io::TcpStream::connect(loop, to, io::in_ms(5000), &heard)) {
+  Client(io::Loop& loop, const io::Address& to) : stream(io::TcpStream::connect(loop, to, io::in_good_time(), &heard)) {
     stream->read_start();
   }
   ~Client() { stream->set_sink(nullptr); }
@@ -58,6 +58,7 @@ class DnsDriverTest : public testing::Test {
     for (std::uint16_t port = 1; port <= 200; ++port) catalog.add("big", "n1", port);
     settings.listen = io::Address::loopback(0);
     settings.resolver = dns::settings_of_test();
+    settings.idle_timeout = io::kPatience;
   }
   void start() {
     auto made = DnsDriver::start(*loop, settings, catalog, [](std::uint64_t) { return std::uint64_t{0}; });

@@ -13,18 +13,13 @@
 #include "agent/io/timer.h"
 #include "proxy/http1/codec.h"
 #include "proxy/http1/writer.h"
+#include "tests/unit/agent/io/loop_until.h"
 
 namespace agent::drivers {
 
-/// Runs the loop until `done` or two seconds have passed. @return done()
-template <typename Condition>
-bool run_until(io::Loop& loop, Condition done) {
-  bool late = false;
-  io::Timer guard(loop, [&] { late = true; });
-  guard.arm_after(io::Milliseconds(5000));
-  while (!done() && !late) loop.run_once();
-  return done();
-}
+using io::in_good_time;
+using io::look_until;
+using io::run_until;
 
 class FakeInstance {
  public:
@@ -63,7 +58,7 @@ class FakeInstance {
  private:
   struct Client final : io::StreamSink, proxy::http1::RequestSink {
     Client(FakeInstance& owner, std::unique_ptr<io::TcpStream> taken) : instance(owner), parser(proxy::http1::Limits{}) {
-      if (owner.tls) stream = io::TlsStream::server(owner.tls, std::move(taken), io::boottime_now() + io::Milliseconds(5000), nullptr, this);
+      if (owner.tls) stream = io::TlsStream::server(owner.tls, std::move(taken), in_good_time(), nullptr, this);
       else stream = std::move(taken);
       stream->set_sink(this);
       stream->read_start();

@@ -40,7 +40,7 @@ class HookDriverTest : public ::testing::Test {
 };
 
 TEST_F(HookDriverTest, AProgramGetsTheDocumentAndTheEpoch) {
-  make(2s);
+  make(60s);
   driver->call(shell("cat > " + directory + "/in; printf %s \"$OUTRIGGER_EPOCH\" > " + directory + "/epoch"));
   ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 1; }));
   EXPECT_TRUE(reports[0].ok) << reports[0].detail;
@@ -49,12 +49,13 @@ TEST_F(HookDriverTest, AProgramGetsTheDocumentAndTheEpoch) {
 }
 
 TEST_F(HookDriverTest, FailureDeadlineAndAMissingProgramAreReported) {
-  make(100ms);
+  make(60s);
   driver->call(shell("echo broken >&2; exit 3"));
   ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 1; }));
   EXPECT_FALSE(reports[0].ok);
   EXPECT_EQ(reports[0].detail, "exit code 3: broken\n");
-  driver->call(shell("exec sleep 60"));
+  make(100ms);
+  driver->call(shell("exec sleep 1000"));
   ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 2; }));
   EXPECT_EQ(reports[1].detail, "killed at its deadline");
   driver->call({{{"/nonexistent/hook"}, {}, {}, {}}, "demote", "{}", {}});
@@ -63,12 +64,13 @@ TEST_F(HookDriverTest, FailureDeadlineAndAMissingProgramAreReported) {
 }
 
 TEST_F(HookDriverTest, OneRunsAtATimeAndOnlyTheNewestWaits) {
-  make(2s);
+  make(60s);
   const std::string add = " >> " + directory + "/order; ";
-  driver->call(shell("echo 1" + add));
+  driver->call(shell("while [ ! -e " + directory + "/go ]; do sleep 0.02; done; echo 1" + add));  // until the others have been called
   loop->run_once();
   driver->call(shell("echo 2" + add));
   driver->call(shell("echo 3" + add, "demote"));
+  std::ofstream(directory + "/go") << "\n";
   ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 2; }));
   EXPECT_EQ(content("order"), "1\n3\n");
   EXPECT_EQ(reports[1].name, "demote");
@@ -76,7 +78,7 @@ TEST_F(HookDriverTest, OneRunsAtATimeAndOnlyTheNewestWaits) {
 
 TEST_F(HookDriverTest, AnUrlIsPosted) {
   FakeInstance instance{*loop};
-  make(2s);
+  make(60s);
   auto target = parse_hook_url("http://" + instance.address.to_string() + "/ha/role?x=1");
   ASSERT_TRUE(target);
   driver->call({*target, "promote", "{\"a\":1}", {}});

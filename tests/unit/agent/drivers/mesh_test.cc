@@ -65,6 +65,7 @@ struct MeshTest : ::testing::TestWithParam<bool> {
     made.bind = io::Address::loopback(0);
     if (with_tls()) made.tls = tls(number);
     made.chance = io::random_below;
+    made.connect_timeout = io::kPatience;
     made.retry_min = Milliseconds(5);
     made.retry_max = Milliseconds(20);
     return made;
@@ -324,9 +325,9 @@ TEST_P(MeshTest, HttpStreamIsHandedOverWithItsFirstBytes) {
   io::RecordSink client_sink, worker_sink;
   std::unique_ptr<io::ByteStream> client;
   io::TlsOffload pool(*loop);
-  auto tcp = io::TcpStream::connect(*loop, at(1), io::in_ms(5000), nullptr);
+  auto tcp = io::TcpStream::connect(*loop, at(1), io::in_good_time(), nullptr);
   if (with_tls()) {
-    client = io::TlsStream::client(tls(2).http_dialer, std::move(tcp), "", io::in_ms(5000), &pool, &client_sink);
+    client = io::TlsStream::client(tls(2).http_dialer, std::move(tcp), "", io::in_good_time(), &pool, &client_sink);
   } else {
     tcp->set_sink(&client_sink);
     client = std::move(tcp);
@@ -348,7 +349,7 @@ TEST_P(MeshTest, HttpStreamIsHandedOverWithItsFirstBytes) {
 TEST_P(MeshTest, NonsenseIsClosedAndCounted) {
   start(1);
   io::RecordSink sink;
-  auto tcp = io::TcpStream::connect(*loop, at(1), io::in_ms(5000), &sink);
+  auto tcp = io::TcpStream::connect(*loop, at(1), io::in_good_time(), &sink);
   tcp->read_start();
   ASSERT_TRUE(tcp->write(io::bytes_of("GET / HTTP/1.1\r\n\r\n")));
   ASSERT_TRUE(run_until(*loop, [&] { return sink.ended || sink.error; }));
@@ -361,7 +362,7 @@ TEST_P(MeshTest, NonsenseIsClosedAndCounted) {
 TEST_P(MeshTest, SilentConnectionIsClosedAtItsDeadline) {
   start(1, [](MeshSettings& made) { made.connect_timeout = Milliseconds(20); });
   io::RecordSink sink;
-  auto tcp = io::TcpStream::connect(*loop, at(1), io::in_ms(5000), &sink);
+  auto tcp = io::TcpStream::connect(*loop, at(1), io::in_good_time(), &sink);
   tcp->read_start();
   EXPECT_TRUE(run_until(*loop, [&] { return sink.ended || sink.error; }));
 }
@@ -372,7 +373,7 @@ TEST_P(MeshTest, UnprovedConnectionsAreBounded) {
   std::vector<std::unique_ptr<io::TcpStream>> streams;
   for (int i = 0; i < 5; ++i) {
     sinks.push_back(std::make_unique<io::RecordSink>());
-    streams.push_back(io::TcpStream::connect(*loop, at(1), io::in_ms(5000), sinks.back().get()));
+    streams.push_back(io::TcpStream::connect(*loop, at(1), io::in_good_time(), sinks.back().get()));
     streams.back()->read_start();
   }
   ASSERT_TRUE(run_until(*loop, [&] { return nodes[1].mesh->counters().accepted == 3; }));

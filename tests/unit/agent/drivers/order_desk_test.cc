@@ -29,11 +29,10 @@ class OrderDeskTest : public ::testing::Test {
     make_desk(10ms);
   }
   ~OrderDeskTest() override { disk->release(); }
-  void make_desk(io::Milliseconds retry_pause) {
+  void make_desk(io::Milliseconds retry_pause, io::Milliseconds patience = io::kPatience) {
     OrderDeskSettings settings;
     settings.self = store::NodeId{7};
-    settings.reserve_timeout = 500ms;
-    settings.settle_timeout = 500ms;
+    settings.reserve_timeout = settings.settle_timeout = patience;
     settings.retry_pause = retry_pause;
     OrderDeskCallbacks callbacks;
     callbacks.told = [this](std::size_t, OrderTicket ticket, proxy::OrderReply reply, std::function<void()> unclaimed) {
@@ -65,9 +64,9 @@ class OrderDeskTest : public ::testing::Test {
     lease.service = "trader";
     lease.holder = kv::NodeId{7};
     lease.holder_name = "n1";
-    lease.lease_ms = 60'000;  // longer than any test, however slow the machine
+    lease.lease_ms = 600'000;  // longer than any test, however slow the machine
     wait([&] { return store->core().leader() == store::NodeId{7}; });
-    store->write(lease, io::boottime_now() + 5s, [&](const store::Result<store::Written>& written) { granted = written.has_value(); });
+    store->write(lease, in_good_time(), [&](const store::Result<store::Written>& written) { granted = written.has_value(); });
     wait([&] { return granted; });
   }
   void wait(const std::function<bool()>& done) { ASSERT_TRUE(run_until(*loop, done)); }
@@ -178,7 +177,7 @@ TEST_F(OrderDeskTest, AReservationThatNobodyWaitsForIsTakenBack) {
 // anew, while the desk still looks for the other one, in every turn. Whoever is told that it may send has a reservation that stands: the looks
 // leave alone what an exchange has.
 TEST_F(OrderDeskTest, AReservationThatIsBeingTakenBackIsPassedOnToNobody) {
-  make_desk(0ms);
+  make_desk(0ms, 500ms);
   constexpr std::size_t kKeys = 150;
   const auto key = [](std::size_t i) { return "k" + std::to_string(i); };
   disk->held = true;

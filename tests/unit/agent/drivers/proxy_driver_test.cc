@@ -23,6 +23,7 @@ class ProxyDriverTest : public ::testing::Test {
     settings.listeners.push_back({io::Address::loopback(0), nullptr, policy});
     settings.instance_tls = instance_tls;
     settings.peer_preface = kHttpPreface;
+    settings.part_idle = io::kPatience;
     ProxyDriverCallbacks callbacks;
     callbacks.on_trouble = [this](const proxy::Endpoint& endpoint, proxy::Trouble trouble) { troubles.emplace_back(endpoint.id, trouble); };
     callbacks.on_orders_drained = [this](const std::string& service, proxy::Epoch epoch) {
@@ -37,8 +38,10 @@ class ProxyDriverTest : public ::testing::Test {
     orders.path = "/orders";
     orders.kind = proxy::PoolKind::kPrimary;
     orders.service = orders.pool = "trader";
-    orders.hold = 5s;
+    orders.hold = 600s;
+    orders.timeouts = {60s, 60s, 60s, 60s, 600s};
     proxy::Route rest;
+    rest.timeouts = orders.timeouts;
     rest.name = "rest";
     rest.service = rest.pool = "trader";
     driver->publish_routes(*proxy::RouteTable::make({orders, rest}));
@@ -78,8 +81,13 @@ class ProxyDriverTest : public ::testing::Test {
     if (const auto places = driver->listen_addresses(); !places.empty()) entry_ = places[0];
     auto made = std::make_unique<Call>(std::make_unique<HttpClient>(*loop, entry_, "h"));
     if (tls) made->client->use_tls(std::move(tls), name, nullptr);
-    made->client->request(method, target, {}, method == "POST" ? "order" : "", io::boottime_now() + 4s,
+    made->client->request(method, target, {}, method == "POST" ? "order" : "", in_good_time(),
                           [call = made.get()](io::Result<HttpAnswer> answer) { call->answer = std::move(answer); });
+    return made;
+  }
+  static ListenPolicy patient() {
+    ListenPolicy made;
+    made.handshake_timeout = io::kPatience;
     return made;
   }
   static io::TlsOptions listener_options() {
@@ -110,7 +118,7 @@ class ProxyDriverTest : public ::testing::Test {
 
   std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
   FakeInstance instance{*loop};
-  ListenPolicy policy;
+  ListenPolicy policy = patient();
   std::optional<InstanceTls> instance_tls;
   std::vector<std::pair<proxy::EndpointId, proxy::Trouble>> troubles;
   std::vector<proxy::Epoch> drained;
@@ -138,7 +146,7 @@ TEST_F(ProxyDriverTest, AnOrderIsHeldUntilALeaseIsThereAndStopsWhenTheGateCloses
   auto held = call("POST", "/orders");
   ASSERT_TRUE(run_until(*loop, [&] { return totals().counters.held_now == 1; }));
   EXPECT_TRUE(instance.requests.empty());
-  const auto lease = lease_for(3, 10s);
+  const auto lease = lease_for(3, 600s);
   driver->publish_primary(view(lease));
   EXPECT_EQ(finish(*held), 200);
   EXPECT_EQ(instance.requests.at(0), "POST /orders order");
@@ -146,7 +154,7 @@ TEST_F(ProxyDriverTest, AnOrderIsHeldUntilALeaseIsThereAndStopsWhenTheGateCloses
   auto late = call("POST", "/orders");
   ASSERT_TRUE(run_until(*loop, [&] { return totals().counters.held_now == 1; }));
   EXPECT_EQ(instance.requests.size(), 1u) << "not one byte under a lease that is over";
-  const auto next = lease_for(4, 10s);
+  const auto next = lease_for(4, 600s);
   driver->publish_primary(view(next));
   EXPECT_EQ(finish(*late), 200);
   EXPECT_EQ(totals().counters.late_lease_writes, 0u);
@@ -154,7 +162,7 @@ TEST_F(ProxyDriverTest, AnOrderIsHeldUntilALeaseIsThereAndStopsWhenTheGateCloses
 
 TEST_F(ProxyDriverTest, DrainedMeansEveryWorkerHasSaidSo) {
   begin(3);
-  const auto lease = lease_for(5, 10s);
+  const auto lease = lease_for(5, 600s);
   driver->publish_primary(view(lease));
   instance.answers = false;
   auto order = call("POST", "/orders");
@@ -189,12 +197,12 @@ TEST_F(ProxyDriverTest, APeersStreamIsServedByTheLocalInstanceOnly) {
   HttpClient peer(*loop, (*listener)->local_address(), "h");
   std::optional<io::Result<HttpAnswer>> got;
   const auto keep = [&](io::Result<HttpAnswer> answer) { got = std::move(answer); };
-  peer.request("GET", "/x", {{"X-Outrigger-Hop", "1"}}, "", io::boottime_now() + 2s, keep);
+  peer.request("GET", "/x", {{"X-Outrigger-Hop", "1"}}, "", in_good_time(), keep);
   ASSERT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
   ASSERT_TRUE(*got) << got->error().detail;
   EXPECT_EQ((*got)->status, 200);
   got.reset();
-  peer.request("POST", "/orders", {{"X-Outrigger-Hop", "1"}}, "o", io::boottime_now() + 2s, keep);
+  peer.request("POST", "/orders", {{"X-Outrigger-Hop", "1"}}, "o", in_good_time(), keep);
   ASSERT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
   ASSERT_TRUE(*got) << got->error().detail;
   EXPECT_EQ((*got)->status, 421) << "not the primary, and a peer's request never hops again";
@@ -219,7 +227,7 @@ TEST_F(ProxyDriverTest, NewCertificatesAreForNewConnections) {
   begin();
   auto old = call("GET", "/x", trusting());
   EXPECT_EQ(finish(*old), 200);
-  ListenPolicy renewed;
+  ListenPolicy renewed = patient();
   io::TlsOptions options = listener_options();
   options.certificates = {{io::tls_files().path("client.pem"), io::tls_files().path("client.key"), {}}};
   renewed.tls = io::TlsFixture::load(options);
@@ -229,7 +237,7 @@ TEST_F(ProxyDriverTest, NewCertificatesAreForNewConnections) {
   static_cast<void>(totals());  // every worker answers behind what it was told before
   // The kept connection goes on under the certificate that it began with.
   old->answer.reset();
-  old->client->request("GET", "/y", {}, "", io::boottime_now() + 4s, [&](io::Result<HttpAnswer> answer) { old->answer = std::move(answer); });
+  old->client->request("GET", "/y", {}, "", in_good_time(), [&](io::Result<HttpAnswer> answer) { old->answer = std::move(answer); });
   EXPECT_EQ(finish(*old), 200);
   io::TlsOptions strict = io::tls_files().options(io::TlsRole::kClient, "");
   auto fresh = call("GET", "/z", io::TlsFixture::load(strict), "node-b");
@@ -246,7 +254,7 @@ TEST_F(ProxyDriverTest, ASilentClientIsLetGoAtTheDeadlineOfItsHandshake) {
     void on_error(const io::Error&) override { over = true; }
     bool over = false;
   } sink;
-  auto silent = io::TcpStream::connect(*loop, driver->listen_addresses()[0], io::boottime_now() + 4s, &sink);
+  auto silent = io::TcpStream::connect(*loop, driver->listen_addresses()[0], in_good_time(), &sink);
   silent->read_start();
   EXPECT_TRUE(run_until(*loop, [&] { return sink.over; }));
   EXPECT_EQ(totals().tls.timed_out, 1U);
@@ -258,7 +266,7 @@ TEST_F(ProxyDriverTest, TheInstanceIsSpokenToOverTlsUnderTheSameLease) {
   begin();
   auto read = call("GET", "/x");
   EXPECT_EQ(finish(*read), 200);
-  const auto lease = lease_for(3, 10s);
+  const auto lease = lease_for(3, 600s);
   driver->publish_primary(view(lease));
   auto order = call("POST", "/orders");
   EXPECT_EQ(finish(*order), 200);
@@ -285,7 +293,7 @@ TEST_F(ProxyDriverTest, ADrainEndsWhenTheClientsAreGone) {
   auto one = call("GET", "/x");
   EXPECT_EQ(finish(*one), 200);
   bool over = false;
-  driver->drain(io::boottime_now() + 4s, [&] { over = true; });
+  driver->drain(in_good_time(), [&] { over = true; });
   EXPECT_TRUE(run_until(*loop, [&] { return over; })) << "the idle keep-alive connection is closed";
   auto refused = call("GET", "/x");
   finish(*refused);
@@ -305,7 +313,7 @@ TEST_F(ProxyDriverTest, ListenersComeAndGoWhileTheRestServes) {
   auto on_new = std::make_unique<Call>(std::make_unique<HttpClient>(*loop, driver->listen_addresses()[1], "h"));
   const auto ask = [&](Call& call, const std::string& target) {
     call.answer.reset();
-    call.client->request("GET", target, {}, "", io::boottime_now() + 4s, [&call](io::Result<HttpAnswer> answer) { call.answer = std::move(answer); });
+    call.client->request("GET", target, {}, "", in_good_time(), [&call](io::Result<HttpAnswer> answer) { call.answer = std::move(answer); });
     return finish(call);
   };
   EXPECT_EQ(ask(*on_new, "/new"), 200);
@@ -316,7 +324,7 @@ TEST_F(ProxyDriverTest, ListenersComeAndGoWhileTheRestServes) {
   ASSERT_TRUE(run_until(*loop, [&] {
     HttpClient client(*loop, gone, "h");
     std::optional<io::Result<HttpAnswer>> answer;
-    client.request("GET", "/x", {}, "", io::boottime_now() + 4s, [&](io::Result<HttpAnswer> got) { answer = std::move(got); });
+    client.request("GET", "/x", {}, "", in_good_time(), [&](io::Result<HttpAnswer> got) { answer = std::move(got); });
     EXPECT_TRUE(run_until(*loop, [&] { return answer.has_value(); }));
     return !*answer;
   })) << "and then nobody listens there";
@@ -339,9 +347,9 @@ TEST_F(ProxyDriverTest, ARetiringDriverServesWhatItHasAndLeavesItsSocketsOpen) {
   auto kept = call("GET", "/x");
   EXPECT_EQ(finish(*kept), 200);
   bool over = false;
-  driver->retire(io::boottime_now() + 60s, io::boottime_now() + 60s, [&] { over = true; });
+  driver->retire(in_good_time(), in_good_time(), [&] { over = true; });
   kept->answer.reset();
-  kept->client->request("GET", "/y", {}, "", io::boottime_now() + 4s, [&](io::Result<HttpAnswer> answer) { kept->answer = std::move(answer); });
+  kept->client->request("GET", "/y", {}, "", in_good_time(), [&](io::Result<HttpAnswer> answer) { kept->answer = std::move(answer); });
   EXPECT_EQ(finish(*kept), 200);
   EXPECT_TRUE(run_until(*loop, [&] { return over; })) << "that answer has ended the connection";
   EXPECT_EQ(driver->listen_addresses().size(), 1U) << "a successor has them now; this process only stops to accept";

@@ -36,13 +36,7 @@ class Exporting : public ::testing::Test {
     ASSERT_TRUE(started);
     exporter = std::move(*started);
   }
-  /// Counters change on the exporter's thread, which is no event here: looked at every few milliseconds.
-  template <class Condition>
-  bool until(Condition done) {
-    io::Timer look(*loop, [&look] { look.arm_after(io::Milliseconds(2)); });
-    look.arm_after(io::Milliseconds(2));
-    return run_until(*loop, done);
-  }
+  bool until(const std::function<bool()>& done) { return look_until(*loop, done); }
   [[nodiscard]] SpanCounters spans() const { return exporter->counters().spans; }
   std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
   FakeInstance collector{*loop};

@@ -35,7 +35,7 @@ class StoreDriverTest : public ::testing::Test {
   }
   store::Result<store::Written> write(store::kv::CommandBody command) {
     std::optional<store::Result<store::Written>> got;
-    driver->write(std::move(command), io::boottime_now() + 2s, [&](store::Result<store::Written> written) { got = std::move(written); });
+    driver->write(std::move(command), in_good_time(), [&](store::Result<store::Written> written) { got = std::move(written); });
     EXPECT_FALSE(got) << "no reply inside the call";
     EXPECT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
     return got.value_or(store::fail(store::Errc::kStopped));
@@ -54,21 +54,22 @@ TEST_F(StoreDriverTest, AWriteIsOnDiskBeforeItIsAnswered) {
   ASSERT_TRUE(written) << written.error().detail;
   EXPECT_GT(watch->writes, before);
   ASSERT_NE(driver->core().state().get("k"), nullptr);
-  EXPECT_EQ(driver->disk_times().count, static_cast<std::uint64_t>(watch->writes.load()));
+  EXPECT_TRUE(look_until(*loop, [&] { return driver->disk_times().count == static_cast<std::uint64_t>(watch->writes.load()); }));
 }
 
 TEST_F(StoreDriverTest, WritesOfOneTurnShareABatch) {
   found();
+  ASSERT_TRUE(write(store::kv::Set{"k", "v", 0}));  // what founding has to write is written
   const int before = watch->writes;
   int done = 0;
   for (int i = 0; i < 100; ++i) {
-    driver->write(store::kv::Set{"k" + std::to_string(i), "v", 0}, io::boottime_now() + 2s, [&](const store::Result<store::Written>& written) {
+    driver->write(store::kv::Set{"k" + std::to_string(i), "v", 0}, in_good_time(), [&](const store::Result<store::Written>& written) {
       EXPECT_TRUE(written);
       ++done;
     });
   }
   ASSERT_TRUE(run_until(*loop, [&] { return done == 100; }));
-  EXPECT_LE(watch->writes - before, 3);
+  EXPECT_LE(watch->writes - before, 5) << "theirs, what was applied, and the rest of the one before";
 }
 
 TEST_F(StoreDriverTest, WatchesWakeOnceAndCanBeTakenBack) {
@@ -87,17 +88,17 @@ TEST_F(StoreDriverTest, WatchesWakeOnceAndCanBeTakenBack) {
 TEST_F(StoreDriverTest, ReadsRenewalsAndRefusalsComeBack) {
   found();
   std::optional<bool> read, renewed;
-  driver->read(store::Consistency::kConsistent, io::boottime_now() + 2s, [&](const store::Result<store::Readable>& one) { read = one.has_value(); });
+  driver->read(store::Consistency::kConsistent, in_good_time(), [&](const store::Result<store::Readable>& one) { read = one.has_value(); });
   ASSERT_TRUE(run_until(*loop, [&] { return read.has_value(); }));
   EXPECT_TRUE(*read);
-  const auto lease = write(store::kv::LeaseAcquire{"trader", store::kv::NodeId{7}, "n1", 1500, 500});
+  const auto lease = write(store::kv::LeaseAcquire{"trader", store::kv::NodeId{7}, "n1", 600'000, 500});
   ASSERT_TRUE(lease);
-  driver->renew("trader", lease->epoch, io::boottime_now() + 2s, [&](const store::Result<void>& one) { renewed = one.has_value(); });
+  driver->renew("trader", lease->epoch, in_good_time(), [&](const store::Result<void>& one) { renewed = one.has_value(); });
   ASSERT_TRUE(run_until(*loop, [&] { return renewed.has_value(); }));
   EXPECT_TRUE(*renewed);
   renewed.reset();
   const store::kv::Epoch future{store::kv::value(lease->epoch) + 1};
-  driver->renew("trader", future, io::boottime_now() + 2s, [&](const store::Result<void>& one) {
+  driver->renew("trader", future, in_good_time(), [&](const store::Result<void>& one) {
     renewed = one.has_value();
     EXPECT_EQ(one.error().code, store::Errc::kStaleEpoch);
   });
@@ -109,7 +110,7 @@ TEST_F(StoreDriverTest, ADiskThatFailsStopsTheCoreAndAcknowledgesNothing) {
   found();
   watch->fail_from = watch->writes.load();
   bool answered = false;
-  driver->write(store::kv::Set{"k", "v", 0}, io::boottime_now() + 2s, [&](const store::Result<store::Written>& written) {
+  driver->write(store::kv::Set{"k", "v", 0}, in_good_time(), [&](const store::Result<store::Written>& written) {
     answered = true;
     EXPECT_FALSE(written);
   });

@@ -33,7 +33,7 @@ TEST_F(ListenSocketTest, ConnectionsThatWaitAreNotLostWhenASuccessorHasTheSocket
   auto old = std::move(*ListenSocket::open(Address::loopback(0), {}));
   const Address place = old->local_address();
   RecordSink sink;
-  auto client = TcpStream::connect(*loop, place, boottime_now() + Milliseconds(5000), &sink);
+  auto client = TcpStream::connect(*loop, place, in_good_time(), &sink);
   ASSERT_TRUE(run_until(*loop, [&] { return sink.opened; })) << "in the kernel's queue, accepted by nobody";
   ASSERT_TRUE(client->write(std::as_bytes(std::span("early", 5))));
   pass_on();
@@ -62,7 +62,7 @@ TEST_F(ListenSocketTest, AListenerOnABorrowedSocketLeavesItToTheNextOne) {
   first.reset();
   auto second = std::move(*TcpListener::on(*loop, *socket, [&](auto) { ++second_got; }));
   RecordSink sink;
-  auto client = TcpStream::connect(*loop, socket->local_address(), boottime_now() + Milliseconds(5000), &sink);
+  auto client = TcpStream::connect(*loop, socket->local_address(), in_good_time(), &sink);
   EXPECT_TRUE(run_until(*loop, [&] { return second_got == 1; }));
   EXPECT_EQ(first_got, 0);
 }
@@ -76,7 +76,7 @@ TEST_F(ListenSocketTest, WhatWaitsCanBeAcceptedAtOnceBeforeTheEnd) {
   std::vector<std::unique_ptr<TcpStream>> clients;
   for (int i = 0; i < 100; ++i) {
     sinks.push_back(std::make_unique<RecordSink>());
-    clients.push_back(TcpStream::connect(*loop, socket->local_address(), boottime_now() + Milliseconds(5000), sinks.back().get()));
+    clients.push_back(TcpStream::connect(*loop, socket->local_address(), in_good_time(), sinks.back().get()));
   }
   ASSERT_TRUE(run_until(*loop, [&] { return std::all_of(sinks.begin(), sinks.end(), [](const auto& one) { return one->opened; }); }));
   listener->resume();

@@ -134,7 +134,7 @@ TEST(Timer, TheEarliestAndTheLatestTimePointDoNotOverflow) {
   Timer never(*loop, [] { FAIL(); });
   at_once.arm(TimePoint::min());  // what a core answers that wants a tick now
   never.arm(TimePoint::max());
-  EXPECT_TRUE(run_until(*loop, [&] { return fired; }, Milliseconds(1000)));
+  EXPECT_TRUE(run_until(*loop, [&] { return fired; }));
 }
 
 TEST(Timer, LaterDeadlineReplacesEarlierWithoutFiringTwice) {

@@ -53,8 +53,8 @@ TEST(Signing, AsInTheStandard) {
 }
 
 TEST(Signing, AKeyIsMadeOnceAndKeptForItsOwner) {
-  const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("signing_" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
+  std::string pattern = ::testing::TempDir() + "signing-XXXXXX";
+  const std::filesystem::path folder = ::mkdtemp(pattern.data());
   const std::string path = folder / "audit.key";
   const auto made = SigningKey::load_or_create(path);
   ASSERT_TRUE(made);

@@ -28,7 +28,7 @@ struct Pair : ::testing::Test {
     });
     ASSERT_TRUE(made) << made.error().detail;
     listener = std::move(*made);
-    client = TcpStream::connect(*loop, listener->local_address(), in_ms(5000), &client_sink);
+    client = TcpStream::connect(*loop, listener->local_address(), in_good_time(), &client_sink);
     ASSERT_TRUE(run_until(*loop, [&] { return server != nullptr && client_sink.opened; }));
   }
   void read_both() {
@@ -148,7 +148,7 @@ TEST_F(Pair, WriteIntoABrokenConnectionReportsOnceAndLater) {
   ASSERT_TRUE(server->write(bytes_of("early reply")));
   server->reset();
   Result<void> written;
-  for (int i = 0; i < 100 && written; ++i) written = client->write(bytes_of("body"));
+  while (written) written = client->write(bytes_of("body"));  // the kernel may take its time to say so; else the queue would be full
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().code, Errc::kReset);
   EXPECT_FALSE(client_sink.error);  // not inside the call
@@ -164,8 +164,8 @@ TEST_F(Pair, ErrorWithoutSinkWaitsForTheNextSink) {
   server->set_sink(nullptr);
   client->reset();
   Result<void> written;
-  for (int i = 0; i < 100 && written; ++i) written = server->write(bytes_of("x"));
-  ASSERT_FALSE(written);
+  while (written) written = server->write(bytes_of("x"));
+  EXPECT_EQ(written.error().code, Errc::kReset);
   loop->poll();
   server->set_sink(&server_sink);
   EXPECT_FALSE(server_sink.error);
@@ -327,7 +327,7 @@ TEST(TcpConnect, RefusedIsConclusiveAndLater) {
     dead = (*listener)->local_address();
   }
   RecordSink sink;
-  auto stream = TcpStream::connect(*loop, dead, in_ms(5000), &sink);
+  auto stream = TcpStream::connect(*loop, dead, in_good_time(), &sink);
   EXPECT_FALSE(sink.error);
   ASSERT_TRUE(run_until(*loop, [&] { return sink.error.has_value(); }));
   EXPECT_EQ(sink.error->code, Errc::kRefused);
@@ -375,7 +375,7 @@ TEST(TcpConnect, WritesBeforeOpenAreSentAfterIt) {
     server->set_sink(&server_sink);
     server->read_start();
   });
-  auto client = TcpStream::connect(*loop, (*listener)->local_address(), in_ms(5000), &client_sink);
+  auto client = TcpStream::connect(*loop, (*listener)->local_address(), in_good_time(), &client_sink);
   EXPECT_FALSE(client->open());
   ASSERT_TRUE(client->write(bytes_of("early")));
   EXPECT_EQ(client->write_queue_bytes(), 5U);
@@ -408,7 +408,7 @@ TEST(TcpListener, AcceptCallbackMayDestroyTheListener) {
   std::unique_ptr<TcpListener> listener;
   listener = std::move(*TcpListener::listen(*loop, Address::loopback(0), {}, [&](auto) { listener.reset(); }));
   RecordSink sink;
-  auto client = TcpStream::connect(*loop, listener->local_address(), in_ms(5000), &sink);
+  auto client = TcpStream::connect(*loop, listener->local_address(), in_good_time(), &sink);
   EXPECT_TRUE(run_until(*loop, [&] { return listener == nullptr; }));
 }
 
@@ -418,7 +418,7 @@ TEST(TcpListener, PausedOneLetsCallersWait) {
   auto listener = TcpListener::listen(*loop, Address::loopback(0), {}, [&](auto) { ++accepted; });
   (*listener)->pause();
   RecordSink sink;
-  auto client = TcpStream::connect(*loop, (*listener)->local_address(), in_ms(5000), &sink);
+  auto client = TcpStream::connect(*loop, (*listener)->local_address(), in_good_time(), &sink);
   ASSERT_TRUE(run_until(*loop, [&] { return sink.opened; }));
   EXPECT_EQ(accepted, 0);
   (*listener)->resume();
@@ -447,7 +447,7 @@ TEST_F(UnixPath, ServesWithItsModeAndCleansUp) {
     struct stat made{};
     ASSERT_EQ(::stat(path.c_str(), &made), 0);
     EXPECT_EQ(made.st_mode & 0777U, 0640U);
-    auto client = TcpStream::connect(*loop, address, in_ms(5000), &client_sink);
+    auto client = TcpStream::connect(*loop, address, in_good_time(), &client_sink);
     ASSERT_TRUE(client->write(bytes_of("over a path")));
     EXPECT_TRUE(run_until(*loop, [&] { return server_sink.data == "over a path"; }));
     const auto taken = TcpListener::listen(*loop, address, {}, [](auto) {});

@@ -58,10 +58,10 @@ struct TlsChoice : ::testing::Test {
     client_sink = RecordSink();
     server_sink = RecordSink();
     auto listener = *TcpListener::listen(*loop, Address::loopback(0), {}, [&](std::unique_ptr<TcpStream> tcp) {
-      server = TlsStream::server(for_server, std::move(tcp), in_ms(5000), nullptr, &server_sink);
+      server = TlsStream::server(for_server, std::move(tcp), in_good_time(), nullptr, &server_sink);
     });
-    client = TlsStream::client(TlsFixture::load(for_client), TcpStream::connect(*loop, listener->local_address(), in_ms(5000), nullptr),
-                               name, in_ms(5000), nullptr, &client_sink);
+    client = TlsStream::client(TlsFixture::load(for_client), TcpStream::connect(*loop, listener->local_address(), in_good_time(), nullptr),
+                               name, in_good_time(), nullptr, &client_sink);
     ASSERT_TRUE(run_until(*loop, [&] { return (client_sink.opened && server_sink.opened) || server_sink.error; }));
   }
   /// Whose certificate the server shows to a client that asks for `name`.
