@@ -178,7 +178,7 @@ End in_child(const fs::path& root, const std::function<std::string()>& body) {
   const fs::path note = root / "note";
   const pid_t child = fork();
   if (child == 0) {
-    alarm(120);  // a hang is a failure, not a wait
+    alarm(600);  // a hang is a failure, not a wait
     const std::string text = body();
     std::ofstream(note) << text;
     _exit(text.empty() ? 0 : 1);
