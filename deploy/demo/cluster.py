@@ -195,12 +195,12 @@ class Node:
         values.update(self.cluster.extra_environment)
         return {f"OUTRIGGER_{name}": str(value) for name, value in values.items()}
 
-    def role(self, timeout=0.5):
-        return get_json(self.api, "/outrigger/v1/role", timeout)
+    def role(self):
+        return get_json(self.api, "/outrigger/v1/role", self.cluster.answer_seconds)
 
     def ready(self):
         try:
-            return request(self.api, "GET", "/outrigger/v1/health/ready", timeout=0.5)[0] == 200
+            return request(self.api, "GET", "/outrigger/v1/health/ready", timeout=self.cluster.answer_seconds)[0] == 200
         except (OSError, http.client.HTTPException):
             return False
 
@@ -219,7 +219,7 @@ class Node:
     def metric(self, name):
         """Sum of a metric over its labels; None when the agent does not answer or does not have it."""
         try:
-            status, _, body = request(self.api, "GET", "/metrics", timeout=0.5)
+            status, _, body = request(self.api, "GET", "/metrics", timeout=self.cluster.answer_seconds)
         except (OSError, http.client.HTTPException):
             return None
         rows = [line.split() for line in body.decode().splitlines() if line.split("{")[0].split(" ")[0] == name]
@@ -234,6 +234,7 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.secrets, self.config = self.folder / "secrets", self.folder / "cluster.toml"
         self.extra_environment = {}
+        self.answer_seconds = 0.5  # of an agent that is asked for its role, its metrics, whether it is ready
         self.hold, self.order_options = "5s", ""  # more lines for the route of orders
         self.trader_options, self.exchange_options = [], []
         self.has_egress = False  # traders reach the exchange through their agents, and say what became of unknown orders

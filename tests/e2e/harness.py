@@ -18,7 +18,15 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "deploy" / "demo"))
 
 import cluster as processes  # noqa: E402  (the demo's own process handling, found through the line above)
-from cluster import Cluster, Process, free_ports, get_json, now, request, wait_until  # noqa: E402,F401
+from cluster import Cluster, Process, free_ports, now  # noqa: E402,F401
+
+# A machine that stands still for some seconds (a busy processor, a slow disk) is no fault of the product, so nothing here waits for less
+# than LEAST_SECONDS, and what agents take for a failure of others lasts longer than such a pause. Who looks at just those times sets them.
+LEAST_SECONDS = 30
+STEADY_WRITES = {"RAFT_WRITE_TIMEOUT": "6s"}
+STEADY_RAFT = {"RAFT_HEARTBEAT": "150ms", "RAFT_ELECTION_MIN": "1s", "RAFT_ELECTION_MAX": "1500ms", **STEADY_WRITES}
+STEADY = {**STEADY_RAFT, "SERVICE_LEASE": "3s", "SERVICE_MARGIN": "1s", "SERVICE_HEALTH_FALL": "20"}
+STEADY_CHECK = "fall = 50"  # whoever is gone or answers 503 is noticed all the same
 
 
 def binary():
@@ -38,6 +46,40 @@ def sanitized():
 def patience():
     """Sanitizers slow everything down; waiting longer costs nothing when things work."""
     return 3.0 if sanitized() else 1.5
+
+
+def wait_until(check, seconds, what, pause=0.02):
+    """As the demo's, but for LEAST_SECONDS or more: how soon something happens is measured elsewhere, here it has to happen."""
+    return processes.wait_until(check, max(seconds, LEAST_SECONDS * patience()), what, pause)
+
+
+def request(address, method, path, body=None, headers=None, timeout=10.0):
+    """As the demo's, with more patience."""
+    return processes.request(address, method, path, body, headers, timeout * patience())
+
+
+def get_json(address, path, timeout=10.0):
+    """The JSON of a 200, else None."""
+    return processes.get_json(address, path, timeout * patience())
+
+
+def as_environment(settings):
+    return {f"OUTRIGGER_{name}": value for name, value in settings.items()}
+
+
+def whole_lines(path):
+    """The lines of a file that somebody may be writing; a last one without its end is not there yet. None of a file that is not there."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+
+
+def bytes_waiting(port):
+    """How many bytes wait in the kernel, over all connections, for the one who listens on this port of 127.0.0.1."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table][1:]
+    return sum(int(row[4].split(":")[1], 16) for row in rows if row[1].endswith(f":{int(port):04X}") and row[3] == "01")
 
 
 class RealProcesses(unittest.TestCase):
@@ -72,6 +114,8 @@ class RealProcesses(unittest.TestCase):
     def make_cluster(self, count=3, **options):
         made = Cluster(binary(), self.folder / f"cluster{len(self.clusters)}", count, **options)
         self.clusters.append(made)
+        made.extra_environment.update(STEADY)
+        made.answer_seconds = 5 * patience()
         made.make_secrets()
         made.write_config()
         return made
@@ -94,6 +138,7 @@ class RealProcesses(unittest.TestCase):
         folder.mkdir(exist_ok=True)
         command = [*wrap, binary(), "agent", *arguments]
         if config is not None:
+            environment = {**as_environment(STEADY_WRITES), **(environment or {})}
             (folder / "outrigger.toml").write_text(config)
             command += ["--config", folder / "outrigger.toml"]
         process = Process(name, command, folder / "agent.log", environment)
@@ -134,6 +179,7 @@ address = "{self.instance.address}"
 [service.health]
 every = "{every}"
 timeout = "{every}"
+{STEADY_CHECK}
 [[listen]]
 address = "{self.proxy}"
 {listener}
@@ -146,7 +192,7 @@ address = "{self.proxy}"
         apis, seed = [], ""
         for name, text in settings.items():
             ports, config = self.single_config(name, seed + text)
-            self.start_agent(name, config=config)
+            self.start_agent(name, config=config, environment=as_environment(STEADY_RAFT))
             apis.append(f"127.0.0.1:{ports['api']}")
             self.wait_status(apis[-1], "/outrigger/v1/health/ready", 200)
             seed = seed or f'seeds = ["127.0.0.1:{ports["gossip"]}"]\n'
@@ -169,7 +215,7 @@ address = "{self.proxy}"
     def wait_exit(self, process, seconds=15):
         """@return (exit code, everything it said)."""
         try:
-            code = process.child.wait(seconds * patience())
+            code = process.child.wait(max(seconds, LEAST_SECONDS) * patience())
         except subprocess.TimeoutExpired:
             self.fail(f"{process.name} still runs:\n{process.tail()}")
         return code, process.log.read_text(errors="replace")
@@ -287,6 +333,7 @@ address = "{instance.address}"
 [service.health]
 every = "500ms"
 timeout = "400ms"
+{STEADY_CHECK}
 [[listen]]
 address = "{proxy}"
 {self.LISTENER}
@@ -303,7 +350,7 @@ address = "{proxy}"
 
     def ask(self, entry, path, headers=None):
         """One GET on a connection of its own, at the agent of that name. @return (status, its JSON or {}, whether the connection ends)"""
-        status, fields, body = request(self.proxies[self.NAMES.index(entry)], "GET", path, headers=headers, timeout=10)
+        status, fields, body = request(self.proxies[self.NAMES.index(entry)], "GET", path, headers=headers)
         return status, json.loads(body) if body[:1] == b"{" else {}, fields.get("connection", "").lower() == "close"
 
 
@@ -317,7 +364,7 @@ def metric(api, start):
 
 def answer_of(address, method, path, headers=None, body=None, seconds=10):
     """One request on a connection of its own. @return http.client's answer, its body read"""
-    connection = http.client.HTTPConnection(address, timeout=seconds)
+    connection = http.client.HTTPConnection(address, timeout=seconds * patience())
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
@@ -331,7 +378,7 @@ def raw_exchange(address, data, seconds=10.0):
     """Sends bytes as they are and reads until the other side closes. @return (bytes, True when it closed in time)."""
     host, port = address.rsplit(":", 1)
     received = b""
-    with socket.create_connection((host, int(port)), timeout=seconds) as connection:
+    with socket.create_connection((host, int(port)), timeout=seconds * patience()) as connection:
         try:
             connection.sendall(data)
         except OSError:

@@ -6,7 +6,7 @@ import threading
 import time
 import unittest
 
-from harness import RealProcesses, free_ports, get_json, patience, wait_until
+from harness import STEADY_CHECK, RealProcesses, free_ports, get_json, patience, wait_until
 
 ROUTES = """
 [[route]]
@@ -31,7 +31,8 @@ name = "narrow"
 path = "/narrow"
 pool = "all"
 max_conns = 1
-queue = { timeout = "5s" }
+queue = { timeout = "60s" }
+timeouts = { first_byte = "60s" }
 [[route]]
 path = "/"
 pool = "all"
@@ -53,7 +54,7 @@ address = "{instance.address}"
 [service.health]
 every = "100ms"
 timeout = "90ms"
-fall = 2
+{STEADY_CHECK}
 {"" if number else first}""" for number, (service, instance) in enumerate(zip(services, self.instances))})[0]
         wait_until(lambda: self.passing() == 3, 15 * patience(), "three healthy endpoints")
 
@@ -64,7 +65,7 @@ fall = 2
 
     def ask(self, path, **headers):
         host, port = self.proxy.split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection = http.client.HTTPConnection(host, int(port), timeout=60 * patience())
         try:
             connection.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
             answer = connection.getresponse()
@@ -123,7 +124,7 @@ fall = 2
             def held(this, plain=plain):
                 if this.path == "/narrow":
                     inside.append(this)
-                    gate.wait(10)
+                    gate.wait(120)
                 plain(this)
             handler.do_GET = held
         self.addCleanup(gate.set)
@@ -135,7 +136,7 @@ fall = 2
         self.assertEqual(statuses, [])
         gate.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(60 * patience())
         self.assertEqual(statuses, [200] * 6, "those that waited got their turn")
 
 

@@ -5,17 +5,17 @@ import threading
 import time
 import unittest
 
-from harness import RealProcesses, request, wait_until
+from harness import RealProcesses, patience, request, wait_until
 
-OPEN_SECONDS = 1.5
+FIRST_BYTE_SECONDS = 0.5
 ROUTES = f"""
 [[route]]
 name = "calls"
 path = "/calls"
 pool = "all"
 retry = false
-timeouts = {{ first_byte = "100ms" }}
-breaker = {{ fail = 3, window = "60s", open = "{int(OPEN_SECONDS * 1000)}ms", on = ["connect", "timeout"] }}
+timeouts = {{ first_byte = "{FIRST_BYTE_SECONDS}s" }}
+breaker = {{ fail = 3, window = "1h", open = "OPEN", on = ["connect", "timeout"] }}
 [[route]]
 path = "/"
 pool = "all"
@@ -25,9 +25,8 @@ consecutive = 0
 
 
 class Breakers(RealProcesses):
-    def setUp(self):
-        super().setUp()
-        self.start_behind(f"[proxy]\nthreads = 2\n{ROUTES}", every="500ms")
+    def start(self, open_for):
+        self.start_behind(f"[proxy]\nthreads = 2\n{ROUTES}".replace("OPEN", open_for), every="500ms")
         self.gate = threading.Event()
         self.addCleanup(self.gate.set)
         handler = self.instance.server.RequestHandlerClass
@@ -37,14 +36,14 @@ class Breakers(RealProcesses):
         def held(this):
             if this.path == "/calls":
                 self.reached.append(this)
-                self.gate.wait(10)
+                self.gate.wait(120)
             plain(this)
         handler.do_GET = held
 
     def ask(self):
         """@return (status, body, seconds)"""
         host, port = self.proxy.split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection = http.client.HTTPConnection(host, int(port), timeout=10 * patience())
         began = time.monotonic()
         try:
             connection.request("GET", "/calls")
@@ -59,22 +58,31 @@ class Breakers(RealProcesses):
                 return float(line.rsplit(" ", 1)[1])
         return None
 
-    def test_guide_001_three_timeouts_then_nothing_then_one_probe(self):
+    def test_guide_001_three_timeouts_then_nothing(self):
+        self.start("1h")
         self.assertEqual([self.ask()[0] for _ in range(3)], [504] * 3)
-        opened = time.monotonic()
-        self.assertEqual(len(self.reached), 3)
+        wait_until(lambda: len(self.reached) == 3, 10, "the three at the instance")
         answers = [self.ask() for _ in range(8)]
-        self.assertLess(time.monotonic() - opened, OPEN_SECONDS, "this machine is too slow for the test")
         self.assertEqual([status for status, _, _ in answers], [503] * 8, "at both workers")
         self.assertIn("breaker_open", answers[0][1])
-        self.assertLess(min(seconds for _, _, seconds in answers), 0.05)
+        self.assertLess(min(seconds for _, _, seconds in answers), FIRST_BYTE_SECONDS, "nobody is waited for")
         self.assertEqual(len(self.reached), 3, "the instance has seen none of them")
         self.assertEqual(self.metric('outrigger_breaker_state{route="calls"'), 1)
         self.assertEqual(self.metric('outrigger_breaker_opened_total{route="calls"'), 1)
         self.assertEqual(self.metric('outrigger_route_refused_total{route="calls",reason="breaker"}'), 8)
+
+    def test_guide_001_after_a_while_one_probe_at_a_time(self):
+        self.start("1500ms")
+        self.assertEqual([self.ask()[0] for _ in range(3)], [504] * 3)
         self.gate.set()
-        wait_until(lambda: self.ask()[0] == 200, OPEN_SECONDS * 4, "the probe to close it")
-        self.assertEqual(len(self.reached), 4, "one probe")
+        answers = []
+
+        def closed():
+            answers.append(self.ask()[0])
+            return answers[-1] == 200
+        wait_until(closed, 10, "the probe to close it")
+        probes = len(answers) - answers.count(503)  # one, unless the machine stood still for longer than its first byte may take
+        wait_until(lambda: len(self.reached) == 3 + probes, 10, "each probe at the instance, and nothing else")
         self.assertEqual([self.ask()[0] for _ in range(4)], [200] * 4)
         self.assertEqual(self.metric('outrigger_breaker_state{route="calls"'), 0)
 

@@ -3,11 +3,10 @@
 import http.client
 import json
 import threading
-import time
 import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from harness import RealProcesses, free_ports, get_json, patience, request, wait_until
+from harness import STEADY_CHECK, RealProcesses, free_ports, get_json, patience, request, wait_until, whole_lines
 
 
 class SlowNowAndThen:
@@ -33,6 +32,7 @@ class SlowNowAndThen:
                 try:
                     self.send_response(200)
                     self.send_header("Content-Length", str(len(body)))
+                    self.send_header("X-Slept", str(int(slow)))
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:
@@ -58,7 +58,7 @@ ROUTES = """
 name = "hedged"
 path = "/reads"
 pool = "all"
-hedge = { least = "20ms", budget = 10 }
+hedge = { least = "100ms", budget = 10 }
 [[route]]
 name = "plain"
 path = "/reads-plain"
@@ -67,7 +67,7 @@ pool = "all"
 path = "/"
 pool = "all"
 """
-PAUSE = 0.4
+PAUSE = 0.8  # less than the second after which a read is tried elsewhere anyway
 
 
 class Hedge(RealProcesses):
@@ -86,6 +86,7 @@ address = "{instance.address}"
 [service.health]
 every = "1s"
 timeout = "900ms"
+{STEADY_CHECK}
 """
             if number == 0:
                 extra += f"""[[listen]]
@@ -116,48 +117,44 @@ trails = "1MiB"
         return 0.0
 
     def ask(self, path, count):
-        """One after the other over one connection. @return (seconds of each, ids)"""
+        """One after the other over one connection. @return (how many were answered by an instance that had slept, ids). Their times say
+        less: any may be long on a busy machine."""
         host, port = self.proxy.split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
-        times, ids = [], []
+        connection = http.client.HTTPConnection(host, int(port), timeout=10 * patience())
+        slept, ids = 0, []
         for _ in range(count):
-            began = time.monotonic()
             connection.request("GET", path)
             answer = connection.getresponse()
             answer.read()
-            times.append(time.monotonic() - began)
+            slept += answer.getheader("X-Slept") == "1"
             ids.append(answer.getheader("X-Request-Id"))
             self.assertEqual(answer.status, 200)
         connection.close()
-        return times, ids
+        return slept, ids
 
     def test_the_tail_is_cut_off_within_the_budget(self):
-        plain = sorted(self.ask("/reads-plain", 120)[0])
-        self.assertGreater(plain[-2], PAUSE * 0.9, "the slow instance is slow")
+        plain, _ = self.ask("/reads-plain", 96)
+        self.assertGreaterEqual(plain, 2, "the slow instance is slow")
         asked = sum(i.count for i in self.instances)
         self.ask("/reads", 80)  # until the route knows what is usual
         before = self.metric('outrigger_route_hedges_total{route="hedged",result="begun"}')
-        times, ids = self.ask("/reads", 240)
+        slept, ids = self.ask("/reads", 240)
         hedges = self.metric('outrigger_route_hedges_total{route="hedged",result="begun"}')
         won = self.metric('outrigger_route_hedges_total{route="hedged",result="won"}')
-        slow = [i for i, t in zip(ids, times) if t > PAUSE * 0.9]
-        times.sort()
-        p99 = times[int(len(times) * 0.99)]
-        print(f"p99 {plain[int(len(plain) * 0.99)] * 1000:.0f} ms without, {p99 * 1000:.0f} ms with {hedges - before:.0f} hedges in 240, {len(slow)} still slow",
-              flush=True)
-        self.assertLess(p99, PAUSE * 0.75)
+        print(f"slow: {plain} of 96 without, {slept} of 240 with {hedges - before:.0f} hedges", flush=True)
+        self.assertLess(slept, 240 * 0.01, "some ten without hedges")
         self.assertGreaterEqual(hedges - before, 5)
         self.assertGreaterEqual(won, 5)
         self.assertLessEqual(hedges, 320 * 0.10 + 1, "the budget")
-        extra = sum(i.count for i in self.instances) - asked - 320
-        # One that was cancelled at once may not have got there.
-        self.assertTrue(hedges - 3 <= extra <= hedges, f"{extra} requests more at the instances, {hedges} hedges")
+        # One that was cancelled at once may not have got there; another may still be on its way there.
+        wait_until(lambda: sum(i.count for i in self.instances) - asked - 320 >= hedges - 3, 10, f"{hedges} hedges at the instances")
+        self.assertLessEqual(sum(i.count for i in self.instances) - asked - 320, hedges)
         self.both_legs_are_told(ids)
 
     def both_legs_are_told(self, ids):
         path = self.folder / "access.log"
-        wait_until(lambda: ids[-1] in path.read_text(), 10, "the access log")
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        wait_until(lambda: any(ids[-1] in line for line in whole_lines(path)), 10, "the access log")
+        lines = [json.loads(line) for line in whole_lines(path)]
         hedged = [line for line in lines if "hedge_endpoint" in line and line["hedge_won"]]
         self.assertTrue(hedged)
         one = hedged[-1]

@@ -37,7 +37,7 @@ class Events:
 
     def follow(self, api):
         host, port = api.rsplit(":", 1)
-        self.connection = http.client.HTTPConnection(host, int(port), timeout=20)
+        self.connection = http.client.HTTPConnection(host, int(port), timeout=20 * patience())
         headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
         self.connection.request("GET", self.path, headers=headers)
         answer = self.connection.getresponse()
@@ -89,17 +89,10 @@ class KvApi(RealProcesses):
     def leader(self, made, but=()):
         def find():
             for node in made.nodes:
-                if node.name in but:
-                    continue
-                try:
-                    raft = get_json(node.api, "/outrigger/v1/raft")
-                except (OSError, ValueError):
-                    continue
-                if raft["role"] == "leader":
+                if node.name not in but and (get_json(node.api, "/outrigger/v1/raft") or {}).get("role") == "leader":
                     return node
             return None
-        wait_until(lambda: find() is not None, 15 * patience(), "a leader")
-        return find()
+        return wait_until(find, 15 * patience(), "a leader")
 
     def test_dialects_of_one_state(self):
         self.start_three()
@@ -155,14 +148,14 @@ class KvApi(RealProcesses):
         self.assertEqual((held["Session"], held["LockIndex"]), (winners[0], 1))
         # Released by its holder: free at once. Ended by force with a delay: refused for that long, then free.
         self.assertEqual(put(self.apis[2], f"/v1/kv/race?release={winners[0]}")[2], b"true")
-        delayed = self.session(self.apis[0], LockDelay="1500ms")
+        delayed = self.session(self.apis[0], LockDelay="5s")
         self.assertEqual(put(self.apis[0], f"/v1/kv/race?acquire={delayed}")[2], b"true")
         ended = time.monotonic()
         self.assertEqual(put(self.apis[1], f"/v1/session/destroy/{delayed}")[2], b"true")
-        self.assertNotIn("Session", get_json(self.apis[0], "/v1/kv/race")[0])
         self.assertEqual(put(self.apis[1], f"/v1/kv/race?acquire={other}")[2], b"false", "within the lock-delay")
+        self.assertNotIn("Session", get_json(self.apis[0], "/v1/kv/race")[0])
         wait_until(lambda: put(self.apis[1], f"/v1/kv/race?acquire={other}")[2] == b"true", 10 * patience(), "the end of the lock-delay")
-        self.assertGreater(time.monotonic() - ended, 1.4)
+        self.assertGreater(time.monotonic() - ended, 4.9)
         # The agent of a session dies: the session ends, its key is free for others.
         victim = next(node for node in made.nodes if node.api == self.apis[2])
         bound = self.session(self.apis[2])
@@ -180,18 +173,18 @@ class KvApi(RealProcesses):
         self.apis = [node.api for node in made.nodes]
         status, _, body = put(self.apis[0], "/v1/session/create", {"TTL": "100ms"})
         self.assertEqual((status, body.startswith(b"Invalid Session TTL '100000000'")), (500, True))
-        renewed, silent = self.session(self.apis[0], ttl="1s"), self.session(self.apis[1], ttl="1s")
+        begun = time.monotonic()
+        renewed, silent = self.session(self.apis[0], ttl="4s"), self.session(self.apis[1], ttl="4s")
         self.assertEqual(put(self.apis[0], f"/v1/kv/lock?acquire={silent}", b"x")[2], b"true")
         index = int(request(self.apis[2], "GET", "/v1/kv/lock")[1]["x-consul-index"])
-        begun = time.monotonic()
-        while time.monotonic() - begun < 20 * patience():
+
+        def freed():
             status, _, body = put(self.apis[2], f"/v1/session/renew/{renewed}")
             self.assertEqual((status, json.loads(body)[0]["ID"]), (200, renewed))
             entry = get_json(self.apis[2], f"/v1/kv/lock?index={index}&wait=200ms")[0]
-            if "Session" not in entry:
-                break
-        self.assertNotIn("Session", entry, "a session that nobody renewed still holds its lock")
-        self.assertGreater(time.monotonic() - begun, 0.8)
+            return "Session" not in entry
+        wait_until(freed, 20 * patience(), "the lock of a session that nobody renews")
+        self.assertGreater(time.monotonic() - begun, 3.9)
         self.assertEqual(put(self.apis[2], f"/v1/session/renew/{silent}")[0], 404)
         self.assertEqual(put(self.apis[0], f"/v1/kv/lock?acquire={renewed}", b"y")[2], b"true", "taken over")
 
@@ -250,9 +243,7 @@ class KvApi(RealProcesses):
         put(alive.api, "/v1/kv/k", b"v")
         for node in made.nodes[1:]:
             node.agent.kill()
-        begun = time.monotonic()
-        status, _, body = put(alive.api, "/v1/kv/k", b"w")
-        self.assertLess(time.monotonic() - begun, 6 * patience())
+        status, _, body = put(alive.api, "/v1/kv/k", b"w")  # answered, although nobody can say yes
         self.assertEqual(status, 500)
         self.assertTrue(body.startswith((b"No cluster leader\n", b"outcome unknown")), body)
 

@@ -17,8 +17,10 @@ from proxies import request, wait_until  # noqa: E402
 
 LIMITS = """head_timeout = "1s"
 client_rate_min = "2000B"
-client_rate_window = "1s"
+client_rate_window = "3s"
 """
+STEADY_SECONDS = 7.0  # of a client that is not quick: more than two windows, and each could do with a third of it
+ENOUGH_SECONDS = 30  # less than a slow client's 50,000 bytes would take
 LONG = 64 << 20  # more than all buffers on the way hold
 
 
@@ -60,10 +62,9 @@ class SlowClients(proxies.AgentBeforeBackend):
     def test_a_head_byte_by_byte_is_408(self):
         link = self.connect()
         link.sendall(b"GET /open/x HTTP/1.1\r\nHost: h\r\nX-A: ")
-        got, ended, took = self.trickle(link, b"a", 0.1, 10)
+        got, ended, _ = self.trickle(link, b"a", 0.1, ENOUGH_SECONDS)
         self.assertTrue(ended)
         self.assertTrue(got.startswith(b"HTTP/1.1 408 "), got[:200])
-        self.assertLess(took, 5)
         self.assert_others_are_served()
 
     def test_a_body_byte_by_byte_is_408(self):
@@ -71,30 +72,29 @@ class SlowClients(proxies.AgentBeforeBackend):
         self.backend.begin(Script())
         link = self.connect()
         link.sendall(post(b"Content-Length: 50000", body=b"x"))
-        got, ended, took = self.trickle(link, b"x", 0.1, 10)
+        got, ended, _ = self.trickle(link, b"x", 0.1, ENOUGH_SECONDS)
         self.assertTrue(ended)
         self.assertTrue(got.startswith(b"HTTP/1.1 408 "), got[:200])
         self.assertIn(b"body_too_slow", got)
-        self.assertLess(took, 5)
         self.assertEqual(sum(len(seen.requests) for seen in self.backend.seen), 0, "a cut body looked whole")
         self.assertEqual(self.counter("proxy_slow_bodies_total"), before + 1)
 
     def test_chunks_byte_by_byte_are_408(self):
         link = self.connect()
         link.sendall(post(b"Transfer-Encoding: chunked"))
-        got, ended, _ = self.trickle(link, b"1\r\nx\r\n", 0.1, 10)
+        got, ended, _ = self.trickle(link, b"1\r\nx\r\n", 0.1, ENOUGH_SECONDS)
         self.assertTrue(ended)
         self.assertTrue(got.startswith(b"HTTP/1.1 408 "), got[:200])
 
     def test_a_steady_body_takes_as_long_as_it_takes(self):
         self.backend.begin(Script())
         link = self.connect()
-        link.sendall(post(b"Content-Length: 20000"))
-        got, ended, _ = self.trickle(link, b"x" * 500, 0.1, 3.9)
+        link.sendall(post(b"Content-Length: 50000"))
+        got, ended, _ = self.trickle(link, b"x" * 500, 0.1, STEADY_SECONDS)
         self.assertFalse(ended and not got, "cut off")
         if not got:
-            link.settimeout(5)
-            link.sendall(b"x" * 20000)
+            link.settimeout(30)
+            link.sendall(b"x" * 50000)
             got = link.recv(65536)
         self.assertTrue(got.startswith(b"HTTP/1.1 200 "), got[:200])
 
@@ -105,7 +105,7 @@ class SlowClients(proxies.AgentBeforeBackend):
         link.sendall(get())
         self.assert_others_are_served()
         wait_until(lambda: self.counter("proxy_slow_readers_total") == before + 1, 10, "the slow reader counted")
-        link.settimeout(5)
+        link.settimeout(30)
         got = 0
         try:
             while data := link.recv(1 << 20):
@@ -120,15 +120,15 @@ class SlowClients(proxies.AgentBeforeBackend):
         self.backend.begin(Script(answers=(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size),)))
         link = self.connect(receive_buffer=65536)
         link.sendall(get())
-        link.settimeout(5)
+        link.settimeout(30)
         idle = self.connect()
         got = 0
         while got < size:
             data = link.recv(1 << 20)
             self.assertTrue(data, f"ended after {got} bytes")
             got += len(data)
-            if got < 2 << 20:
-                select.select([idle], [], [], 0.05)  # for three seconds or so it takes little at a time
+            if got < 4 << 20:
+                select.select([idle], [], [], 0.05)  # for more than a window it takes little at a time
         self.assertGreaterEqual(got, size)
 
 

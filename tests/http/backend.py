@@ -166,7 +166,7 @@ class Backend:
             self.change.notify_all()
         answer = script.answers[min(index, len(script.answers) - 1)] if script else b""
         link.sendall(answer)
-        if script and script.surplus and self.released.wait(2):
+        if script and script.surplus and self.released.wait(60):
             link.sendall(script.surplus)
         if script and script.then == "reset":
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -9,8 +9,7 @@ from backend import PROBE
 from case import HALF, HOST, Wait
 
 _probe_numbers = itertools.count(1)
-PATIENCE = 2.0   # seconds for something that must come; a proxy that is wrong costs this much
-GLANCE = 0.25    # seconds for something that must not come
+PATIENCE = 20.0  # seconds for something that must come; a proxy that is wrong costs this much
 
 
 class Talk:
@@ -76,7 +75,7 @@ class Talk:
     def read(self, count, closes):
         while len(self.finals()) < count and not self.fault and self.receive(PATIENCE):
             pass
-        while closes and self.receive(PATIENCE / 2):
+        while closes and self.receive(PATIENCE):
             pass
 
 
@@ -111,7 +110,7 @@ def run_case(case, addresses, backend):
     talk = Talk(addresses[case.listener], heads_in(case.steps))
     talk.play(case.steps)
     talk.read(len(case.status), case.ends != "open")
-    backend.wait(lambda: sum(len(s.requests) for s in backend.seen) >= case.reached, GLANCE)
+    backend.wait(lambda: sum(len(s.requests) for s in backend.seen) >= case.reached, PATIENCE)
     backend.released.set()
     if case.backend.surplus:
         backend.wait(lambda: any(s.closed for s in backend.seen if s.requests), PATIENCE)

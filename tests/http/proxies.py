@@ -9,10 +9,10 @@ import unittest
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPO / "deploy" / "demo"))
+sys.path.insert(0, str(REPO / "tests" / "e2e"))
 
 from backend import Backend  # noqa: E402
-from cluster import Process, free_ports, request, wait_until  # noqa: E402  (found through the line above)
+from harness import Process, free_ports, request, wait_until  # noqa: E402  (found through the line above)
 
 HEAD_BYTES_MAX = 16384
 BODY_BYTES_MAX = 100_000
@@ -74,7 +74,7 @@ address = "{backend}"
 every = "1s"
 timeout = "1s"
 rise = 1
-fall = 10
+fall = 50
 [proxy]
 threads = 1
 header_bytes_max = "{head}B"
