@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -168,6 +169,74 @@ class Guard(unittest.TestCase):
         newer.join(10)
         self.assertEqual(order, ["older", "newer"])
 
+    def test_old_writers_that_overlap_do_not_keep_a_newer_epoch_out(self):
+        """Each comes again before the other has ended, so there is never a moment without an old write."""
+        guard, begun, stop = self.module.EpochGuard(self.file), [], threading.Event()
+        inside = [threading.Event(), threading.Event()]
+
+        def write_on(number):
+            guard_of_its_own = self.module.EpochGuard(self.file)
+            try:
+                while not stop.is_set():
+                    with guard_of_its_own.admitted("trader", 1):
+                        begun.append(1)
+                        inside[number].set()
+                        while not (inside[1 - number].wait(0.02) or stop.is_set()):
+                            pass
+                        inside[1 - number].clear()
+            except self.module.StaleEpoch:
+                inside[number].set()
+        old = [threading.Thread(target=write_on, args=(number,)) for number in (0, 1)]
+        newer = threading.Thread(target=lambda: [begun.append(self.admit(guard, 2)) for _ in range(3)], daemon=True)
+        try:
+            for one in old:
+                one.start()
+            wait_until(lambda: len(begun) > 10, 10 * patience(), "two old writers that overlap")
+            newer.start()
+            newer.join(10 * patience())
+            self.assertFalse(newer.is_alive(), f"the new epoch is kept out, {len(begun)} old writes were let in")
+        finally:
+            stop.set()
+            for one in old:
+                one.join(10)
+        self.assertEqual(begun[-3:], [2, 2, 2], "nothing old was let in after the new epoch")
+
+    def test_nothing_older_is_let_in_while_the_newer_epoch_still_waits(self):
+        guard, order = self.module.EpochGuard(self.file), []
+        newer = [threading.Thread(target=lambda: order.append(self.admit(guard, 2)), daemon=True) for _ in range(3)]
+        with guard.admitted("trader", 1):
+            for one in newer:
+                one.start()
+            wait_until(lambda: json.loads(self.file.read_text()) == {"trader": 2}, 10 * patience(), "the new epoch on the disk")
+            with self.assertRaises(self.module.StaleEpoch):
+                self.admit(guard, 1)
+            self.assertEqual(self.admit(guard, 1, "other"), 1, "another name waits for nobody")
+            self.assertEqual(self.admit(guard, 2, "other"), 2)
+            order.append(1)
+        for one in newer:
+            one.join(10 * patience())
+        self.assertEqual(order, [1, 2, 2, 2])
+
+    def test_the_new_epoch_begins_once_and_the_rest_do_not_wait_behind_its_writes(self):
+        guard = self.module.EpochGuard(self.file)
+        taken = threading.Barrier(3, timeout=10 * patience())
+        fault = []
+
+        def write():
+            try:
+                with guard.admitted("trader", 2):
+                    taken.wait()  # all of them are inside together
+            except threading.BrokenBarrierError as error:
+                fault.append(error)
+        writers = [threading.Thread(target=write, daemon=True) for _ in range(3)]
+        with guard.admitted("trader", 1):
+            for one in writers:
+                one.start()
+            wait_until(lambda: json.loads(self.file.read_text()) == {"trader": 2}, 10 * patience(), "the new epoch on the disk")
+        for one in writers:
+            one.join(20 * patience())
+        self.assertEqual(fault, [])
+
     def test_nonsense_is_no_epoch_and_a_damaged_file_is_no_guard(self):
         for epoch in (0, -1, True, "7", 1 << 64):
             with self.assertRaises(ValueError):
@@ -190,6 +259,34 @@ class Guard(unittest.TestCase):
         self.assertEqual([write(5), write(4), write(6), write(5), write(None), write("x")], [200, 412, 200, 412, 428, 428])
         self.assertEqual(request(address, "GET", "/r")[0], 200)
         self.assertEqual(sum(one["method"] == "POST" for one in resource.requests()), 2)
+
+    def test_a_client_that_does_not_read_its_answer_keeps_no_newer_epoch_out(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_arguments):
+                pass
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                large = b"x" * (32 << 20 if self.path == "/large" else 1)  # more than sockets hold
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(large)))
+                self.end_headers()
+                self.wfile.write(large)
+        resource = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=resource.serve_forever, daemon=True).start()
+        self.addCleanup(resource.server_close)
+        self.addCleanup(resource.shutdown)
+        guard = self.module.EpochGuard(self.file)
+        front = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.module.handler(guard, "trader", "127.0.0.1:%d" % resource.server_address[1]))
+        front.daemon_threads, front.handle_error = True, lambda *_arguments: None
+        threading.Thread(target=front.serve_forever, daemon=True).start()
+        self.addCleanup(front.server_close)
+        self.addCleanup(front.shutdown)
+        with socket.create_connection(front.server_address) as deaf:
+            deaf.sendall(b"POST /large HTTP/1.1\r\nHost: x\r\nX-Outrigger-Epoch: 1\r\nContent-Length: 1\r\n\r\nx")
+            self.assertEqual(deaf.recv(8), b"HTTP/1.1")  # the answer begins, and nobody reads on
+            address = "127.0.0.1:%d" % front.server_address[1]
+            self.assertEqual(request(address, "POST", "/w", "x", {"X-Outrigger-Epoch": "2"}, timeout=10 * patience())[0], 200)
 
 
 class LockRun(RealProcesses):
