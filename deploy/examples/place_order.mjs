@@ -1,33 +1,53 @@
 #!/usr/bin/env node
 // Places one order and repeats it safely: the same key each time, at any agent, until there is an answer that is final.
 // Usage: place_order.mjs AGENT[,AGENT...] KEY JSON [SECONDS]      Node 18 or newer, nothing else. Exit 0: placed.
-// 1: refused for good. 3: unknown, ask the broker. Write the key down before the first try.
+// 1: refused, it is not at the broker. 3: unknown: ask there, or repeat it with the same key. Write the key down before
+// the first try. Never a new key for the same order.
 import { setTimeout as pause } from "node:timers/promises";
 
+/** Milliseconds of seconds or of a date (RFC 9110, 10.2.3); 100 without either, and never less. */
+function waitOf(retryAfter) {
+  const text = retryAfter ?? "";
+  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return Math.max(wait || 0, 100);
+}
+
+/** @param doubt  it may have been placed by an earlier try, and this answer is not the recorded one */
+function verdictOf(status, doubt) {
+  if (status >= 200 && status <= 299 && !doubt) return "placed";
+  // 408 and 409 do not say what became of it, a 5xx may have come after the broker took it, a 3xx says nothing about orders.
+  return status >= 400 && status <= 499 && status !== 408 && status !== 409 && !doubt ? "refused" : "unknown";
+}
+
+/** @return {verdict: "placed" | "refused" | "unknown", status, body of the last answer} */
 export async function placeOrder(agents, key, order, seconds = 60) {
-  const end = Date.now() + seconds * 1000;
-  let answer = { status: 503, body: '{"code":"no_agent"}' };
+  const end = performance.now() + seconds * 1000; // a clock that nobody sets
+  let answer = { verdict: "unknown", status: 503, body: '{"code":"no_agent"}' }, doubt = false;
   for (let turn = 0; ; turn++) {
     let wait = 100;
     try {
       const reply = await fetch(`http://${agents[turn % agents.length]}/orders`, {
         method: "POST", body: JSON.stringify(order), signal: AbortSignal.timeout(10_000),
+        redirect: "manual", // an order goes where it was sent, and a page behind a redirect is no answer to it
         headers: { "Content-Type": "application/json", "Idempotency-Key": key },
       });
-      answer = { status: reply.status, body: await reply.text() };
-      wait = Number(reply.headers.get("retry-after")) * 1000 || wait;
+      const { status } = reply, body = await reply.text(), outcome = reply.headers.get("x-outrigger-outcome");
       // An answer of the instance is final. An agent's own says: not sent (429, 503), or unknown until now (409, 502, 504).
       // All of these may be repeated, but only ever with the same key.
-      if (!reply.headers.has("x-outrigger-outcome") || ![409, 429, 502, 503, 504].includes(reply.status)) return answer;
-    } catch { /* no answer: perhaps it was placed, so the same key is the only safe thing to send */ }
-    if (Date.now() + wait > end) return answer;
+      if (outcome === null) return { verdict: verdictOf(status, false), status, body };
+      doubt ||= outcome !== "not-sent";
+      if (![409, 429, 502, 503, 504].includes(status)) return { verdict: verdictOf(status, doubt), status, body };
+      answer = { verdict: "unknown", status, body };
+      wait = waitOf(reply.headers.get("retry-after"));
+    } catch { doubt = true; /* no answer: perhaps it was placed, so the same key is the only safe thing to send */ }
+    if (performance.now() + wait > end) return answer;
     await pause(wait);
   }
 }
 
 if (import.meta.url === `file://${process.argv[1]}`) {
   const [agents, key, order, seconds] = process.argv.slice(2);
-  const { status, body } = await placeOrder(agents.split(","), key, JSON.parse(order), seconds && Number(seconds));
+  const { verdict, status, body } = await placeOrder(agents.split(","), key, JSON.parse(order), seconds && Number(seconds));
   console.log(status, body);
-  process.exitCode = status < 300 ? 0 : [409, 502, 503, 504].includes(status) ? 3 : 1;
+  process.exitCode = { placed: 0, refused: 1, unknown: 3 }[verdict];
 }

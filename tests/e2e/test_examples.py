@@ -98,6 +98,31 @@ class OrderClients(unittest.TestCase):
                 self.assertEqual((out, len(agent.seen)), (f'{status} {{"error": "no"}}\n', 1))
                 self.assertNotEqual(code, 0)
 
+    def test_exit_codes_say_no_more_than_is_known(self):
+        for status, headers, wanted in ((200, {}, 0), (400, {}, 1), (422, {}, 1), (409, {}, 3), (500, {}, 3), (503, {}, 3), (302, {"Location": "/login"}, 3),
+                                        (307, {"Location": "/elsewhere"}, 3), (503, {"Retry-After": "Wed, 21 Oct 2037 07:28:00 GMT"}, 3),
+                                        (422, NOT_SENT, 1), (403, UNKNOWN, 3)):
+            with self.subTest(status=status, headers=headers):
+                agent = self.fake((status, headers, '{"from": "here"}'), (200, {}, "a page"))
+                code, out, err = self.place([agent.address])
+                self.assertEqual((code, out, len(agent.seen)), (wanted, f'{status} {{"from": "here"}}\n', 1), err)
+
+    def test_a_refusal_of_an_agent_says_nothing_about_an_earlier_try(self):
+        for first in ((0, {}, ""), (504, UNKNOWN, "{}")):
+            with self.subTest(first):
+                agent = self.fake(first, (403, NOT_SENT, "{}"))
+                code, out, _ = self.place([agent.address])
+                self.assertEqual((code, out, len(agent.seen)), (3, "403 {}\n", 2), "the first try may have been placed")
+
+    def test_whatever_stands_in_retry_after_the_answer_is_kept(self):
+        past, far = "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2037 07:28:00 GMT"
+        for text, asked in (("soon", 2), ("-1", 2), ("nan", 2), ("inf", 2), (past, 2), (far, 1), ("9" * 400, 1)):
+            with self.subTest(text):
+                agent = self.fake((503, {**NOT_SENT, "Retry-After": text}, '{"code": "shut"}'), (201, {}, "{}"))
+                code, out, err = self.place([agent.address], seconds=5)
+                self.assertEqual(len(agent.seen), asked, err)
+                self.assertEqual((code, out), (0, "201 {}\n") if asked == 2 else (3, '503 {"code": "shut"}\n'), err)
+
     def test_unknown_to_the_end_is_told_as_such(self):
         agent = self.fake((409, UNKNOWN, '{"code": "order_unknown"}'))
         code, out, _ = self.place([agent.address], seconds=0.5)
