@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kNewsWaitingMax = 1024;  // one batch at a time, a window of tasks per snapshot, views
 constexpr std::uint64_t kOwnViewBit = std::uint64_t{1} << 63U;  // the core numbers its views from below
-constexpr std::chrono::seconds kLookEvery{5}, kLookEveryWhenShort{1};
+constexpr std::chrono::seconds kLookEvery{5}, kLookEveryWhenShort{1}, kClockEvery{1};
 
 /// std::function needs a copyable target; batches are moved once and run once.
 struct BatchTask {
@@ -27,7 +27,8 @@ StoreDriver::StoreDriver(io::Loop& loop, StoreCallbacks callbacks)
         input();
       }),
       pump_(loop, [this] { pump(); }),
-      room_timer_(loop, [this] { look_at_room(); }) {}
+      room_timer_(loop, [this] { look_at_room(); }),
+      clock_timer_(loop, [this] { look_at_clock(); }) {}
 
 StoreDriver::~StoreDriver() {
   if (storage_) {
@@ -50,6 +51,7 @@ store::Result<std::unique_ptr<StoreDriver>> StoreDriver::start(io::Loop& loop, s
   if (!thread) return store::fail(store::Errc::kStopped, thread.error().detail);
   driver->storage_ = std::move(*thread);
   driver->look_at_room();
+  driver->look_at_clock();
   driver->input();
   return driver;
 }
@@ -231,6 +233,7 @@ void StoreDriver::on_news(News&& news) {
     space_ = std::get<Looked>(news).space;
     store_->on_space(space_, io::boottime_now());
     const auto every = space_ == store::disk::Space::kPlenty ? kLookEvery : kLookEveryWhenShort;
+    // Put off by every batch, since each of them has looked.
     room_timer_.arm(io::boottime_now() + every);
   }
   input();
@@ -253,9 +256,15 @@ void StoreDriver::on_synced(Synced&& synced) {
 
 // Without writes of ours the room still shrinks and grows: by what others keep there.
 void StoreDriver::look_at_room() {
+  on_disk([log = log_.get(), sender = news_.sender()] { sender.send(Looked{log->space()}); });
+}
+
+// On a timer of its own, which no write puts off: retention ends while orders keep coming.
+void StoreDriver::look_at_clock() {
+  if (stopped_) return;
   store_->on_wall_clock(static_cast<std::uint64_t>(io::wall_ms()), io::boottime_now());
   input();
-  on_disk([log = log_.get(), sender = news_.sender()] { sender.send(Looked{log->space()}); });
+  clock_timer_.arm_after(kClockEvery);
 }
 
 // --- views --------------------------------------------------------------------------------------------------------

@@ -129,6 +129,7 @@ class StoreDriver {
   void call_disk(store::disk::TaskWork work, ViewDone done);
   void open_due_views();
   void look_at_room();
+  void look_at_clock();
 
   io::Loop& loop_;
   StoreCallbacks callbacks_;
@@ -150,7 +151,7 @@ class StoreDriver {
   std::map<std::uint64_t, ViewDone> view_calls_;       // under way on the storage thread
   std::uint64_t view_count_ = 0, view_call_count_ = 0;
   store::disk::SyncWindow window_;                     // of the storage thread
-  io::Timer room_timer_;
+  io::Timer room_timer_, clock_timer_;
   store::disk::Space space_ = store::disk::Space::kPlenty;
   DiskTimes times_;
   bool stopped_ = false;

@@ -106,6 +106,34 @@ TEST_F(StoreDriverTest, ReadsRenewalsAndRefusalsComeBack) {
   EXPECT_FALSE(*renewed);
 }
 
+// Orders of the whole day: there is always one more write under way, and what is over has to go all the same.
+TEST_F(StoreDriverTest, RetentionEndsUnderSteadyWrites) {
+  namespace kv = store::kv;
+  found();
+  const auto lease = write(kv::LeaseAcquire{"trader", kv::NodeId{7}, "n1", 60'000, 500});
+  ASSERT_TRUE(lease);
+  const auto now = static_cast<std::uint64_t>(io::wall_ms());
+  const auto order = [&](const std::string& key, std::uint64_t time_ms) {
+    const kv::OrderName name{"trader", "orders", key};
+    const auto reserved = write(kv::OrderReserve{name, kv::Fingerprint{1}, lease->epoch, kv::NodeId{7}, time_ms, kv::kOrderRetentionMsMin});
+    ASSERT_TRUE(reserved && kv::may_send(reserved->outcome, reserved->index, reserved->order));
+    ASSERT_TRUE(write(kv::OrderOutcome{name, reserved->index, kv::OrderState::kNotSent, {}, time_ms}));
+  };
+  order("old", now - 3'600'000);
+  order("new", now);
+  const auto row = [&](const std::string& key) { return driver->core().state().orders().find({"trader", "orders", key}); };
+  std::uint64_t writes = 0;
+  std::function<void(store::Result<store::Written>)> go_on = [&](const store::Result<store::Written>& written) {
+    EXPECT_TRUE(written);
+    ++writes;
+    driver->write(kv::Set{"k", std::to_string(writes), 0}, io::boottime_now() + 2s, go_on);
+  };
+  go_on(store::Written{});
+  EXPECT_TRUE(run_until(*loop, [&] { return row("old") == nullptr; })) << writes << " writes";
+  EXPECT_NE(row("new"), nullptr);
+  driver.reset();
+}
+
 TEST_F(StoreDriverTest, ADiskThatFailsStopsTheCoreAndAcknowledgesNothing) {
   found();
   watch->fail_from = watch->writes.load();
