@@ -183,7 +183,7 @@ void Store::write(RequestNo request, kv::CommandBody command, TimePoint deadline
     return impl.reply(request, fail(large ? Errc::kTooLarge : Errc::kBadRequest, sound.error().detail));
   }
   if (leaders_own(command)) return impl.reply(request, fail(Errc::kBadRequest, "only the leader may decide this"));
-  if (impl.space != disk::Space::kPlenty && impl.leads()) {
+  if (impl.leads() && !impl.has_room_for(command)) {
     ++impl.counters.writes_refused_disk_full;
     return impl.reply(request, fail(Errc::kDiskFull, "the disk of this agent, which leads, is nearly full"));
   }

@@ -33,8 +33,9 @@ class Store {
   /// One of Output::tasks is done. Never a reason to stop: what it belonged to (a snapshot on its way) ends instead.
   void on_task_done(disk::TaskSeq seq, disk::Result<disk::TaskAnswer> answer, TimePoint now);
   /// What the disk said of its room, after a batch or when asked. Short of kPlenty new writes of clients are refused
-  /// (kDiskFull), at kFull no entries are taken at all; reads, votes, heartbeats and renewals go on. A leader hands
-  /// over to a voter with room, if there is one. It ends by itself when kPlenty is told.
+  /// (kDiskFull) but for what settles, gives back or stops: outcomes and verdicts of orders with at most
+  /// kAnswerBytesMaxWhenLow of an answer, acquired and released leases, ended sessions, halts. At kFull no entries are
+  /// taken at all; reads, votes, heartbeats and renewals go on. A leader hands over to a voter with room, if there is one. It ends by itself when kPlenty is told.
   void on_space(disk::Space space, TimePoint now);
   /// Wants the whole applied state on disk soon, not only with the next entry: before a view is opened to save it.
   void mirror(TimePoint now);

@@ -95,6 +95,7 @@ struct Store::Impl {
   void on_connected(NodeId peer, TimePoint now);
   void on_lost(NodeId peer, TimePoint now);
   [[nodiscard]] bool has_room_for(const raft::Message& message);
+  [[nodiscard]] bool has_room_for(const kv::CommandBody& body) const;  ///< of a host, at the leader
   void send(NodeId to, const FrameBody& body, bool urgent = true);
   void send(std::vector<raft::Message> messages);
   void check_renewal(RenewalCheck check, TimePoint deadline, TimePoint now);
@@ -219,6 +220,9 @@ struct Store::Impl {
 
 /// Commands that the leader alone decides upon: never taken from the host or a peer.
 [[nodiscard]] bool leaders_own(const kv::CommandBody& body);
+/// What settles, gives back or stops: it is still taken when the leader's disk is low, for nobody could go on without it.
+[[nodiscard]] bool needed_when_low(const kv::CommandBody& body);
+inline constexpr std::size_t kAnswerBytesMaxWhenLow = 4096;  ///< 4,096 orders under way of these fit into the reserve's lower part
 
 inline constexpr std::size_t kOperationsMax = 64;
 inline constexpr Milliseconds kOperationPatience{3'000};

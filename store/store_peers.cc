@@ -24,6 +24,20 @@ bool leaders_own(const kv::CommandBody& body) {
          std::holds_alternative<kv::ClusterSet>(body) || std::holds_alternative<kv::OrderSweep>(body);
 }
 
+// Bounded by the orders under way, by leases and by what people do; a long answer comes again without its bytes.
+bool needed_when_low(const kv::CommandBody& body) {
+  const auto is_short = [](const kv::OrderAnswer& answer) { return answer.headers.size() + answer.body.size() <= kAnswerBytesMaxWhenLow; };
+  if (const auto* outcome = std::get_if<kv::OrderOutcome>(&body)) return is_short(outcome->answer);
+  if (const auto* verdict = std::get_if<kv::OrderResolve>(&body)) return is_short(verdict->answer);
+  return std::holds_alternative<kv::LeaseAcquire>(body) || std::holds_alternative<kv::LeaseRelease>(body) ||
+         std::holds_alternative<kv::SessionDestroy>(body) || std::holds_alternative<kv::HaltMerge>(body) ||
+         std::holds_alternative<kv::HaltLift>(body);
+}
+
+bool Store::Impl::has_room_for(const kv::CommandBody& body) const {
+  return space == disk::Space::kPlenty || (space == disk::Space::kLow && needed_when_low(body));
+}
+
 void Store::Impl::send(NodeId to, const FrameBody& body, bool urgent) {
   output.frames.push_back({to, encode_frame(cluster, body), urgent});
 }
@@ -84,7 +98,7 @@ void Store::Impl::handle(NodeId from, RaftFrame& frame, TimePoint now) {
 }
 
 void Store::Impl::handle(NodeId from, ForwardFrame& frame, TimePoint now) {
-  RefuseFrame refused;
+  RefuseFrame refused, no_room{Refusal::kDiskFull, {}};
   raft::Propose proposal;
   std::vector<std::uint64_t> seqs;
   for (std::string& bytes : frame.commands) {
@@ -94,6 +108,10 @@ void Store::Impl::handle(NodeId from, ForwardFrame& frame, TimePoint now) {
       if (command) refused.seqs.push_back(command->request.seq);
       continue;
     }
+    if (!has_room_for(command->body)) {
+      no_room.seqs.push_back(command->request.seq);
+      continue;
+    }
     seqs.push_back(command->request.seq);
     proposal.entries.emplace_back(std::move(bytes));
   }
@@ -101,11 +119,9 @@ void Store::Impl::handle(NodeId from, ForwardFrame& frame, TimePoint now) {
     refused.why = Refusal::kInvalid;
     send(from, refused);
   }
+  counters.writes_refused_disk_full += no_room.seqs.size();
+  if (!no_room.seqs.empty()) send(from, no_room);
   if (seqs.empty()) return;
-  if (space != disk::Space::kPlenty) {
-    counters.writes_refused_disk_full += seqs.size();
-    return send(from, RefuseFrame{Refusal::kDiskFull, std::move(seqs)});
-  }
   auto proposed = raft->step(std::move(proposal), now);
   if (proposed) return;
   const bool full =

@@ -85,10 +85,49 @@ TEST_F(Operated, WhenNobodyHasRoomWritesAreRefusedReadsGoOnAndItEndsByItself) {
   EXPECT_EQ(write_error(now_leads), Errc::kDiskFull);
   EXPECT_EQ(write_error(now_leads % 3 + 1), Errc::kDiskFull) << "forwarded ones, too";
   EXPECT_TRUE(cluster.await(now_leads % 3 + 1, cluster.read(now_leads % 3 + 1, Consistency::kConsistent)));
-  EXPECT_NE(cluster.acquire(now_leads, "trader"), kv::Epoch{99}) << "no crash: a lease is a client's write as well";
   EXPECT_GT(cluster.store(now_leads).counters().writes_refused_disk_full, 1U);
   for (std::uint64_t id = 1; id <= 3; ++id) tell_space(id, disk::Space::kPlenty);
   EXPECT_TRUE(cluster.put(now_leads, "again", "1"));
+}
+
+TEST_F(Operated, WhatSettlesGivesBackOrStopsIsTakenWhenNobodyHasRoom) {
+  const kv::Epoch epoch = cluster.acquire(follower, "trader", 600'000);
+  std::vector<kv::Index> reserved;
+  const auto name = [](int i) { return kv::OrderName{"trader", "orders", std::to_string(i)}; };
+  for (int i = 0; i < 3; ++i) {
+    const auto got = cluster.await(follower, cluster.write(follower, kv::OrderReserve{name(i), {}, epoch, kv::NodeId{follower}, 1}));
+    ASSERT_TRUE(got);
+    reserved.push_back(std::get<Written>(*got).index);
+  }
+  for (std::uint64_t id = 1; id <= 3; ++id) tell_space(id, disk::Space::kLow);
+  cluster.run(1s);
+  ASSERT_TRUE(cluster.await_leader());
+  const auto outcome = [&](int i, std::size_t bytes) {
+    return kv::OrderOutcome{name(i), reserved[static_cast<std::size_t>(i)], kv::OrderState::kDone, {kv::AnswerKept::kWhole, 201, "", std::string(bytes, 'x')}, 1};
+  };
+  const auto decided = [&](std::uint64_t node, kv::CommandBody body) {
+    const auto got = cluster.await(node, cluster.write(node, std::move(body)));
+    return got && std::get<Written>(*got).outcome == kv::Outcome::kDone;
+  };
+  const auto refused = [&](std::uint64_t node, kv::CommandBody body) {
+    const auto got = cluster.await(node, cluster.write(node, std::move(body)));
+    return !got && got.error().code == Errc::kDiskFull;
+  };
+  const std::uint64_t leads = cluster.leader().value;
+  const std::uint64_t other = leads % 3 + 1;
+  EXPECT_TRUE(refused(leads, kv::OrderReserve{name(9), {}, epoch, kv::NodeId{follower}, 1}));
+  EXPECT_TRUE(refused(other, kv::OrderReserve{name(9), {}, epoch, kv::NodeId{follower}, 1}));
+  EXPECT_TRUE(decided(leads, outcome(0, 4096)));
+  EXPECT_TRUE(decided(other, outcome(1, 4096)));
+  EXPECT_TRUE(refused(leads, outcome(2, 4097))) << "4,096 of these are more than the reserve";
+  EXPECT_TRUE(refused(other, outcome(2, 4097)));
+  EXPECT_TRUE(decided(other, kv::LeaseRelease{"trader", epoch, kv::NodeId{}}));
+  EXPECT_NE(cluster.acquire(other, "trader", 600'000), kv::Epoch{}) << "or nobody could cancel";
+  const auto unknown = cluster.store(other).state().orders().find(name(2));
+  ASSERT_NE(unknown, nullptr);
+  EXPECT_TRUE(decided(other, kv::OrderResolve{name(2), unknown->changed, kv::OrderState::kNotSent, kv::OrderSource::kHook, {}, 1}));
+  for (std::uint64_t id = 1; id <= 3; ++id) tell_space(id, disk::Space::kFull);
+  EXPECT_TRUE(refused(leads, kv::LeaseRelease{"trader", epoch, kv::NodeId{}})) << "nothing at all is appended";
 }
 
 TEST_F(Operated, AFullFollowerTakesNoEntriesAndCatchesUpLater) {
