@@ -85,13 +85,19 @@ OrderDesk::OrderDesk(io::Loop& loop, const OrderDeskSettings& settings, OrderDes
       calls_(loop, kCallsMax, [this](Call&& call) { take(std::move(call)); }),
       timer_(loop, [this] { on_timer(); }) {}
 
-OrderDesk::~OrderDesk() { use(nullptr); }
+OrderDesk::~OrderDesk() {
+  if (alive_ != nullptr) *alive_ = false;
+}
 
 void OrderDesk::use(StoreDriver* store) {
   if (alive_ != nullptr) *alive_ = false;
   store_ = store;
   alive_ = std::make_shared<bool>(true);
-  waiting_.clear();   // they give up by themselves, and know of no reservation
+  // Nobody will hear what became of these reservations: none of them may send, and that may be said at once.
+  for (const Waiter& waiter : std::exchange(waiting_, {})) {
+    proxy::OrderReply gone{OrderVerdict::kUnavailable, 0, nullptr, "this agent has given its store away"};
+    static_cast<void>(callbacks_.told(waiter.first, waiter.second, std::move(gone), [] {}));
+  }
   for (const auto& [number, call] : pending_) again_.insert(number);
   if (store_ != nullptr && !again_.empty()) timer_.arm_after(settings_.retry_pause);
 }
@@ -110,10 +116,11 @@ void OrderDesk::take(Call&& call) {
 
 void OrderDesk::reserve(Call&& call) {
   const Waiter waiter{call.worker, call.ticket};
-  if (store_ == nullptr) return;  // whoever asks gives up in time
+  waiting_.insert(waiter);
+  // Given to a successor: nothing was written, so whoever has the lease next may be asked.
+  if (store_ == nullptr) return tell(waiter, {OrderVerdict::kStale, 0, nullptr, {}}, call.request);
   const kv::OrderRow known = store_->core().state().orders().find(name_of(call.request));
   const bool same = known != nullptr && known->fingerprint == fingerprint_of(call.request.fingerprint);
-  waiting_.insert(waiter);
   if (call.request.look_only) {
     if (known == nullptr) return tell(waiter, {OrderVerdict::kNothing, 0, nullptr, {}}, call.request);
     return tell(waiter, same ? reply_of(*known) : proxy::OrderReply{OrderVerdict::kOther, 0, nullptr, {}}, call.request);
@@ -222,9 +229,16 @@ void OrderDesk::write_outcome(std::uint64_t number) {
   });
 }
 
+// A leader whose disk is low takes outcomes without long answers, and nothing was appended yet: that it was answered counts more.
+void OrderDesk::shorten(Call& call) {
+  if (call.answer == nullptr || !call.answer->kept) return;
+  call.answer = std::make_shared<const proxy::OrderAnswer>(proxy::OrderAnswer{call.answer->status, {}, {}, false});
+}
+
 void OrderDesk::outcome_decided(std::uint64_t number, const store::Result<store::Written>& written) {
   if (!written) {
     ++counters_.retried;
+    if (written.error().code == store::Errc::kDiskFull) shorten(pending_.at(number));
     again_.insert(number);
     if (!timer_.armed()) timer_.arm_after(settings_.retry_pause);
     return;

@@ -60,7 +60,8 @@ class OrderDesk {
   OrderDesk(const OrderDesk&) = delete;
   OrderDesk& operator=(const OrderDesk&) = delete;
 
-  /// The store may go and come while workers live: without one no order is reserved, and outcomes wait.
+  /// The store may go and come while workers live: without one whoever asks is sent on at once (kStale), who waits for
+  /// a reservation hears that it may not send (kUnavailable), and outcomes wait.
   /// @param store  null = none; to be called before it goes
   void use(StoreDriver* store);
   /// The face of the ledger for one worker; may outlive the desk.
@@ -94,6 +95,7 @@ class OrderDesk {
   void tell(const Waiter& waiter, proxy::OrderReply reply, const proxy::OrderRequest& request);
   void settle(Call&& call);
   void write_outcome(std::uint64_t number);
+  static void shorten(Call& call);
   void outcome_decided(std::uint64_t number, const store::Result<store::Written>& written);
   void look_at_doubtful();
   void on_timer();

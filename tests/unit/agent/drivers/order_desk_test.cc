@@ -230,13 +230,46 @@ TEST_F(OrderDeskTest, OutcomesWaitForAStoreThatIsGone) {
   const auto first = ask(request("k"));
   desk->use(nullptr);
   ledger->settle(OrderTicket{5}, request("k"), first.reservation, OrderEnd::kAnswered, answer());
-  ledger->reserve(OrderTicket{6}, request("l"));
   wait([&] { return desk->counters().pending == 1; });
   EXPECT_TRUE(recorded.empty());
   desk->use(store.get());
   wait([&] { return !recorded.empty(); });
   EXPECT_EQ(recorded[0], std::pair(OrderTicket{5}, true));
-  EXPECT_EQ(told.size(), 1U) << "who asked meanwhile gives up by itself";
+}
+
+TEST_F(OrderDeskTest, NobodyWaitsForAStoreThatIsGone) {
+  disk->held = true;
+  ledger->reserve(OrderTicket{1}, request("under way"));
+  bool taken = false;  // its turn has come: what is posted behind it runs behind it
+  loop->post([&] { loop->post([&] { taken = true; }); });
+  wait([&] { return taken; });
+  EXPECT_TRUE(told.empty());
+  desk->use(nullptr);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].reply.verdict, OrderVerdict::kUnavailable) << "nobody will hear whether it was reserved";
+  EXPECT_EQ(ask(request("new")).verdict, OrderVerdict::kStale) << "nothing was written: the successor may be asked";
+  auto look = request("k", 0);
+  look.look_only = true;
+  EXPECT_EQ(ask(look).verdict, OrderVerdict::kStale);
+  disk->release();
+}
+
+// The leader's disk is low: what is under way must find its end all the same.
+TEST_F(OrderDeskTest, ALongAnswerLosesItsBytesRatherThanItsEndWhereRoomIsLow) {
+  const auto first = ask(request("long"));
+  const auto second = ask(request("short"));
+  disk->space = store::disk::Space::kLow;
+  ledger->settle(OrderTicket{4}, request("short"), second.reservation, OrderEnd::kAnswered, answer());
+  wait([&] { return recorded.size() == 1; });
+  wait([&] { return store->core().status(io::boottime_now()).space == store::disk::Space::kLow; });
+  auto long_answer = std::make_shared<proxy::OrderAnswer>(*answer());
+  long_answer->body.assign(10'000, 'x');
+  ledger->settle(OrderTicket{5}, request("long"), first.reservation, OrderEnd::kAnswered, long_answer);
+  wait([&] { return recorded.size() == 2; });
+  EXPECT_EQ(recorded[1], std::pair(OrderTicket{5}, true));
+  EXPECT_EQ(row("long")->answer.kept, kv::AnswerKept::kStatus);
+  EXPECT_EQ(row("long")->answer.status, 201U);
+  EXPECT_EQ(ask(request("another")).verdict, OrderVerdict::kUnavailable) << "nothing new is begun";
 }
 
 TEST_F(OrderDeskTest, AnAnswerThatIsTooLongKeepsItsStatus) {
