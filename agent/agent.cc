@@ -116,6 +116,7 @@ io::Result<void> Agent::start_mesh() {
     else if (is_flight_frame(bytes)) on_flight_frame(from, bytes);
     else if (drivers::is_rate_frame(bytes)) rates_->on_frame(from, bytes, io::boottime_now());
     else if (is_audit_frame(bytes)) audit_ ? audit_->on_frame(from, bytes) : void();
+    else if (is_trace_frame(bytes)) traces_ ? traces_->on_frame(from, bytes) : void();
     else if (is_guard_frame(bytes)) guard_ ? guard_->on_frame(from, bytes) : void();
     else if (store_) store_->on_frame(from, bytes);
   };
@@ -354,6 +355,7 @@ io::Result<void> Agent::start_api() {
   operators.audit = [this] { return audit_.get(); };
   operator_ = std::make_unique<AgentOperator>(std::move(operators));
   requests_ = std::make_unique<AgentRequests>(*loop_, *proxy_, config_.node.name, config_.proxy.trail_bytes > 0);
+  start_traces();
   requests_->set_egress([this](const drivers::EgressTotals* totals) { return egress_info(totals); });
   start_order_api();
   backend_ = std::make_unique<AgentBackend>(backend_parts());

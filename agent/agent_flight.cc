@@ -1,5 +1,6 @@
 // The flight recorder's wires: what is noted, who is told; and the switch that cuts this agent off from peers on purpose.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "agent/flight_wire.h"
@@ -20,6 +21,24 @@ void Agent::start_flight() {
     parts.partition = [this](const std::vector<std::string>& peers) { return partition(peers); };
   }
   flight_ = std::make_unique<AgentFlight>(std::move(parts));
+}
+
+/// Who looks for a trace at one agent finds what all of them know.
+void Agent::start_traces() {
+  TraceParts parts;
+  parts.node = config_.node.name;
+  parts.spans = proxy_->spans();
+  parts.peers = [this] {
+    std::map<store::NodeId, std::string> peers;
+    for (const gossip::Member& member : gossip_->core().members()) {
+      const bool there = member.state == gossip::MemberState::kAlive || member.state == gossip::MemberState::kSuspect;
+      if (there && member.id != identity_.id) peers.emplace(raft_id_of(member.id), member.name);
+    }
+    return peers;
+  };
+  parts.send = [this](store::NodeId to, std::string frame) { return send_to_peer(to, std::move(frame), drivers::Lane::kBulk); };
+  traces_ = std::make_unique<AgentTraces>(*loop_, std::move(parts));
+  requests_->set_traces(traces_->keeps() ? traces_.get() : nullptr);
 }
 
 void Agent::note(std::string_view what, std::uint64_t epoch, std::string_view about, std::string_view text) {

@@ -197,6 +197,7 @@ void Agent::close_control() {
   backend_.reset();
   operator_.reset();
   requests_.reset();
+  traces_.reset();
   order_api_.reset();
   traffic_.reset();
   guard_.reset();

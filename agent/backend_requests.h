@@ -32,6 +32,9 @@ class AgentRequests final : public api::RequestBackend {
   void set_egress(DescribeEgress describe) { describe_egress_ = std::move(describe); }
   [[nodiscard]] std::vector<std::string> listeners() const override;
   api::Result<std::shared_ptr<api::RequestFeed>> feed(api::FeedQuery query) override;
+  /// @param traces  outlives this; null = none are kept
+  void set_traces(api::TraceBackend* traces) { traces_ = traces; }
+  [[nodiscard]] api::TraceBackend* traces() override { return traces_; }
 
   /// Backend::watch for a feed; nullopt: there is none of that name.
   std::optional<std::uint64_t> watch(const std::string& feed, std::function<void()> woken);
@@ -50,6 +53,7 @@ class AgentRequests final : public api::RequestBackend {
   std::string node_json_;
   bool keeps_trails_;
   DescribeEgress describe_egress_;
+  api::TraceBackend* traces_ = nullptr;
   std::map<std::uint64_t, Entry> feeds_;  ///< by number; at most Tap::kReadersMax, and those that ended since the last one began
   std::uint64_t feed_count_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

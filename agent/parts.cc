@@ -373,7 +373,7 @@ io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   settings.compress_streams_max = config.proxy.compress_streams_max;
   settings.proxy.head_timeout = config.proxy.head_timeout;
   settings.proxy.request_id = {config.proxy.request_id.field, config.proxy.request_id.from_anyone, config.proxy.request_id.to_client};
-  settings.proxy.trace = {config.tracing.enabled, config.tracing.from_anyone, config.tracing.sample_every, !config.tracing.endpoint.empty()};
+  settings.proxy.trace = {config.tracing.enabled, config.tracing.from_anyone, config.tracing.sample_every, config.tracing.enabled};
   settings.proxy.trails = config.proxy.trail_bytes > 0;
   settings.trail_bytes = config.proxy.trail_bytes;
   settings.rules.query = config.access_log.query;
@@ -441,8 +441,11 @@ io::Result<std::optional<drivers::AccessLogSettings>> access_log_settings(const 
 
 io::Result<std::optional<drivers::SpanExportSettings>> span_settings(const Config& config, std::int64_t wall_ms) {
   const TracingConfig& tracing = config.tracing;
-  if (tracing.endpoint.empty()) return std::optional<drivers::SpanExportSettings>();
+  if (!tracing.enabled) return std::optional<drivers::SpanExportSettings>();
   drivers::SpanExportSettings settings;
+  settings.resource = {tracing.service_name, config.node.name, OUTRIGGER_VERSION};
+  settings.exports = !tracing.endpoint.empty();
+  if (!settings.exports) return std::optional(std::move(settings));
   auto to = drivers::parse_collector_url(tracing.endpoint);
   if (!to) return bad("tracing.endpoint", to.error().detail);
   settings.to = std::move(*to);
@@ -460,7 +463,6 @@ io::Result<std::optional<drivers::SpanExportSettings>> span_settings(const Confi
   }
   settings.gzip = tracing.gzip;
   settings.timeout = tracing.timeout;
-  settings.resource = {tracing.service_name, config.node.name, OUTRIGGER_VERSION};
   settings.batches.batch_spans = tracing.batch_spans;
   settings.batches.wait = tracing.batch_wait;
   settings.batches.queue_bytes = tracing.queue_bytes;

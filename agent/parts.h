@@ -37,7 +37,7 @@ inline constexpr const char* kDefaultCluster = "outrigger";
 [[nodiscard]] io::Result<std::optional<drivers::AccessLogSettings>> access_log_settings(const Config& config);
 /// @param policies  one for each of `config.listeners`
 [[nodiscard]] io::Result<std::vector<drivers::ProxyListen>> proxy_listeners(const Config& config, std::vector<drivers::ListenPolicy> policies);
-/// Loads what TLS to the collector needs; none = spans go nowhere. `schemes` is left to the caller.
+/// Loads what TLS to the collector needs; none = there are no spans. `schemes` is left to the caller.
 [[nodiscard]] io::Result<std::optional<drivers::SpanExportSettings>> span_settings(const Config& config, std::int64_t wall_ms);
 /// Only for a config with DNS on.
 [[nodiscard]] io::Result<drivers::DnsSettings> dns_settings(const Config& config);

@@ -21,6 +21,7 @@
 #include "agent/catalog_keeper.h"
 #include "agent/backend_operator.h"
 #include "agent/backend_requests.h"
+#include "agent/backend_traces.h"
 #include "agent/backend_traffic.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
@@ -118,6 +119,7 @@ class Agent {
   void publish_rate_members();
   /// The flight recorder (agent_flight.cc). The first thing that is there: everything may note something.
   void start_flight();
+  void start_traces();
   void note(std::string_view what, std::uint64_t epoch, std::string_view about, std::string_view text);
   void note_role(std::string_view what, const std::string& detail);  ///< about this agent, under its epoch
   void note_gossip(const gossip::Event& event);
@@ -226,6 +228,7 @@ class Agent {
   std::unique_ptr<CatalogKeeper> keeper_;
   std::unique_ptr<io::Timer> keeper_timer_;
   std::unique_ptr<AgentOperator> operator_;
+  std::unique_ptr<AgentTraces> traces_;
   std::unique_ptr<AgentRequests> requests_;
   std::unique_ptr<AgentOrders> order_api_;
   std::unique_ptr<AgentBackend> backend_;

@@ -6,6 +6,7 @@
 #include "agent/api/audit_routes.h"
 #include "agent/api/catalog_backend.h"
 #include "agent/api/halt_routes.h"
+#include "agent/api/trace_routes.h"
 #include "agent/api/session_backend.h"
 
 namespace agent::api {
@@ -46,6 +47,7 @@ Api::Api(Backend& backend, std::function<std::uint64_t(std::uint64_t)> chance, s
   add_own_routes(router_);
   add_order_routes(router_);
   add_request_routes(router_);
+  add_trace_routes(router_);
   add_halt_routes(router_);
   add_audit_routes(router_);
   add_flight_routes(router_);

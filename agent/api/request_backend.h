@@ -74,6 +74,8 @@ struct EgressInfo {
   std::uint64_t writes_denied = 0, late_writes = 0;
 };
 
+class TraceBackend;
+
 class RequestBackend {
  public:
   virtual ~RequestBackend() = default;
@@ -84,6 +86,7 @@ class RequestBackend {
   [[nodiscard]] virtual std::vector<std::string> listeners() const { return {}; }  ///< where clients come in, with the real ports
   /// Errors: kBusy.
   virtual Result<std::shared_ptr<RequestFeed>> feed(FeedQuery query) = 0;
+  [[nodiscard]] virtual TraceBackend* traces() { return nullptr; }  ///< null = this agent keeps none
 };
 
 }  // namespace agent::api

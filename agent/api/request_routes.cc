@@ -2,6 +2,7 @@
 
 #include "agent/api/own.h"
 #include "agent/api/request_backend.h"
+#include "agent/api/request_routes.h"
 
 /// /outrigger/v1/why, tap, routes and egress: single requests, what routes count, and what goes out.
 namespace agent::api {
@@ -104,22 +105,6 @@ void get_why(Api& api, const Call& call) {
 
 // ---------------------------------------------------------------- tap
 
-/// "503", "5xx", "400-499".
-bool read_status(const std::string& text, FeedQuery& out) {
-  const auto number = [](const std::string& digits) { return digits.size() == 3 ? parse_u64(digits) : std::nullopt; };
-  if (text.size() == 3 && text.ends_with("xx") && text[0] >= '1' && text[0] <= '5') {
-    out.status_min = (text[0] - '0') * 100;
-    out.status_max = out.status_min + 99;
-    return true;
-  }
-  const auto dash = text.find('-');
-  const auto from = number(text.substr(0, dash)), to = dash == std::string::npos ? from : number(text.substr(dash + 1));
-  if (!from || !to || *from > *to) return false;
-  out.status_min = static_cast<int>(*from);
-  out.status_max = static_cast<int>(*to);
-  return true;
-}
-
 std::string feed_events(RequestFeed& feed) {
   std::string out;
   const std::string lines = feed.take();
@@ -161,6 +146,21 @@ void get_tap(Api& api, const Call& call) {
 }
 
 }  // namespace
+
+bool read_status(const std::string& text, FeedQuery& out) {
+  const auto number = [](const std::string& digits) { return digits.size() == 3 ? parse_u64(digits) : std::nullopt; };
+  if (text.size() == 3 && text.ends_with("xx") && text[0] >= '1' && text[0] <= '5') {
+    out.status_min = (text[0] - '0') * 100;
+    out.status_max = out.status_min + 99;
+    return true;
+  }
+  const auto dash = text.find('-');
+  const auto from = number(text.substr(0, dash)), to = dash == std::string::npos ? from : number(text.substr(dash + 1));
+  if (!from || !to || *from > *to) return false;
+  out.status_min = static_cast<int>(*from);
+  out.status_max = static_cast<int>(*to);
+  return true;
+}
 
 void add_request_routes(Router& router) {
   router.add("GET", "/outrigger/v1/egress", get_egress);

@@ -5,6 +5,7 @@
 
 #include "agent/cli/session.h"
 #include "agent/cli/verbs_halt.h"
+#include "agent/cli/verbs_traces.h"
 
 namespace agent::cli {
 namespace {
@@ -119,6 +120,7 @@ int run(const std::vector<std::string>& arguments, Host& host) {
   add_lock_verbs(app, session);
   add_watch_verbs(app, session);
   add_request_verbs(app, session);
+  add_trace_verbs(app, session);
   add_order_verbs(app, session);
   add_halt_verbs(app, session);
   add_audit_verbs(app, session);

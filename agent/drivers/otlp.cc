@@ -127,10 +127,8 @@ void add_order(Attributes& list, const AccessRecord& record) {
 void append_server_span(std::string& out, const AccessRecord& record, const SpanClock& clock) {
   const bool rooted = record.parent.front() == '\0';
   append_ids(out, record, record.trace.span, record.parent, !rooted);
-  std::string name(is_known_method(record.method) ? record.method : "HTTP");
-  if (!record.route_path.empty()) (name += ' ') += record.route_path;
   out += ",\"name\":";
-  append_json_text(out, name);
+  append_json_text(out, otlp_name(record));
   const std::int64_t begun = clock.unix_ns(record.started);
   append_times(out, kServer, begun, begun + record.total.count());
   Attributes list(out);
@@ -139,8 +137,7 @@ void append_server_span(std::string& out, const AccessRecord& record, const Span
   list.text("url.path", path_of(record));
   list.text_if("http.route", record.route_path);
   if (record.status != 0) list.number("http.response.status_code", static_cast<std::uint64_t>(record.status));
-  // A client that left is no fault of this server, but an answer that nobody got is no success either.
-  const bool failed = record.status >= 500 || record.status == 0;
+  const bool failed = has_failed(record);
   if (failed) list.text("error.type", !record.reason.empty() ? std::string(record.reason) : record.status == 0 ? "client_gone" : std::to_string(record.status));
   const Place host = place_of(record.host);
   list.text_if("server.address", host.host);
@@ -221,6 +218,15 @@ void append_ledger_span(std::string& out, const AccessRecord& record, const Chil
 }
 
 }  // namespace
+
+std::string otlp_name(const AccessRecord& record) {
+  std::string name(is_known_method(record.method) ? record.method : "HTTP");
+  if (!record.route_path.empty()) (name += ' ') += record.route_path;
+  return name;
+}
+
+// A client that left is no fault of this server, but an answer that nobody got is no success either.
+bool has_failed(const AccessRecord& record) { return record.status >= 500 || record.status == 0; }
 
 std::string otlp_head(const OtlpResource& resource) {
   std::string out = R"({"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":)";

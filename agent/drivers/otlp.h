@@ -47,6 +47,11 @@ inline constexpr std::string_view kOtlpTail = "]}]}]}";
 /// @return how many spans
 std::size_t append_otlp_spans(std::string& out, const proxy::AccessRecord& record, const SpanClock& clock, SpanSchemes schemes);
 
+/// Name of the request's span: "POST /orders".
+[[nodiscard]] std::string otlp_name(const proxy::AccessRecord& record);
+/// Whether the request's span is one of an error.
+[[nodiscard]] bool has_failed(const proxy::AccessRecord& record);
+
 /// What the collector says in an answer with 2xx: spans that it has not taken, and why. Whatever is no such message means
 /// that all were taken; numbers may be written as numbers or as strings.
 struct OtlpRejection {

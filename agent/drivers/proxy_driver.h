@@ -76,7 +76,7 @@ struct ProxyDriverSettings {
   std::size_t trail_bytes = 0;  ///< per worker, of recent requests with their trails; needs proxy.trails
   RecordRules rules;            ///< of what is kept for `why` and tap
   std::optional<AccessLogSettings> access_log{};  ///< its `workers` is filled here; none = no log
-  std::optional<SpanExportSettings> spans{};      ///< the same; needs proxy.trace.spans; none = nobody is told of spans
+  std::optional<SpanExportSettings> spans{};      ///< the same; needs proxy.trace.spans; none = spans are made for nobody
   /// How long idle connections of a listener that goes may still bring one more request.
   io::Milliseconds part_idle{3000};
 };
@@ -103,7 +103,7 @@ struct ProxyTotals {
   std::vector<proxy::Proxy::RouteStatus> routes;  ///< by name
   TlsCounters tls;
   std::optional<AccessLogCounters> access_log{};  ///< none = there is no log
-  std::optional<SpanExportCounters> spans{};      ///< none = spans go nowhere
+  std::optional<SpanExportCounters> spans{};      ///< none = there are none
   ProxyHeaderCounters headers;  ///< of the PROXY protocol
   HelloCounters hellos;         ///< of listeners that choose by name
   std::map<std::string, proxy::RelayCounters> relays;  ///< by name of the TCP route
@@ -150,6 +150,7 @@ class ProxyDriver {
   /// The newest recent request of that id, as append_record wrote it; `done` runs once, never inside this call.
   void recent(const std::string& request_id, std::function<void(std::optional<std::string>)> done);
   [[nodiscard]] Tap& tap() { return tap_; }
+  [[nodiscard]] SpanExporter* spans() { return spans_.get(); }  ///< null = there are none; lives as long as this
   /// Closes the listeners, finishes what runs until `deadline`; `done` when no connection is left or it has passed.
   void drain(io::TimePoint deadline, std::function<void()> done);
   /// For a process whose sockets somebody else serves from now on: accepts what waits, then nothing; every connection ends

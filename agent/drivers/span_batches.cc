@@ -6,7 +6,7 @@
 namespace agent::drivers {
 
 bool SpanBatches::is_full(const Batch& batch) const {
-  return batch.count >= settings_.batch_spans || batch.spans.size() >= settings_.batch_bytes;
+  return batch.count >= settings_.batch_spans || batch.spans.size() >= settings_.batch_bytes || batch.form != Form::kSpans;
 }
 
 void SpanBatches::add(std::string_view spans, std::size_t count, io::TimePoint now) {
@@ -28,6 +28,21 @@ void SpanBatches::add(std::string_view spans, std::size_t count, io::TimePoint n
   batch.spans += spans;
   batch.count += count;
   bytes_ += spans.size();
+}
+
+void SpanBatches::add_whole(Form form, std::string body, std::size_t count, io::TimePoint now) {
+  assert(form != Form::kSpans && count > 0);
+  if (bytes_ + body.size() > settings_.queue_bytes) {
+    counters_.dropped_full += count;
+    return;
+  }
+  bytes_ += body.size();
+  batches_.emplace_back();
+  Batch& batch = batches_.back();
+  batch.form = form;
+  batch.spans = std::move(body);
+  batch.count = count;
+  batch.begun = now;
 }
 
 const SpanBatches::Batch* SpanBatches::next(io::TimePoint now) {

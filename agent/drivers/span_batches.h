@@ -45,8 +45,11 @@ class SpanBatches {
   /// Uniform number in [0, bound), bound > 0.
   using Chance = std::function<std::uint64_t(std::uint64_t bound)>;
 
+  /// What a batch is made of: spans of ours, or one request of an application, passed on as it came.
+  enum class Form : std::uint8_t { kSpans, kJson, kProtobuf };
   struct Batch {
-    std::string spans;                ///< separated by commas
+    Form form = Form::kSpans;
+    std::string spans;                ///< separated by commas; of another form the whole body
     std::size_t count = 0;
     io::TimePoint begun{};            ///< its first span came
     std::optional<io::TimePoint> first_tried{};
@@ -60,6 +63,8 @@ class SpanBatches {
 
   /// The spans of one request. @param count  of them
   void add(std::string_view spans, std::size_t count, io::TimePoint now);
+  /// A batch of its own. @param form  not kSpans  @param count  of the spans in it, > 0
+  void add_whole(Form form, std::string body, std::size_t count, io::TimePoint now);
   /// The batch that is due. Null: none is, or one is under way. Valid until answered().
   [[nodiscard]] const Batch* next(io::TimePoint now);
   void answered(Delivered what, io::TimePoint now);

@@ -1,5 +1,8 @@
 #include "agent/drivers/span_exporter.h"
 
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <utility>
@@ -51,8 +54,41 @@ class SpanExporter::Sender {
  public:
   Sender(io::Loop& loop, SpanExporter& owner)
       : loop_(loop), owner_(owner), settings_(owner.settings_), head_(otlp_head(settings_.resource)),
-        batches_(settings_.batches, [](std::uint64_t bound) { return io::random_below(bound); }), timer_(loop, [this] { look(); }) {
+        batches_(settings_.batches, [](std::uint64_t bound) { return io::random_below(bound); }), ring_(settings_.keep_bytes),
+        timer_(loop, [this] { look(); }) {
     timer_.arm_after(kLook);
+  }
+
+  TraceListing list(const TraceFilter& filter) {
+    sweep();
+    return {ring_.list(filter), ring_.size()};
+  }
+  std::optional<TraceText> find(const proxy::TraceId& trace) {
+    sweep();
+    return ring_.find(trace);
+  }
+  SpanReceipt receive(OtlpForm form, std::string body) {
+    auto groups = read_otlp(form, body);
+    SpanReceipt receipt;
+    if (!groups) {
+      owner_.received_malformed_.fetch_add(1, std::memory_order_relaxed);
+      return {SpanReceipt::Outcome::kMalformed, 0, std::move(groups.error())};
+    }
+    for (const AppSpans& group : *groups) receipt.spans += group.spans.size();
+    if (receipt.spans == 0) return receipt;
+    const io::TimePoint now = io::boottime_now();
+    if (!has_room_for(receipt.spans, now)) {
+      owner_.received_over_.fetch_add(receipt.spans, std::memory_order_relaxed);
+      return {SpanReceipt::Outcome::kTooMany, 0, "more than " + std::to_string(settings_.received_per_second) + " spans a second; send them later, or sample fewer"};
+    }
+    owner_.received_.fetch_add(receipt.spans, std::memory_order_relaxed);
+    for (const AppSpans& group : *groups) keep(group);
+    if (settings_.exports) {
+      batches_.add_whole(form == OtlpForm::kJson ? SpanBatches::Form::kJson : SpanBatches::Form::kProtobuf, std::move(body), receipt.spans, now);
+      timer_.arm_after(io::Milliseconds(0));
+    }
+    publish();
+    return receipt;
   }
 
   void look() {
@@ -83,12 +119,72 @@ class SpanExporter::Sender {
         const proxy::AccessRecord record = read_record(bytes, target_bytes);
         text_.clear();
         const std::size_t count = append_otlp_spans(text_, record, clock, settings_.schemes);
-        batches_.add(text_, count, clock.boot);
+        if (settings_.exports) batches_.add(text_, count, clock.boot);
+        if (settings_.keep_bytes > 0) keep(record, clock, count);
       });
     }
     publish();
   }
+  /// What is in text_.
+  void keep(const proxy::AccessRecord& record, const SpanClock& clock, std::size_t count) {
+    const std::string name = otlp_name(record);
+    TraceChunk chunk;
+    chunk.trace = record.trace.trace;
+    chunk.spans = static_cast<std::uint32_t>(count);
+    chunk.start_ns = clock.unix_ns(record.started);
+    chunk.end_ns = chunk.start_ns + record.total.count();
+    chunk.name = name;
+    chunk.route = record.route;
+    if (record.order.front() != '\0') chunk.order = {record.order.data(), record.order.size()};
+    chunk.status = record.status;
+    chunk.is_request = true;
+    chunk.failed = has_failed(record);
+    add(chunk, settings_.resource.service, text_);
+  }
+  /// The spans of an application, each trace by itself.
+  void keep(const AppSpans& group) {
+    std::map<proxy::TraceId, std::vector<const AppSpan*>> by_trace;
+    for (const AppSpan& span : group.spans) by_trace[span.trace].push_back(&span);
+    for (const auto& [trace, spans] : by_trace) {
+      TraceChunk chunk;
+      chunk.trace = trace;
+      chunk.spans = static_cast<std::uint32_t>(spans.size());
+      chunk.start_ns = spans.front()->start_ns;
+      text_.clear();
+      for (const AppSpan* span : spans) {
+        if (!text_.empty()) text_ += ',';
+        append_app_span(text_, *span);
+        chunk.start_ns = std::min(chunk.start_ns, span->start_ns);
+        chunk.end_ns = std::max(chunk.end_ns, span->end_ns);
+        chunk.failed = chunk.failed || span->failed;
+      }
+      chunk.name = spans.front()->name;
+      add(chunk, group.service, text_);
+    }
+  }
+  void add(TraceChunk& chunk, const std::string& service, const std::string& spans) {
+    chunk_text_ = "{\"service\":";
+    chunk_text_ += nlohmann::json(service).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+    chunk_text_ += ",\"node\":";
+    append_json_text(chunk_text_, settings_.resource.instance);
+    chunk_text_ += ",\"spans\":[";
+    chunk_text_ += spans;
+    chunk_text_ += "]}";
+    chunk.text = chunk_text_;
+    ring_.add(chunk);
+  }
+  /// A bucket of twice what may come in a second.
+  bool has_room_for(std::size_t spans, io::TimePoint now) {
+    const auto rate = static_cast<double>(settings_.received_per_second);
+    room_ = std::min(room_ + std::chrono::duration<double>(now - filled_at_).count() * rate, 2 * rate);
+    filled_at_ = now;
+    if (static_cast<double>(spans) > room_) return false;
+    room_ -= static_cast<double>(spans);
+    return true;
+  }
   void publish() {
+    owner_.kept_.store(ring_.size(), std::memory_order_relaxed);
+    owner_.kept_bytes_.store(ring_.bytes(), std::memory_order_relaxed);
     const SpanCounters& c = batches_.counters();
     owner_.exported_.store(c.exported, std::memory_order_relaxed);
     owner_.full_.store(c.dropped_full, std::memory_order_relaxed);
@@ -99,9 +195,8 @@ class SpanExporter::Sender {
   void send_next() {
     const SpanBatches::Batch* batch = batches_.next(io::boottime_now());
     if (batch == nullptr) return;
-    body_ = head_;
-    body_ += batch->spans;
-    body_ += kOtlpTail;
+    form_ = batch->form;
+    body_ = form_ == SpanBatches::Form::kSpans ? head_ + batch->spans + std::string(kOtlpTail) : batch->spans;
     packed_ = settings_.gzip && pack();
     if (client_) return request();
     resolution_ = io::resolve(loop_, settings_.to.host, settings_.to.port, [this](io::Result<std::vector<io::Address>> found) {
@@ -126,7 +221,8 @@ class SpanExporter::Sender {
   }
   void request() {
     owner_.requests_.fetch_add(1, std::memory_order_relaxed);
-    std::vector<proxy::http1::TextHeader> fields{{"Content-Type", "application/json"}, {"User-Agent", "outrigger"}};
+    std::vector<proxy::http1::TextHeader> fields{{"Content-Type", form_ == SpanBatches::Form::kProtobuf ? "application/x-protobuf" : "application/json"},
+                                                  {"User-Agent", "outrigger"}};
     if (packed_) fields.push_back({"Content-Encoding", "gzip"});
     for (const auto& [name, value] : settings_.fields) fields.push_back({name, value});
     client_->request("POST", settings_.to.path, fields, body_, io::boottime_now() + settings_.timeout,
@@ -141,7 +237,7 @@ class SpanExporter::Sender {
       batches_.answered(SpanBatches::TryAgain{read_retry_after(answer->retry_after, io::wall_ms())}, now);
       note(status);
     } else if (answer->status < 300) {
-      const OtlpRejection rejection = read_otlp_answer(answer->body);
+      const OtlpRejection rejection = form_ == SpanBatches::Form::kProtobuf ? read_otlp_protobuf_answer(answer->body) : read_otlp_answer(answer->body);
       batches_.answered(SpanBatches::Delivered{rejection.spans}, now);
       note(rejection.spans > 0 ? "does not take " + std::to_string(rejection.spans) + " spans: " + rejection.message : std::string());
     } else {
@@ -171,10 +267,14 @@ class SpanExporter::Sender {
   io::Loop& loop_;
   SpanExporter& owner_;
   const SpanExportSettings& settings_;
-  std::string head_, text_, body_;  // text_ is scratch; body_ is under way
+  std::string head_, text_, chunk_text_, body_;  // text_ and chunk_text_ are scratch; body_ is under way
+  SpanBatches::Form form_ = SpanBatches::Form::kSpans;  // of what is under way
+  double room_ = 2 * static_cast<double>(settings_.received_per_second);  // for spans of applications
+  io::TimePoint filled_at_ = io::boottime_now();
   bool packed_ = false, failing_ = false;
   std::size_t failures_ = 0;
   SpanBatches batches_;
+  TraceRing ring_;
   std::unique_ptr<io::GzipStream> gzip_;
   std::unique_ptr<io::Resolution> resolution_;
   std::optional<HttpClient> client_;
@@ -184,8 +284,10 @@ class SpanExporter::Sender {
 SpanExporter::SpanExporter(io::Loop& loop, SpanExportSettings settings, std::function<void(const std::string&)> on_problem)
     : settings_(std::move(settings)),
       problems_(loop, 64, [tell = std::move(on_problem)](std::string&& what) { tell(what); }),
+      answers_(loop, 4096, [](std::function<void()>&& answer) { answer(); }),
       sender_(std::make_shared<Sender*>(nullptr)) {
   problems_.unref();
+  answers_.unref();
   for (std::size_t i = 0; i < settings_.workers; ++i) lanes_.push_back(std::make_unique<Lane>(settings_.ring_bytes));
 }
 
@@ -225,8 +327,34 @@ void SpanExporter::take(std::size_t worker, const proxy::AccessRecord& record) {
   lane.kicked = full;
 }
 
+bool SpanExporter::ask(std::function<std::function<void()>(Sender&)> work) {
+  return thread_->post([slot = sender_, work = std::move(work), answers = answers_.sender()] {
+    if (*slot != nullptr) answers.send(work(**slot));
+  });
+}
+
+bool SpanExporter::list(TraceFilter filter, std::function<void(const TraceListing&)> done) {
+  return ask([filter = std::move(filter), done = std::move(done)](Sender& sender) { return [done, found = sender.list(filter)] { done(found); }; });
+}
+
+bool SpanExporter::find(const proxy::TraceId& trace, std::function<void(std::optional<TraceText>)> done) {
+  return ask([trace, done = std::move(done)](Sender& sender) { return [done, found = sender.find(trace)] { done(found); }; });
+}
+
+bool SpanExporter::receive(OtlpForm form, std::string body, std::function<void(const SpanReceipt&)> done) {
+  return ask([form, body = std::move(body), done = std::move(done)](Sender& sender) {
+    return [done, receipt = sender.receive(form, body)] { done(receipt); };
+  });
+}
+
 SpanExportCounters SpanExporter::counters() const {
   SpanExportCounters out;
+  out.exports = settings_.exports;
+  out.received = received_.load(std::memory_order_relaxed);
+  out.received_over = received_over_.load(std::memory_order_relaxed);
+  out.received_malformed = received_malformed_.load(std::memory_order_relaxed);
+  out.traces_kept = kept_.load(std::memory_order_relaxed);
+  out.trace_bytes_kept = kept_bytes_.load(std::memory_order_relaxed);
   out.spans = {exported_.load(std::memory_order_relaxed), full_.load(std::memory_order_relaxed), late_.load(std::memory_order_relaxed),
                rejected_.load(std::memory_order_relaxed)};
   out.requests = requests_.load(std::memory_order_relaxed);

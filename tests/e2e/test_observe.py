@@ -122,7 +122,8 @@ enabled = true
         line = [line for line in self.lines() if line["path"] == "/traced"][0]
         self.assertEqual(line["trace_id"], PARENT[3:35])
         self.assertEqual(line["parent_span_id"], PARENT[36:52])
-        self.assertEqual(line["span_id"], seen["traceparent"][36:52])
+        (attempt,) = [one for one in get_json(self.api, f"/outrigger/v1/traces/{line['trace_id']}")["spans"] if one["kind"] == "client"]
+        self.assertEqual((attempt["span_id"], attempt["parent_id"]), (seen["traceparent"][36:52], line["span_id"]), "it hears of its attempt")
 
     def test_every_request_has_its_line_and_the_metrics_agree(self):
         before = len(self.lines())

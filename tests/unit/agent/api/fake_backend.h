@@ -37,6 +37,7 @@ class FakeBackend final : public Backend, public SessionBackend {
   CatalogBackend* catalog_backend = nullptr;  ///< what catalog() answers
   OrderBackend* order_backend = nullptr;      ///< what orders() answers
   FlightBackend* flight_recorder = nullptr;   ///< what flight() answers
+  RequestBackend* request_backend = nullptr;  ///< what requests() answers
 
   // --- what a test looks at ---
   std::vector<ReadMode> barriers;
@@ -154,6 +155,7 @@ class FakeBackend final : public Backend, public SessionBackend {
   OrderBackend* orders() override { return order_backend; }
   CatalogBackend* catalog() override { return catalog_backend; }
   [[nodiscard]] FlightBackend* flight() override { return flight_recorder; }
+  [[nodiscard]] RequestBackend* requests() override { return request_backend; }
   std::vector<HealthItem> live() const override { return live_items; }
   std::vector<HealthItem> ready() const override { return ready_items; }
   void join(std::vector<std::string> addresses, Completion<std::size_t> done) override {

@@ -146,5 +146,25 @@ TEST_F(Batches, TheEndDoesNotWait) {
   EXPECT_EQ(batches->counters().dropped_late, 2U);
 }
 
+TEST_F(Batches, WhatAnApplicationSendsIsABatchOfItsOwn) {
+  batches->add("a", 1, now);
+  batches->add_whole(SpanBatches::Form::kProtobuf, "body", 3, now);
+  batches->add("b", 1, now);
+  const SpanBatches::Batch* one = batches->next(now);
+  ASSERT_NE(one, nullptr) << "something waits behind it";
+  EXPECT_EQ(one->spans, "a");
+  EXPECT_EQ(one->form, SpanBatches::Form::kSpans);
+  batches->answered(SpanBatches::Delivered{}, now);
+  one = batches->next(now);
+  ASSERT_NE(one, nullptr);
+  EXPECT_EQ(one->spans, "body") << "nothing joins it";
+  EXPECT_EQ(one->form, SpanBatches::Form::kProtobuf);
+  batches->answered(SpanBatches::Delivered{1}, now);
+  EXPECT_EQ(batches->counters().exported, 3U);
+  EXPECT_EQ(batches->counters().rejected, 1U);
+  batches->add_whole(SpanBatches::Form::kJson, std::string(3000, 'x'), 7, now);
+  EXPECT_EQ(batches->counters().dropped_full, 7U) << "the bound is for all together";
+}
+
 }  // namespace
 }  // namespace agent::drivers

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "proxy/span.h"
@@ -145,6 +146,92 @@ TEST(CollectorUrl, IsReadOrRefusedByName) {
     ASSERT_FALSE(bad) << url;
     EXPECT_NE(bad.error().detail.find(url), std::string::npos);
   }
+}
+
+constexpr const char* kAppSpan = R"({"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"trader"}}]},"scopeSpans":[{"spans":[
+  {"traceId":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","spanId":"cccccccccccccccc","parentSpanId":"bbbbbbbbbbbbbbbb","name":"decide","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]})";
+
+class Keeping : public Exporting {
+ protected:
+  SpanReceipt receive(OtlpForm form, const std::string& body) {
+    std::optional<SpanReceipt> got;
+    EXPECT_TRUE(exporter->receive(form, body, [&](const SpanReceipt& receipt) { got = receipt; }));
+    EXPECT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
+    return got.value_or(SpanReceipt{});
+  }
+  TraceListing list() {
+    std::optional<TraceListing> got;
+    EXPECT_TRUE(exporter->list({}, [&](const TraceListing& found) { got = found; }));
+    EXPECT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
+    return got.value_or(TraceListing{});
+  }
+  nlohmann::json find(char digit) {
+    proxy::TraceId id;
+    id.fill(digit);
+    std::optional<std::optional<TraceText>> got;
+    EXPECT_TRUE(exporter->find(id, [&](std::optional<TraceText> text) { got = std::move(text); }));
+    EXPECT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
+    return got && *got ? nlohmann::json::parse("[" + (*got)->chunks + "]") : nlohmann::json();
+  }
+};
+
+TEST_F(Keeping, WithoutACollectorTracesAreKeptAndNobodyIsCalled) {
+  settings.exports = false;
+  begin();
+  auto record = request();
+  record.route = "reads";
+  record.order.fill('7');
+  exporter->take(0, record);
+  const TraceListing listing = list();
+  ASSERT_EQ(listing.traces.size(), 1U) << "what lies in the rings is looked at first";
+  EXPECT_EQ(listing.kept, 1U);
+  EXPECT_EQ(listing.traces[0].name, "GET");
+  EXPECT_EQ(listing.traces[0].route, "reads");
+  EXPECT_EQ(listing.traces[0].status, 200);
+  EXPECT_EQ(listing.traces[0].order, "7777777777777777");
+  const auto chunks = find('a');
+  ASSERT_EQ(chunks.size(), 1U);
+  EXPECT_EQ(chunks[0]["node"], "n1");
+  EXPECT_EQ(chunks[0]["service"], "shop");
+  EXPECT_EQ(chunks[0]["spans"][0]["spanId"], "bbbbbbbbbbbbbbbb");
+  EXPECT_TRUE(find('d').is_null());
+  EXPECT_FALSE(exporter->counters().exports);
+  EXPECT_EQ(exporter->counters().traces_kept, 1U);
+  EXPECT_EQ(exporter->counters().requests, 0U);
+  EXPECT_EQ(collector.connections, 0);
+}
+
+TEST_F(Keeping, SpansOfApplicationsJoinTheirTraceAndGoOnAsTheyCame) {
+  begin();
+  exporter->take(0, request());
+  const SpanReceipt receipt = receive(OtlpForm::kJson, kAppSpan);
+  EXPECT_EQ(receipt.outcome, SpanReceipt::Outcome::kTaken);
+  EXPECT_EQ(receipt.spans, 1U);
+  ASSERT_TRUE(until([&] { return spans().exported == 2; }));
+  EXPECT_EQ(list().traces.at(0).spans, 2U);
+  EXPECT_EQ(list().traces.at(0).name, "GET") << "the request speaks for it";
+  bool joined = false;
+  for (const auto& chunk : find('a')) joined = joined || (chunk["service"] == "trader" && chunk["spans"][0]["name"] == "decide");
+  EXPECT_TRUE(joined);
+  bool passed_on = false;
+  for (const std::string& line : collector.requests) passed_on = passed_on || line.ends_with(kAppSpan);
+  EXPECT_TRUE(passed_on) << "byte for byte";
+  EXPECT_EQ(exporter->counters().received, 1U);
+}
+
+TEST_F(Keeping, WhatCannotBeReadOrIsTooMuchIsRefusedAndCounted) {
+  settings.received_per_second = 1;
+  begin();
+  const SpanReceipt bad = receive(OtlpForm::kProtobuf, "\xff");
+  EXPECT_EQ(bad.outcome, SpanReceipt::Outcome::kMalformed);
+  EXPECT_EQ(bad.fault, "byte 1: a number ends behind the end");
+  EXPECT_EQ(exporter->counters().received_malformed, 1U);
+  nlohmann::json many = nlohmann::json::parse(kAppSpan);
+  nlohmann::json& list_of = many["resourceSpans"][0]["scopeSpans"][0]["spans"];
+  for (int i = 0; i < 999; ++i) list_of.push_back(list_of[0]);
+  EXPECT_EQ(receive(OtlpForm::kJson, many.dump()).outcome, SpanReceipt::Outcome::kTooMany);
+  EXPECT_EQ(exporter->counters().received_over, 1000U);
+  EXPECT_EQ(exporter->counters().received, 0U);
 }
 
 }  // namespace
