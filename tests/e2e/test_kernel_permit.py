@@ -74,14 +74,83 @@ class SlowBroker:
             pass
 
 
+# Reads lines from one connection after the other; each goes to its standard output.
+BROKER = """
+import socket, sys, threading
+server = socket.create_server(("", int(sys.argv[1])))
+print("listening", flush=True)
+def read(connection):
+    for line in connection.makefile():
+        print(line.strip(), flush=True)
+while True:
+    threading.Thread(target=read, args=(server.accept()[0],), daemon=True).start()
+"""
+
+# A program in a container: opens one connection and says a line whenever it is told one; tells how each of the two went.
+CONTAINED = """
+import socket, sys
+line = None
+for word in sys.stdin:
+    try:
+        if word.strip() == "open":
+            line = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+        else:
+            line.sendall(word.encode())
+        print("ok", flush=True)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+"""
+
+
+class OtherNetwork:
+    """A network namespace behind a veth of this one, as a bridged container is. Ends with close()."""
+
+    def __init__(self, number):
+        self.here, self.address = f"10.99.{number}.1", f"10.99.{number}.2"
+        self.holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.holder.stdout.readline()  # the namespace is there
+        self.programs = []
+        outer = f"veth{number}"
+        for command in (f"ip link add {outer} type veth peer name inner netns {self.holder.pid}", f"ip addr add {self.here}/24 dev {outer}",
+                        f"ip link set {outer} up"):
+            subprocess.run(command.split(), check=True)
+        for command in (f"ip addr add {self.address}/24 dev inner", "ip link set inner up", f"ip route add default via {self.here}"):
+            subprocess.run([*self.enter(), *command.split()], check=True)
+
+    def enter(self):
+        return ["nsenter", "-t", str(self.holder.pid), "-n"]
+
+    def start(self, code, *arguments):
+        program = subprocess.Popen([*self.enter(), sys.executable, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.programs.append(program)
+        return program
+
+    def close(self):
+        for program in [*self.programs, self.holder]:
+            program.kill()
+            program.wait()
+            program.stdin.close()
+            program.stdout.close()
+
+
 def uptime_ms():
     return int(float(Path("/proc/uptime").read_text().split()[0]) * 1000)
+
+
+def capabilities(*texts):
+    """What systemd (246 and newer) gives a process of a unit with these files: settings add up, and ambient is only what is in the bounding set."""
+    sets = {"CapabilityBoundingSet": set(), "AmbientCapabilities": set()}
+    for line in "\n".join(texts).splitlines():
+        name, _, words = line.partition("=")
+        if name in sets:
+            sets[name] |= {word.removeprefix("CAP_").lower() for word in words.split()}
+    return sets["CapabilityBoundingSet"], sets["AmbientCapabilities"] & sets["CapabilityBoundingSet"]
 
 
 def why_not():
     if os.geteuid() != 0:
         return "only root makes a network of its own"
-    for program in ("nft", "unshare", "ip"):
+    for program in ("nft", "unshare", "nsenter", "setpriv", "ip"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
     probe = subprocess.run(["unshare", "-n", "nft", "add", "table", "inet", "probe"], capture_output=True, text=True, check=False)
@@ -113,6 +182,56 @@ class Inside(RealProcesses):
                 return True
             return False
         wait_until(refused, 3 + 1 + 1, "the end by wall time, to the second")
+
+    def test_the_unit_with_the_drop_in_of_the_guide_may_renew_it(self):
+        """With the rights that systemd would give, to a user who has no other: the unit's alone do not suffice, and the guide says so."""
+        unit = (REPO / "deploy" / "outrigger.service").read_text()
+        guide = (REPO / "deploy" / "docs" / "operations.md").read_text()
+        section = guide[guide.index("**The kernel's permit**"):]
+        drop_in = section[section.index("```ini\n"):].split("```")[1]
+        subprocess.run([SCRIPT, "setup", "203.0.113.7:443"], check=True)
+
+        def renew(*texts):
+            bounding, ambient = (",".join(["-all", *(f"+{one}" for one in sorted(names))]) for names in capabilities(*texts))
+            return subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs", f"--bounding-set={bounding}",
+                                   f"--inh-caps={ambient}", f"--ambient-caps={ambient}", SCRIPT, "renew", str(uptime_ms() + 60000), "7", "60000"],
+                                  capture_output=True, text=True, check=False)
+        self.assertIn("Operation not permitted", renew(unit).stderr)
+        done = renew(unit, drop_in)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("elements", subprocess.run([SCRIPT, "status"], capture_output=True, text=True, check=True).stdout)
+
+    def test_what_is_forwarded_is_held_to_it_as_well(self):
+        """A container behind a bridge: its packets never pass this machine's output."""
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        container, outside = OtherNetwork(1), OtherNetwork(2)
+        self.addCleanup(container.close)
+        self.addCleanup(outside.close)
+        broker = outside.start(BROKER, 4001)
+        self.assertEqual(broker.stdout.readline(), "listening\n")
+        trader = container.start(CONTAINED, outside.address, 4001)
+
+        def say(word):
+            trader.stdin.write(word + "\n")
+            trader.stdin.flush()
+            return trader.stdout.readline().strip()
+        self.assertEqual(say("open"), "ok", "without the table the way is open")
+        subprocess.run([SCRIPT, "setup", f"{outside.address}:4001"], check=True)
+        self.assertEqual(say("open"), "ConnectionRefusedError", "the door is shut")
+        subprocess.run([SCRIPT, "renew", str(uptime_ms() + 60000), "7", "60000"], check=True)
+        self.assertEqual(say("open"), "ok")
+        self.assertEqual(say("under the seventh"), "ok")
+        self.assertEqual(broker.stdout.readline(), "under the seventh\n")
+        subprocess.run([SCRIPT, "renew", str(uptime_ms() + 60000), "8", "60000"], check=True)
+        wait_until(lambda: say("of the old epoch") in ("ConnectionResetError", "BrokenPipeError"), 10 * patience(), "the old connection to be reset")
+        self.assertEqual(say("open"), "ok")
+        subprocess.run([SCRIPT, "renew", str(uptime_ms() + 5000), "8", "5000"], check=True)
+        wait_until(lambda: say("while it lasts") in ("ConnectionResetError", "BrokenPipeError"), 10 * patience(), "a reset at the end of the lease")
+        self.assertEqual(say("open"), "ConnectionRefusedError", "the door is shut again")
+        subprocess.run([SCRIPT, "renew", str(uptime_ms() + 60000), "9", "60000"], check=True)
+        self.assertEqual([say("open"), say("under the ninth")], ["ok", "ok"])
+        heard = list(iter(broker.stdout.readline, "under the ninth\n"))
+        self.assertEqual(set(heard), {"while it lasts\n"}, "nothing of an older epoch has come")
 
     def test_a_pair_that_hangs_is_cut_off(self):
         broker = SlowBroker()
