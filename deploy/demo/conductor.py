@@ -6,6 +6,7 @@ the supervisor's (systemd, in real life) and not the cluster's.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -353,7 +354,9 @@ class Play:
             self.cluster.end()
 
     def tell_what_is_kept(self, file):
-        file.write_text(json.dumps([{"name": p.name, "pid": p.pid, "start": start_time(p.pid)} for p in self.cluster.processes()]))
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps([{"name": p.name, "pid": p.pid, "start": start_time(p.pid)} for p in self.cluster.processes()]))
+        fresh.replace(file)
         print("\nStill running:")
         for node in self.cluster.nodes:
             print(f"  {node.name}  entry http://{node.entry}  API http://{node.api}  trader http://{node.service}")
@@ -361,24 +364,49 @@ class Play:
 
 
 def start_time(pid):
-    """The kernel's start time of a process: with it, a process id means one process for ever."""
+    """The kernel's start time of a process: with it, a process id means one process for ever. None when it has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def still_kept(file):
+    """@return those of an earlier run with --keep that still run"""
+    kept = json.loads(file.read_text()) if file.exists() else []
+    return [process for process in kept if process["start"] is not None and start_time(process["pid"]) == process["start"]]
 
 
 def stop_kept(file):
     if not file.exists():
         print("nothing was kept running")
         return 0
-    for process in json.loads(file.read_text()):
-        if process["start"] is not None and start_time(process["pid"]) == process["start"]:
-            os.kill(process["pid"], signal.SIGCONT)
-            os.kill(process["pid"], signal.SIGTERM)
-            print(f"ended {process['name']} ({process['pid']})")
+    for process in still_kept(file):
+        os.kill(process["pid"], signal.SIGCONT)
+        os.kill(process["pid"], signal.SIGTERM)
+        print(f"ended {process['name']} ({process['pid']})")
     file.unlink()
     return 0
+
+
+def take_folder(folder):
+    """A run removes what is in its folders, so nobody else may be at work there.
+    @return a file to be kept open as long as the run lasts, or None after a sentence on stderr"""
+    lock = open(folder / "lock", "a", encoding="utf-8")  # pylint: disable=consider-using-with
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"another run is at work in {folder}; choose another one with --folder", file=sys.stderr)
+        lock.close()
+        return None
+    kept = still_kept(folder / "kept.json")
+    if not kept:
+        return lock
+    names = ", ".join(f"{process['name']} ({process['pid']})" for process in kept)
+    print(f"what an earlier run left with --keep still runs in {folder}: {names}\nend it with --stop, or choose another folder with --folder", file=sys.stderr)
+    lock.close()
+    return None
 
 
 def parse(arguments=None):
@@ -428,6 +456,15 @@ def main():
     if arguments.keep and arguments.runs > 1:
         print("--keep goes with one run", file=sys.stderr)
         return 2
+    lock = take_folder(folder)
+    if lock is None:
+        return 2
+    with lock:
+        return play_all(arguments, folder)
+
+
+def play_all(arguments, folder):
+    """@return the exit code"""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if arguments.compare:
         return compare.perform(arguments, folder / "compare")

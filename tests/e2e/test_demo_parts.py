@@ -1,5 +1,6 @@
 """The demo's own parts without an agent: traders, exchange, clients, and above all the scorecard that judges."""
 
+import fcntl
 import http.client
 import json
 import os
@@ -371,6 +372,57 @@ class Processes(unittest.TestCase):
         self.assertTrue(seen["get_troubles"])
         self.assertEqual({t["what"] for t in seen["get_troubles"]}, {"refused"})
         self.assertTrue(all(t["final"] for t in seen["get_troubles"]), "there is no other entry")
+
+
+class Keep(unittest.TestCase):
+    """What `--keep` left running is not run over by the next run. A cluster of one process stands for a whole one."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.kept, self.data = self.folder / "kept.json", self.folder / "run1" / "data"
+        self.data.parent.mkdir()
+        self.data.write_text("of the first run")
+        self.first = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        self.addCleanup(self.first.wait)
+        self.addCleanup(self.first.kill)
+
+    def keep(self, start=None):
+        start = start or Path(f"/proc/{self.first.pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        self.kept.write_text(json.dumps([{"name": "n1 agent", "pid": self.first.pid, "start": start}]))
+
+    def conduct(self, *arguments):
+        """The agent of these runs does not start, so one that is not refused ends with 1."""
+        return subprocess.run([sys.executable, "-B", DEMO / "conductor.py", "--folder", self.folder, "--binary", "/bin/false", *arguments],
+                              capture_output=True, text=True, check=False, timeout=120)
+
+    def test_a_second_run_is_refused_until_the_first_is_ended(self):
+        self.keep()
+        said = self.kept.read_text()
+        for arguments in (("--keep",), ()):
+            done = self.conduct(*arguments)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(f"n1 agent ({self.first.pid})", done.stderr)
+            self.assertIn("--stop", done.stderr)
+            self.assertEqual((self.data.read_text(), self.kept.read_text()), ("of the first run", said))
+        self.assertEqual(self.conduct("--stop").returncode, 0)
+        self.assertEqual(self.first.wait(20), -signal.SIGTERM)
+        self.assertEqual(self.conduct("--keep").returncode, 1, "it is played, and fails for its agent")
+        self.assertFalse(self.data.exists())
+
+    def test_what_has_ended_or_is_somebody_else_stands_in_nobodys_way(self):
+        self.keep(start="1")  # the number was given to another process since
+        self.assertEqual(self.conduct("--keep").returncode, 1)
+        self.assertIsNone(self.first.poll())
+
+    def test_two_runs_at_once_need_two_folders(self):
+        with open(self.folder / "lock", "a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = self.conduct()
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--folder", done.stderr)
+        self.assertTrue(self.data.exists())
 
 
 class Ending(unittest.TestCase):
