@@ -131,13 +131,16 @@ tl::expected<HttpReply, std::string> http_call(const std::string& api, const Htt
   return call.take();
 }
 
-std::string url_encode(std::string_view text) {
+namespace {
+
+/// Leaves letters, digits and `plain_marks` as they are.
+std::string percent_encode(std::string_view text, std::string_view plain_marks) {
   static constexpr std::string_view kHex = "0123456789ABCDEF";
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     const bool plain = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
-                       std::string_view("-._~/").find(c) != std::string_view::npos;
+                       plain_marks.find(c) != std::string_view::npos;
     if (plain)
       out += c;
     else
@@ -145,5 +148,10 @@ std::string url_encode(std::string_view text) {
   }
   return out;
 }
+
+}  // namespace
+
+std::string url_encode(std::string_view text) { return percent_encode(text, "-._~/"); }
+std::string url_segment(std::string_view text) { return percent_encode(text, "-._~"); }
 
 }  // namespace agent::cli

@@ -35,5 +35,7 @@ struct HttpRequest {
 
 /// Percent-encodes everything but letters, digits and "-._~/".
 [[nodiscard]] std::string url_encode(std::string_view text);
+/// The same with '/': a name that is one segment of a path, whatever stands in it.
+[[nodiscard]] std::string url_segment(std::string_view text);
 
 }  // namespace agent::cli

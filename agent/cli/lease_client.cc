@@ -1,15 +1,28 @@
 #include "agent/cli/lease_client.h"
 
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
 
 namespace agent::cli {
 
 using std::chrono::milliseconds;
 
 std::string default_holder(const Session& session) {
-  return (session.host.host_name + "-" + std::to_string(getpid())).substr(0, 64);
+  constexpr std::size_t kHolderBytesMax = 64;
+  std::uint64_t chance = 0;
+  // Blocks for a moment at most, early after boot. Without any chance the process id alone has to do.
+  while (getrandom(&chance, sizeof chance, 0) < 0 && errno == EINTR) continue;
+  char end[48];
+  const int size = std::snprintf(end, sizeof end, "-%d-%016" PRIx64, static_cast<int>(getpid()), chance);
+  std::string host = session.host.host_name.substr(0, kHolderBytesMax - static_cast<std::size_t>(size));
+  for (char& c : host)
+    if (c <= ' ' || c > '~') c = '-';  // the kernel takes any bytes for a host name, JSON does not
+  return host + end;
 }
 
 LeaseTimes lease_times(milliseconds lease) { return {lease / 4, lease / 4}; }
@@ -20,7 +33,7 @@ LeaseClient::LeaseClient(Session& session, std::string name, std::string holder,
 LeaseClient::Outcome LeaseClient::order(const std::string& what, milliseconds timeout) {
   Json body = {{"holder", holder_}, {"lease_ms", lease_.count()}};
   if (what != "campaign") body["epoch"] = epoch_;
-  HttpRequest request{"PUT", "/outrigger/v1/election/" + url_encode(name_) + "/" + what, body.dump(), timeout, {}, {}};
+  HttpRequest request{"PUT", "/outrigger/v1/election/" + url_segment(name_) + "/" + what, body.dump(), timeout, {}, {}};
   if (!session_.token.empty()) request.headers.emplace_back("X-Consul-Token", session_.token);
   const io::TimePoint sent = io::boottime_now();
   const auto reply = http_call(session_.api, request);
@@ -44,7 +57,7 @@ LeaseClient::Outcome LeaseClient::campaign() {
 }
 
 void LeaseClient::await_change(milliseconds for_at_most) {
-  HttpRequest request{"GET", "/outrigger/v1/election/" + url_encode(name_), {}, milliseconds(session_.timeout_ms), {},
+  HttpRequest request{"GET", "/outrigger/v1/election/" + url_segment(name_), {}, milliseconds(session_.timeout_ms), {},
                       {}};
   const auto now = http_call(session_.api, request);
   const Json state = now ? Json::parse(now->body, nullptr, false) : Json();

@@ -44,7 +44,8 @@ class LeaseClient {
   std::string other_, fault_;
 };
 
-/// "box-4711": who stands for an election from this process.
+/// "box-4711-8c1f...", at most 64 bytes: who stands for an election from this call on. Another one with every call, since
+/// containers may well share host name and process id, and one name means one holder: it is granted anew without waiting.
 [[nodiscard]] std::string default_holder(const Session& session);
 
 /// Milliseconds until one who holds a lease has to begin to stop, renew, and so on.

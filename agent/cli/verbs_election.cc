@@ -38,7 +38,7 @@ int run_election(Session& session, const std::string& name) {
   int code = kExitOk;
   const auto service = service_of(session, name, code);
   if (!service) return code;
-  const auto reply = session.call_json("GET", "/outrigger/v1/election/" + url_encode(*service), code);
+  const auto reply = session.call_json("GET", "/outrigger/v1/election/" + url_segment(*service), code);
   if (!reply) return code;
   if (session.json()) return session.print(*reply), kExitOk;
   session.host.out << cell(*reply, "name") << ": holder " << cell(*reply, "holder") << ", epoch "
@@ -64,7 +64,7 @@ int run_order(Session& session, const ElectionOptions& options, const std::strin
   }
   int code = kExitOk;
   const auto reply =
-      session.call_json("PUT", "/outrigger/v1/election/" + url_encode(options.name) + "/" + what, code, body.dump());
+      session.call_json("PUT", "/outrigger/v1/election/" + url_segment(options.name) + "/" + what, code, body.dump());
   if (!reply) return code;
   if (session.json()) return session.print(*reply), kExitOk;
   if (what == "resign")
@@ -79,7 +79,7 @@ int run_order(Session& session, const ElectionOptions& options, const std::strin
 int run_verify(Session& session, const ElectionOptions& options) {
   int code = kExitOk;
   const auto reply = session.call_json(
-      "GET", "/outrigger/v1/election/" + url_encode(options.name) + "/verify?epoch=" + url_encode(options.epoch), code);
+      "GET", "/outrigger/v1/election/" + url_segment(options.name) + "/verify?epoch=" + url_encode(options.epoch), code);
   if (!reply) return code;
   if (session.json()) return session.print(*reply), kExitOk;
   session.host.out << options.name << ": epoch " << cell(*reply, "epoch") << " is held by " << cell(*reply, "holder")
@@ -90,7 +90,7 @@ int run_verify(Session& session, const ElectionOptions& options) {
 int run_watch_election(Session& session, const ElectionOptions& options) {
   std::uint64_t left = options.count;
   Following following;
-  following.target = "/outrigger/v1/election/" + url_encode(options.name) + "/watch";
+  following.target = "/outrigger/v1/election/" + url_segment(options.name) + "/watch";
   following.on_event = [&](const EventCutter::Event& event) {
     const Json state = Json::parse(event.data, nullptr, false);
     if (!state.is_object()) return true;
@@ -111,7 +111,7 @@ int run_switchover(Session& session, const std::string& name, const std::string&
   if (!service) return code;
   const std::string query = target.empty() ? "" : "?target=" + url_encode(target);
   const auto reply =
-      session.call_json("PUT", "/outrigger/v1/election/" + url_encode(*service) + "/switchover" + query, code);
+      session.call_json("PUT", "/outrigger/v1/election/" + url_segment(*service) + "/switchover" + query, code);
   if (!reply) return code;
   if (session.json()) return session.print(*reply), kExitOk;
   session.host.out << *service << ": holder " << cell(*reply, "holder") << ", epoch " << cell(*reply, "epoch") << "\n";
@@ -149,8 +149,11 @@ void add_election_verbs(CLI::App& app, Session& session) {
                                                 : "give it up";
     CLI::App& verb =
         add(what, help, what + " nightly --holder box-1" + (what == "campaign" ? " --lease-ms 5000" : " --epoch 7"));
-    verb.add_option("--holder", options->holder,
-                    "your name; nobody else may use it; default: host name and process id");
+    CLI::Option& holder = *verb.add_option("--holder", options->holder, "your name; nobody else may use it");
+    if (what == "campaign")
+      holder.description("your name; nobody else may use it; default: host name, process id and chance, as it prints");
+    else
+      holder.required();  // the name that campaign printed: this process has another one by default
     if (what == "campaign")
       verb.add_option("--lease-ms", options->lease_ms, "how long it lasts")
           ->check(CLI::Range(100U, 60000U))

@@ -172,16 +172,16 @@ Json checks_of(const Json& all, const std::string& service) {
 }
 
 bool Import::register_node(const std::string& name, const std::map<std::string, Json>& here, Tally& tally) {
-  const auto theirs = get(options_.source, options_.source_token, "/v1/catalog/node/" + url_encode(name));
+  const auto theirs = get(options_.source, options_.source_token, "/v1/catalog/node/" + url_segment(name));
   const auto health =
-      theirs ? get(options_.source, options_.source_token, "/v1/health/node/" + url_encode(name)) : std::nullopt;
+      theirs ? get(options_.source, options_.source_token, "/v1/health/node/" + url_segment(name)) : std::nullopt;
   if (!theirs || !health) return false;
   const Json node = field(*theirs, "Node"), services = field(*theirs, "Services");
   if (!services.is_object()) return true;
-  const auto ours = here.contains(name) ? get(session_.api, session_.token, "/v1/catalog/node/" + url_encode(name))
+  const auto ours = here.contains(name) ? get(session_.api, session_.token, "/v1/catalog/node/" + url_segment(name))
                                         : std::optional(Json());
   const auto our_health = !ours ? std::nullopt
-                          : here.contains(name) ? get(session_.api, session_.token, "/v1/health/node/" + url_encode(name))
+                          : here.contains(name) ? get(session_.api, session_.token, "/v1/health/node/" + url_segment(name))
                                                 : std::optional(Json());
   if (!our_health) return false;
   std::size_t refused = 0;

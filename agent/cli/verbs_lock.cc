@@ -151,7 +151,7 @@ void add_lock_verbs(CLI::App& app, Session& session) {
   session.add_client_options(run);
   run.add_option("name", options->name, "the lock: an election of that name")->required();
   run.add_option("command", options->command, "the program and its arguments, behind --")->required();
-  run.add_option("--holder", options->holder, "who holds it; default: host name and process id");
+  run.add_option("--holder", options->holder, "who holds it; default: host name, process id and 64 bits of chance");
   run.add_option("--lease-ms", options->lease_ms, "how long it stays held when this process hangs or dies")
       ->check(CLI::Range(400U, 60000U))
       ->capture_default_str();

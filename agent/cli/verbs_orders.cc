@@ -19,14 +19,7 @@ struct Options {
 
 std::string with_service(const Options& options, char first = '?') { return options.service.empty() ? "" : first + ("service=" + url_encode(options.service)); }
 
-/// One segment of a path: a slash of a name is none of the path's.
-std::string segment(const std::string& text) {
-  std::string out;
-  for (const char c : url_encode(text)) c == '/' ? out += "%2F" : out += c;
-  return out;
-}
-
-std::string target_of(const Options& options) { return "/outrigger/v1/orders/" + segment(options.zone) + "/" + segment(options.key); }
+std::string target_of(const Options& options) { return "/outrigger/v1/orders/" + url_segment(options.zone) + "/" + url_segment(options.key); }
 
 /// Who decides, for the log: --who, else the user of this shell.
 std::string who_of(const Session& session, const Options& options) {

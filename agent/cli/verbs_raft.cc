@@ -163,7 +163,7 @@ void add_raft_verbs(CLI::App& app, Session& session) {
   remove.add_option("server", *server, "name or id")->required();
   remove.callback([&session, server] {
     session.chosen = [&session, server] {
-      return session.act("DELETE", "/outrigger/v1/raft/servers/" + url_encode(*server), "the server is being removed");
+      return session.act("DELETE", "/outrigger/v1/raft/servers/" + url_segment(*server), "the server is being removed");
     };
   });
   add_recover(raft, session);

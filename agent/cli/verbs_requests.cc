@@ -108,7 +108,7 @@ std::optional<Json> ask(Session& session, const std::string& api, const std::str
 
 /// The agent in --api, then, when it has never seen the request, the others whose API can be reached from here.
 int run_why(Session& session, const std::string& request_id) {
-  const std::string target = "/outrigger/v1/why/" + url_encode(request_id);
+  const std::string target = "/outrigger/v1/why/" + url_segment(request_id);
   int code = kExitOk;
   const auto reply = session.call("GET", target, code, {}, 404);
   if (!reply) return code;

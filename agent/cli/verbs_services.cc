@@ -10,22 +10,6 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-/// Percent-encodes a name for a path; slashes too.
-std::string escape(const std::string& text) {
-  static constexpr char kDigits[] = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~';
-    if (plain) {
-      out += c;
-    } else {
-      const auto byte = static_cast<unsigned char>(c);
-      out += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
-    }
-  }
-  return out;
-}
-
 std::string joined(const Json& list) {
   std::string out;
   if (!list.is_array()) return out;
@@ -36,7 +20,7 @@ std::string joined(const Json& list) {
 
 int run_catalog_nodes(Session& session, const std::string& service) {
   int code = kExitOk;
-  const auto list = session.call_json("GET", service.empty() ? "/v1/catalog/nodes" : "/v1/catalog/service/" + escape(service), code);
+  const auto list = session.call_json("GET", service.empty() ? "/v1/catalog/nodes" : "/v1/catalog/service/" + url_segment(service), code);
   if (!list) return code;
   if (session.json()) return session.print(*list), kExitOk;
   std::vector<Row> rows{{"NODE", "ID", "ADDRESS", "DC"}};
@@ -59,7 +43,7 @@ int run_catalog_services(Session& session) {
 
 int run_catalog_service(Session& session, const std::string& name) {
   int code = kExitOk;
-  const auto list = session.call_json("GET", "/v1/health/service/" + escape(name), code);
+  const auto list = session.call_json("GET", "/v1/health/service/" + url_segment(name), code);
   if (!list) return code;
   if (session.json()) return session.print(*list), kExitOk;
   std::vector<Row> rows{{"NODE", "ID", "ADDRESS", "PORT", "STATUS", "TAGS"}};
@@ -136,7 +120,7 @@ void add_services(CLI::App& app, Session& session) {
   session.add_client_options(remove);
   remove.add_option("--id,id", *text, "id of the service")->required();
   remove.callback([&session, text] {
-    session.chosen = [&session, text] { return session.act("PUT", "/v1/agent/service/deregister/" + escape(*text), "deregistered " + *text); };
+    session.chosen = [&session, text] { return session.act("PUT", "/v1/agent/service/deregister/" + url_segment(*text), "deregistered " + *text); };
   });
 }
 
@@ -147,8 +131,8 @@ struct MaintOptions {
 
 int run_maint(Session& session, const MaintOptions& options) {
   if (options.enable == options.disable) return session.fail("say --enable or --disable", "outrigger maint --enable --reason \"new disk\""), kExitUsage;
-  const std::string path = options.service.empty() ? "/v1/agent/maintenance" : "/v1/agent/service/maintenance/" + escape(options.service);
-  return session.act("PUT", path + "?enable=" + (options.enable ? "true" : "false") + "&reason=" + escape(options.reason),
+  const std::string path = options.service.empty() ? "/v1/agent/maintenance" : "/v1/agent/service/maintenance/" + url_segment(options.service);
+  return session.act("PUT", path + "?enable=" + (options.enable ? "true" : "false") + "&reason=" + url_segment(options.reason),
                      std::string("maintenance is ") + (options.enable ? "on" : "off"));
 }
 
@@ -176,7 +160,7 @@ void add_others(CLI::App& app, Session& session) {
   event.add_option("--tag", fired->tag, "for nodes whose service has a tag that matches");
   event.callback([&session, fired] {
     session.chosen = [&session, fired] {
-      return session.act("PUT", "/v1/event/fire/" + escape(fired->name) + "?node=" + escape(fired->node) + "&service=" + escape(fired->service) + "&tag=" + escape(fired->tag),
+      return session.act("PUT", "/v1/event/fire/" + url_segment(fired->name) + "?node=" + url_segment(fired->node) + "&service=" + url_segment(fired->service) + "&tag=" + url_segment(fired->tag),
                          "fired " + fired->name, fired->payload);
     };
   });
@@ -186,7 +170,7 @@ void add_others(CLI::App& app, Session& session) {
   session.add_client_options(force);
   force.add_option("node", *node, "name of the member")->required();
   force.callback([&session, node] {
-    session.chosen = [&session, node] { return session.act("PUT", "/v1/agent/force-leave/" + escape(*node), *node + " is pushed out, or will be as soon as it is dead"); };
+    session.chosen = [&session, node] { return session.act("PUT", "/v1/agent/force-leave/" + url_segment(*node), *node + " is pushed out, or will be as soon as it is dead"); };
   });
 
   CLI::App& reload = *app.add_subcommand("reload", "have the agent read its settings again");

@@ -14,7 +14,7 @@ struct SessionOptions {
 
 int run_list(Session& session, const SessionOptions& options) {
   int code = kExitOk;
-  const std::string target = options.node.empty() ? "/v1/session/list" : "/v1/session/node/" + url_encode(options.node);
+  const std::string target = options.node.empty() ? "/v1/session/list" : "/v1/session/node/" + url_segment(options.node);
   const auto list = session.call_json("GET", target, code);
   if (!list) return code;
   if (session.json()) return session.print(*list), kExitOk;
@@ -77,7 +77,7 @@ void add_session_verbs(CLI::App& app, Session& session) {
   destroy.footer("Example: outrigger session destroy 9f2c1d7e-4b0a-4c55-8f3e-2f6d1f0a9b3c");
   destroy.callback([&session, options] {
     session.chosen = [&session, options] {
-      return session.act("PUT", "/v1/session/destroy/" + url_encode(options->id), "destroyed");
+      return session.act("PUT", "/v1/session/destroy/" + url_segment(options->id), "destroyed");
     };
   });
 }

@@ -59,7 +59,7 @@ std::map<std::string, std::uint64_t> counted(const Json& reply) {
 /// Who has answered a request, by its trail; empty = the agent keeps none, or not of that one.
 std::string answered_by(Session& session, const std::string& request_id) {
   HttpRequest request;
-  request.target = "/outrigger/v1/why/" + url_encode(request_id);
+  request.target = "/outrigger/v1/why/" + url_segment(request_id);
   request.timeout = std::chrono::milliseconds(session.timeout_ms);
   const auto reply = request_id.empty() ? tl::expected<HttpReply, std::string>(HttpReply()) : http_call(session.api, request);
   if (!reply || reply->status != 200) return {};

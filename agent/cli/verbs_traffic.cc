@@ -96,7 +96,7 @@ int run_breakers(Session& session) {
 int run_reset(Session& session, const std::string& name, const std::string& endpoint) {
   int code = kExitOk;
   const std::string body = endpoint.empty() ? std::string() : Json{{"endpoint", endpoint}}.dump();
-  const auto reply = session.call_json("POST", "/outrigger/v1/breakers/" + url_encode(name) + "/reset", code, body);
+  const auto reply = session.call_json("POST", "/outrigger/v1/breakers/" + url_segment(name) + "/reset", code, body);
   if (!reply) return code;
   if (session.json()) return session.print(*reply), kExitOk;
   const std::string count = cell(*reply, "reset");

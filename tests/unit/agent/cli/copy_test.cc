@@ -202,13 +202,55 @@ TEST_F(Copy, ElectionVerbs) {
   const auto stale = ask({"election", "verify", "j", "--epoch", "6"});
   EXPECT_EQ(stale.code, 1);
   EXPECT_THAT(stale.err, HasSubstr("is over"));
-  EXPECT_EQ(ask({"election", "renew", "j", "--epoch", "x"}).code, 2);
-  EXPECT_EQ(ask({"election", "renew", "j"}).code, 2);
+  EXPECT_EQ(ask({"election", "renew", "j", "--holder", "me", "--epoch", "x"}).code, 2);
+  EXPECT_EQ(ask({"election", "renew", "j", "--holder", "me"}).code, 2);
+  EXPECT_THAT(ask({"election", "renew", "j", "--epoch", "7"}).err, HasSubstr("--holder is required"));
   fake.answer(200, "id: 3\nevent: election\ndata: {\"name\":\"j\",\"holder\":\"me\",\"epoch\":7}\n\n",
               "Content-Type: text/event-stream\r\n");
   EXPECT_EQ(ask({"election", "watch", "j", "--count", "1"}).out, "j: holder me, epoch 7\n");
   fake.answer(200, R"({"name":"trader","holder":"n1","epoch":1,"lease_ms":1500,"index":4})");
   EXPECT_THAT(ask({"election", "trader"}).out, StartsWith("trader: holder n1")) << "a name that is no verb";
+}
+
+TEST_F(Copy, ANameWithASlashIsOneSegmentOfThePath) {
+  const std::string won = R"({"name":"jobs/nightly","holder":"me","epoch":7,"lease_ms":2000})";
+  const auto target = [this, &won](const std::vector<std::string>& arguments) {
+    fake.answer(200, won);
+    EXPECT_EQ(ask(arguments).code, 0) << arguments[0];
+    const std::string request = fake.requests().back();
+    return request.substr(0, request.find(" {"));
+  };
+  const std::string election = "/outrigger/v1/election/jobs%2Fnightly";
+  EXPECT_EQ(target({"election", "jobs/nightly"}), "GET " + election);
+  EXPECT_EQ(target({"election", "campaign", "jobs/nightly"}), "PUT " + election + "/campaign");
+  EXPECT_EQ(target({"election", "verify", "jobs/nightly", "--epoch", "7"}), "GET " + election + "/verify?epoch=7");
+  EXPECT_EQ(target({"switchover", "--service", "jobs/nightly", "--to", "n/2"}), "PUT " + election + "/switchover?target=n/2");
+  EXPECT_EQ(target({"breaker", "reset", "POST /orders"}), "POST /outrigger/v1/breakers/POST%20%2Forders/reset");
+  fake.answer(200, won);
+  EXPECT_EQ(target({"lock", "run", "jobs/nightly", "--", "true"}), "PUT " + election + "/resign");
+  EXPECT_EQ(target({"kv", "get", "a/b"}), "GET /v1/kv/a/b") << "keys have their slashes in the path";
+}
+
+TEST_F(Copy, EveryClientIsAHolderOfItsOwn) {
+  const auto holder = [this](const std::vector<std::string>& more) {
+    fake.answer(200, R"({"name":"j","holder":"me","epoch":7,"lease_ms":2000})");
+    std::vector<std::string> arguments{"election", "campaign", "j"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    EXPECT_EQ(ask(arguments).code, 0);
+    const std::string request = fake.requests().back();
+    return nlohmann::json::parse(request.substr(request.find('{'))).at("holder").get<std::string>();
+  };
+  const std::string first = holder({}), begin = "box-" + std::to_string(getpid()) + "-";
+  EXPECT_THAT(first, StartsWith(begin));
+  EXPECT_NE(first, holder({})) << "one host name and one process id are not one holder";
+  EXPECT_EQ(holder({"--holder", "me"}), "me");
+  host_name = std::string(70, 'h');
+  const std::string cut = holder({});
+  EXPECT_EQ(cut.size(), 64U);
+  EXPECT_THAT(cut, HasSubstr("-" + std::to_string(getpid()) + "-")) << "the host name is cut, not what tells holders apart";
+  EXPECT_NE(cut, holder({}));
+  host_name = "b\xff\nx";
+  EXPECT_THAT(holder({}), StartsWith("b--x-"));
 }
 
 TEST_F(Copy, WatchPrintsAndResumes) {

@@ -29,7 +29,7 @@ class CliTest : public testing::Test {
               .err = err,
               .in = in,
               .environment = environment,
-              .host_name = "box",
+              .host_name = host_name,
               .check_assert = {},
               .check_registration = {},
               .run_agent = [this](const Config& config, const ConfigSource&) {
@@ -48,6 +48,7 @@ class CliTest : public testing::Test {
 
   FakeAgent fake;
   std::map<std::string, std::string> environment;
+  std::string host_name = "box";
   std::optional<Config> started;  ///< what `agent` would have run with
   int run_result = 0;
 };
