@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import REPO, Instance, Process, RealProcesses, binary, free_ports, patience, request, wait_until
+from harness import REPO, Instance, Process, RealProcesses, binary, free_ports, get_json, patience, request, wait_until
 
 EXAMPLES = REPO / "deploy" / "examples"
 LEASE_MS = 1200
@@ -336,7 +336,8 @@ class LockRun(RealProcesses):
 def shim():
     """The library beside the agent under test, else compiled here, else None."""
     built = binary().parent.parent / "deploy/examples/flock_shim/liboutrigger_flock.so"
-    if built.exists():
+    newest = max(one.stat().st_mtime for one in (EXAMPLES / "flock_shim").iterdir())
+    if built.exists() and built.stat().st_mtime >= newest:
         return built
     compiler = shutil.which("cc")
     if compiler is None:
@@ -455,6 +456,121 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), ctypes.CDLL(None).outrig
         self.assertNotIn("in ", waiter.tail())
         first.send(signal.SIGTERM)
         wait_until(lambda: "in " in waiter.tail(), (LEASE_MS / 1000 + 3) * patience(), "the waiter in")
+
+    def test_a_path_behind_a_link_is_listed_also_before_its_file_is_there(self):
+        real, other, link = self.folder / "real", self.folder / "other", self.folder / "link"
+        for folder in (real, other):
+            folder.mkdir()
+        link.symlink_to(real)
+        listed = {"OUTRIGGER_FLOCK_PATHS": f"{link}/x.lock=trading"}
+        in_link = GUIDE.replace("sys.argv[1]", repr(f"{link}/x.lock"))
+        self.assertFalse((real / "x.lock").exists())
+        code, out, err = self.run_python(in_link, "leave", **listed)
+        self.assertGreater(int(out.split()[1]), 0, f"{code} {err}")
+        self.hold("first")
+        for path in (f"{link}/x.lock", f"{real}/x.lock"):
+            self.assertEqual(self.run_python(GUIDE.replace("sys.argv[1]", repr(path)), "leave", **listed)[0], 1, path)
+        # A link that leads elsewhere since the program started, a second name of the file, and a file that was removed in between.
+        turned = in_link.replace("lock = open", f"import os; os.unlink({str(link)!r}); os.symlink({str(other)!r}, {str(link)!r})\nlock = open")
+        self.assertEqual(self.run_python(turned, "leave", **listed)[0], 1)
+        os.link(other / "x.lock", self.folder / "second-name")
+        self.assertEqual(self.run_python(GUIDE.replace("sys.argv[1]", repr(str(self.folder / "second-name"))), "leave", **listed)[0], 1)
+        removed = in_link.replace("try:", f"import os; os.unlink('{link}/x.lock')\ntry:", 1)
+        self.assertEqual(self.run_python(removed, "leave", **listed)[0], 1)
+
+    def test_a_name_with_a_slash_is_that_of_lock_run(self):
+        self.environment["OUTRIGGER_FLOCK_PATHS"] = f"{self.path}=jobs/nightly run"
+        self.hold("first")
+        code, _, err = self.run_cli("lock", "run", "jobs/nightly run", "--try", "--", "true", api=self.api)
+        self.assertEqual((code, "is held by" in err), (1, True), err)
+
+    def test_as_process_1_of_a_container_it_ends_with_its_lease(self):
+        wrap = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--pid", "--fork", "--kill-child"]
+        if subprocess.run([*wrap, "true"], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
+            self.skipTest("no process namespaces to be had here")
+        holder = Process("container", [*wrap, sys.executable, "-c", GUIDE, self.path], self.folder / "container.log", self.environment)
+        self.loose.append(holder)
+        wait_until(lambda: "in " in holder.tail(), 10 * patience(), "in")
+        self.agent.kill()
+        self.assertEqual(holder.child.wait(20 * patience()), 128 + signal.SIGKILL, "SIGTERM has no handler and does nothing there")
+
+    def test_a_child_of_vfork_neither_holds_nor_gives_back(self):
+        program, code = self.folder / "vfork", self.folder / "vfork.c"
+        compiler = shutil.which("cc")
+        if compiler is None:
+            self.skipTest("no C compiler")
+        code.write_text("""#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern unsigned long long outrigger_flock_epoch(int) __attribute__((weak));
+int main(int argc, char** argv) {
+  if (vfork() == 0) { close(-1); _exit(0); } /* the first call that the library sees is a child's, in this memory */
+  wait(NULL);
+  const int fd = open(argv[1], O_RDWR | O_CREAT, 0600);
+  if (argc != 2 || flock(fd, LOCK_EX | LOCK_NB) != 0) return 1;
+  const unsigned long long before = outrigger_flock_epoch(fd);
+  struct { volatile int taken; volatile unsigned long long epoch; } seen = {0, 7};
+  if (vfork() == 0) {
+    seen.epoch = outrigger_flock_epoch(fd);
+    flock(fd, LOCK_UN);
+    seen.taken = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    close(fd);
+    _exit(0);
+  }
+  wait(NULL);
+  printf("%d %d %d %d\\n", before > 0, outrigger_flock_epoch(fd) == before, seen.epoch == 0, seen.taken);
+  fflush(stdout);
+  pause();
+}
+""")
+        subprocess.run([compiler, "-o", program, code], check=True)
+        holder = Process("vfork", [program, self.path], self.folder / "vfork.log", self.environment)
+        self.loose.append(holder)
+        wait_until(lambda: "\n" in holder.tail(), 10 * patience(), "its line")
+        self.assertIn("1 1 1 0", holder.tail())
+        self.assertTrue(get_json(self.api, "/outrigger/v1/election/trading")["holder"], "the agent has the holder still")
+
+    def test_a_call_that_waits_is_interrupted_as_the_kernels_is(self):
+        self.hold("first")
+        waits = "import fcntl, signal, sys\nlock = open(sys.argv[1], 'w')\n"
+        late = waits + "def late(*_): raise TimeoutError\nsignal.signal(signal.SIGALRM, late)\nsignal.setitimer(signal.ITIMER_REAL, 0.3)\n"
+        lock = "try: fcntl.flock(lock, fcntl.LOCK_EX); print('in')\nexcept TimeoutError: print('late')\n"
+        self.assertEqual(self.run_python(late + lock)[:2], (0, "late\n"))
+        if shutil.which("flock"):
+            done = subprocess.run(["flock", "-w", "1", self.path, "true"], stdin=subprocess.DEVNULL, timeout=60, check=False, env={**os.environ, **self.environment})
+            self.assertEqual(done.returncode, 1)
+
+    def test_which_descriptor_stands_for_a_lock(self):
+        code, out, err = self.run_python("""import ctypes, fcntl, os, sys
+path, NB, UN = sys.argv[1], fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
+first, second = os.open(path, os.O_RDWR | os.O_CREAT), os.open(path, os.O_RDWR)
+held = lambda fd: int(ctypes.CDLL(None).outrigger_flock_epoch(fd) > 0)
+def tries(take, *arguments):
+    try: take(*arguments); return "yes"
+    except OSError as problem: return "no"
+fcntl.lockf(first, NB)
+print("process", tries(fcntl.lockf, second, NB), tries(fcntl.flock, second, NB), end=" ")
+fcntl.lockf(second, UN)
+print(held(first))
+fcntl.flock(first, NB)
+copy = os.dup(first)
+print("file", tries(fcntl.flock, copy, NB), tries(fcntl.flock, second, NB), end=" ")
+fcntl.flock(second, UN)
+print(held(first), end=" ")
+os.close(first)
+print(held(copy), end=" ")
+fcntl.flock(copy, NB)
+other = os.dup(copy)
+fcntl.flock(other, UN)
+print(held(copy), tries(fcntl.flock, second, NB), end=" ")
+os.close(second)
+print(tries(fcntl.flock, copy, NB))
+""")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(out.splitlines(), ["process yes no 0", "file yes no 1 1 0 yes yes"], err)
 
     def test_files_that_are_not_listed_are_the_kernels(self):
         other = self.folder / "plain.lock"
