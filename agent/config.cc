@@ -8,6 +8,7 @@
 #include "agent/config_dns.h"
 #include "agent/config_egress.h"
 #include "agent/config_guard_read.h"
+#include "agent/config_load.h"
 #include "agent/config_observe.h"
 #include "agent/config_order.h"
 #include "agent/config_proxy_protocol.h"
@@ -367,8 +368,9 @@ void read_all(Reading& reading, const ConfigNode& tree, const std::string& host_
   root.finish(reading.all_keys);
 }
 
-tl::expected<Config, std::vector<ConfigProblem>> finish_reading(Config&& config, ConfigFindings& findings) {
-  if (findings.problems.empty()) return std::move(config);
+tl::expected<ReadSettings, std::vector<ConfigProblem>> finish_reading(ReadSettings&& settings, ConfigFindings& findings) {
+  settings.sheet = std::move(findings.sheet);
+  if (findings.problems.empty()) return std::move(settings);
   std::stable_sort(findings.problems.begin(), findings.problems.end(), [](const auto& a, const auto& b) {
     return std::tie(a.first, a.second.line, a.second.column) < std::tie(b.first, b.second.line, b.second.column);
   });
@@ -465,17 +467,20 @@ std::vector<std::string> config_keys() {
   return {findings.keys.begin(), findings.keys.end()};
 }
 
-tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource& source) {
-  Config config;
-  ConfigFindings findings;
-  ConfigNode tree;
-  std::size_t rank = 0;
+namespace {
+
+/// The files of a source, or the texts that stand in their place, as one tree. Every fault is in `findings`.
+std::size_t read_files(const ConfigSource& source, const SettingsTexts* texts, ConfigNode& tree, Config& config, ConfigFindings& findings) {
+  std::vector<std::pair<std::filesystem::path, std::optional<std::string>>> all;
   std::vector<std::filesystem::path> files;
-  if (source.file) files = config_files(*source.file, findings);
+  if (texts != nullptr) all.assign(texts->begin(), texts->end());
+  else if (source.file) files = config_files(*source.file, findings);
   if (source.folder) config_folder_files(*source.folder, {".toml", ".json"}, files, findings);
-  for (const auto& file : files) {
+  for (auto& file : files) all.emplace_back(std::move(file), std::nullopt);
+  std::size_t rank = 0;
+  for (const auto& [file, given] : all) {
     ++rank;
-    const auto text = config_read_file(file, kConfigFileBytesMax);
+    const auto text = given ? tl::expected<std::string, std::string>(*given) : config_read_file(file, kConfigFileBytesMax);
     if (!text) {
       findings.add({file.string(), 0, 0, {}, rank}, {}, "cannot read the file: " + text.error(),
                    "check the path given with --config and that the agent's user may read it");
@@ -486,8 +491,31 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
                                               : config_parse_toml(*text, file.string(), rank, findings);
     if (parsed) config_merge(tree, std::move(*parsed), true);
   }
+  return rank;
+}
+
+/// ReadSettings::files_text. What is wrong with the files is found where they are read with everything else.
+std::string files_text(const ConfigNode& tree, const std::set<std::string>& all_keys) {
+  Config config;
+  ConfigFindings findings;
+  Reading reading{findings, config, all_keys, false, {}, {}, {}, {}};
+  read_all(reading, tree, {});
+  return config_sheet_text(findings.sheet);
+}
+
+}  // namespace
+
+tl::expected<ReadSettings, std::vector<ConfigProblem>> read_settings(const ConfigSource& source, const SettingsTexts* texts) {
+  ReadSettings settings;
+  Config& config = settings.config;
+  ConfigFindings findings;
+  ConfigNode tree;
+  const std::size_t rank = read_files(source, texts, tree, config, findings);
   // A file that could not be understood would only bring forth false alarms about what it did not set.
-  if (!findings.problems.empty()) return finish_reading(std::move(config), findings);
+  if (!findings.problems.empty()) return finish_reading(std::move(settings), findings);
+  const auto keys = config_keys();
+  const std::set<std::string> all_keys(keys.begin(), keys.end());
+  settings.files_text = files_text(tree, all_keys);
   ConfigNode above;
   config_read_environment(source.environment, rank + 1, above, findings);
   config_merge(tree, std::move(above), true);
@@ -498,25 +526,50 @@ tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource&
                     {"command line", 0, 0, name == source.flag_names.end() ? key : name->second, rank + 2});
   }
   config_merge(tree, std::move(flags), true);
-  const auto keys = config_keys();
-  const std::set<std::string> all_keys(keys.begin(), keys.end());
   Reading reading{findings, config, all_keys, true, source.check_assert, source.check_registration,
                   source.check_listen_tls, source.check_instance_tls, {source.check_header, true}};
   read_all(reading, tree, source.host_name);
-  return finish_reading(std::move(config), findings);
+  return finish_reading(std::move(settings), findings);
 }
 
-tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view toml, std::string_view name) {
-  Config config;
+tl::expected<ReadSettings, std::vector<ConfigProblem>> parse_settings(std::string_view toml, std::string_view name) {
+  ReadSettings settings;
+  Config& config = settings.config;
   ConfigFindings findings;
   auto tree = name.ends_with(".json") ? config_parse_consul(toml, std::string(name), 1, findings, config.warnings)
                                       : config_parse_toml(toml, std::string(name), 1, findings);
-  if (!tree) return finish_reading(std::move(config), findings);
+  if (!tree) return finish_reading(std::move(settings), findings);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
   Reading reading{findings, config, all_keys, false, {}, {}, {}, {}};
   read_all(reading, *tree, "localhost");
-  return finish_reading(std::move(config), findings);
+  settings.files_text = config_sheet_text(findings.sheet);
+  return finish_reading(std::move(settings), findings);
+}
+
+tl::expected<SettingsTexts, std::vector<ConfigProblem>> read_settings_texts(const std::filesystem::path& file) {
+  ReadSettings nothing;
+  ConfigFindings findings;
+  SettingsTexts texts;
+  for (const auto& one : config_files(file, findings)) {
+    auto text = config_read_file(one, kConfigFileBytesMax);
+    if (text) texts.emplace_back(one, std::move(*text));
+    else findings.add({one.string(), 0, 0, {}, 1}, {}, "cannot read the file: " + text.error(), "check the path, and that you may read it");
+  }
+  if (findings.problems.empty()) return texts;
+  return tl::unexpected(finish_reading(std::move(nothing), findings).error());
+}
+
+tl::expected<Config, std::vector<ConfigProblem>> load_config(const ConfigSource& source) {
+  auto read = read_settings(source);
+  if (!read) return tl::unexpected(std::move(read.error()));
+  return std::move(read->config);
+}
+
+tl::expected<Config, std::vector<ConfigProblem>> parse_config(std::string_view toml, std::string_view name) {
+  auto read = parse_settings(toml, name);
+  if (!read) return tl::unexpected(std::move(read.error()));
+  return std::move(read->config);
 }
 
 }  // namespace agent

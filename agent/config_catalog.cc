@@ -48,6 +48,7 @@ void read_registrations(ConfigReader& root, const std::string& key, Registration
       fault = "it is no table of strings, numbers, lists and tables";
     const std::string text = fault ? std::string() : json.dump(-1, ' ', false, Json::error_handler_t::replace);
     if (!fault && check) fault = check(text, kind);
+    if (!fault) root.note(name, {}, text);
     if (fault) root.findings().add(one.at, name, *fault, "write it as for /v1/agent/" + std::string(kind == RegistrationKind::kService ? "service" : "check") + "/register, with names in snake_case");
     else out.push_back({text, one.at.source + ":" + std::to_string(one.at.line)});
   }

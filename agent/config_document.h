@@ -4,9 +4,11 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <utility>
 #include <variant>
 
 #include "agent/config.h"
+#include "agent/config_sheet.h"
 
 /// The merged settings before they mean anything: a tree of values that remember where each was written, and the reader
 /// that takes typed values out of it. Private to config.cc (one translation unit), hence inline throughout.
@@ -46,6 +48,7 @@ struct ConfigNode {
 struct ConfigFindings {
   std::vector<std::pair<std::size_t, ConfigProblem>> problems;  ///< with the rank of the source
   std::set<std::string> keys;                                   ///< dotted; list elements as "[]"
+  ConfigSheet sheet;                                            ///< every key that was taken, with its value
 
   void add(const ConfigOrigin& at, std::string key, std::string message, std::string hint) {
     if (!at.spelled.empty()) message += " (set by " + at.spelled + ")";
@@ -69,6 +72,34 @@ inline std::optional<ConfigQuantity> config_quantity(std::string_view text) {
   return out;
 }
 
+// ---------------------------------------------------------------- values as they would be written
+
+inline std::string config_quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "\"";
+}
+inline std::string config_quoted(const std::vector<std::string>& list) {
+  std::string out;
+  for (const std::string& one : list) out += (out.empty() ? "[" : ", ") + config_quoted(one);
+  return out.empty() ? "[]" : out + "]";
+}
+inline std::string config_duration_text(Milliseconds value) {
+  const auto count = value.count();
+  if (count != 0 && count % 3600000 == 0) return std::to_string(count / 3600000) + "h";
+  return count % 1000 == 0 ? std::to_string(count / 1000) + "s" : std::to_string(count) + "ms";
+}
+inline std::string config_size_text(std::uint64_t bytes) {
+  static constexpr std::pair<std::string_view, unsigned> kUnits[] = {{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}};
+  for (const auto& [unit, bits] : kUnits) {
+    if (bytes != 0 && bytes % (std::uint64_t{1} << bits) == 0) return std::to_string(bytes >> bits) + std::string(unit);
+  }
+  return std::to_string(bytes) + "B";
+}
+
 /// Takes the keys of one table. Every getter leaves its target alone when the key is absent or wrong.
 class ConfigReader {
  public:
@@ -77,6 +108,7 @@ class ConfigReader {
   ConfigReader(const ConfigNode* table, std::string path, std::string pattern, ConfigFindings& findings)
       : node_(table), path_(std::move(path)), pattern_(std::move(pattern)), findings_(&findings) {
     if (node_ != nullptr) table_ = std::get_if<ConfigNode::Table>(&node_->value);
+    if (table_ != nullptr && !path_.empty()) findings_->sheet[path_].is_table = true;
     if (node_ != nullptr && table_ == nullptr)
       findings_->add(node_->at, path_, "expected a table, found " + node_->type_name(), "write it as [" + path_ + "]");
   }
@@ -97,7 +129,16 @@ class ConfigReader {
                    std::move(hint));
   }
 
+  /// For the sheet: a key that no getter takes. @return true
+  bool note(const std::string& key, std::string otherwise, std::string text) {
+    findings_->sheet[name_of(key)] = {std::move(text), std::move(otherwise), false};
+    return true;
+  }
   bool text(const std::string& key, std::string& out, std::size_t bytes_max = 4096) {
+    std::string otherwise = config_quoted(out);
+    return plain_text(key, out, bytes_max) && note(key, std::move(otherwise), config_quoted(out));
+  }
+  bool plain_text(const std::string& key, std::string& out, std::size_t bytes_max = 4096) {
     const auto* node = leaf(key);
     if (node == nullptr) return false;
     const auto* value = std::get_if<std::string>(&node->value);
@@ -112,7 +153,8 @@ class ConfigReader {
   /// A path; with `beside_file` a relative one counts from the folder of the file that names it.
   bool path(const std::string& key, std::filesystem::path& out, bool beside_file) {
     std::string value;
-    if (!text(key, value)) return false;
+    if (!plain_text(key, value)) return false;
+    note(key, config_quoted(out.string()), config_quoted(value));
     out = value;
     const ConfigNode& node = table_->at(key);
     if (beside_file && node.at.line != 0 && out.is_relative() && !value.empty())
@@ -122,10 +164,14 @@ class ConfigReader {
   bool boolean(const std::string& key, bool& out) {
     const auto* node = leaf(key);
     if (node == nullptr) return false;
-    if (const auto* value = std::get_if<bool>(&node->value)) return out = *value, true;
+    const auto take = [&](bool value) {
+      note(key, out ? "true" : "false", value ? "true" : "false");
+      return out = value, true;
+    };
+    if (const auto* value = std::get_if<bool>(&node->value)) return take(*value);
     if (const auto* value = untyped(*node)) {
-      if (*value == "true" || *value == "1" || *value == "yes") return out = true, true;
-      if (*value == "false" || *value == "0" || *value == "no") return out = false, true;
+      if (*value == "true" || *value == "1" || *value == "yes") return take(true);
+      if (*value == "false" || *value == "0" || *value == "no") return take(false);
     }
     return wrong_type(key, *node, "true or false", "write true or false without quotes");
   }
@@ -142,6 +188,7 @@ class ConfigReader {
     if (value == nullptr) return wrong_type(key, *node, "an integer", "write the number without quotes or fraction");
     if (*value < 0 || static_cast<std::uint64_t>(*value) < min || static_cast<std::uint64_t>(*value) > max)
       return out_of_range(key, std::to_string(*value), std::to_string(min), std::to_string(max));
+    note(key, std::to_string(out), std::to_string(*value));
     out = static_cast<T>(*value);
     return true;
   }
@@ -153,22 +200,25 @@ class ConfigReader {
     if (std::abs(*value - std::round(*value)) > 1e-6)
       return problem(key, "the duration is not a whole number of milliseconds", "round it"), false;
     if (*value < static_cast<double>(min.count()) || *value > static_cast<double>(max.count()))
-      return out_of_range(key, written(key), duration_text(min), duration_text(max));
-    out = Milliseconds(std::llround(*value));
-    return true;
+      return out_of_range(key, written(key), config_duration_text(min), config_duration_text(max));
+    const Milliseconds before = std::exchange(out, Milliseconds(std::llround(*value)));
+    return note(key, config_duration_text(before), config_duration_text(out));
   }
   /// A size in bytes: "64KiB" or a plain integer.
   bool size(const std::string& key, std::uint64_t& out, std::uint64_t min, std::uint64_t max) {
     static constexpr std::pair<std::string_view, double> kUnits[] = {
         {"", 1}, {"B", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}, {"TiB", 1099511627776}};
     const auto* node = leaf(key);
-    if (node != nullptr && std::holds_alternative<std::int64_t>(node->value)) return number(key, out, min, max);
+    if (node != nullptr && std::holds_alternative<std::int64_t>(node->value)) {
+      const std::uint64_t before = out;
+      return number(key, out, min, max) && note(key, config_size_text(before), config_size_text(out));
+    }
     const auto value = quantity(key, kUnits, "a size such as \"64KiB\"", "KiB", "B, KiB, MiB, GiB, TiB");
     if (!value) return false;
     if (*value != std::floor(*value) || *value < static_cast<double>(min) || *value > static_cast<double>(max))
       return out_of_range(key, written(key), std::to_string(min) + " bytes", std::to_string(max) + " bytes");
-    out = static_cast<std::uint64_t>(*value);
-    return true;
+    const std::uint64_t before = std::exchange(out, static_cast<std::uint64_t>(*value));
+    return note(key, config_size_text(before), config_size_text(out));
   }
   bool list(const std::string& key, std::vector<std::string>& out, std::size_t count_max) {
     const auto* node = leaf(key);
@@ -191,19 +241,22 @@ class ConfigReader {
     }
     if (read.size() > count_max)
       return problem(key, "more than " + std::to_string(count_max) + " elements", "shorten the list"), false;
+    note(key, config_quoted(out), config_quoted(read));
     out = std::move(read);
     return true;
   }
   /// One of a few words.
   template <typename E>
   bool choice(const std::string& key, E& out, const std::vector<std::pair<std::string, E>>& words) {
-    std::string value;
-    if (!text(key, value)) return false;
+    std::string value, before;
+    if (!plain_text(key, value)) return false;
     std::vector<std::string> names;
     for (const auto& [word, meaning] : words) {
-      if (word == value) return out = meaning, true;
+      if (meaning == out) before = config_quoted(word);
       names.push_back(word);
     }
+    for (const auto& [word, meaning] : words)
+      if (word == value) return out = meaning, note(key, before, config_quoted(value));
     const std::string near = nearest_word(value, names);
     std::string hint = near.empty() ? "write one of" : "did you mean \"" + near + "\"? Valid are";
     for (std::size_t i = 0; i < names.size(); ++i) hint += (i == 0 ? " \"" : ", \"") + names[i] + "\"";
@@ -211,12 +264,13 @@ class ConfigReader {
   }
   bool address(const std::string& key, HostPort& out) {
     std::string value;
-    if (!text(key, value)) return false;
+    if (!plain_text(key, value)) return false;
     const auto parsed = parse_host_port(value);
     if (!parsed) {
       problem(key, "\"" + value + "\" is no address", "write \"127.0.0.1:8500\", \"[::1]:8500\" or \"unix:/path\"");
       return false;
     }
+    note(key, config_quoted(out.text()), config_quoted(parsed->text()));
     out = *parsed;
     return true;
   }
@@ -270,11 +324,6 @@ class ConfigReader {
   }
   /// The value as the user wrote it; only for values that are strings.
   std::string written(const std::string& key) const { return std::get<std::string>(table_->at(key).value); }
-  static std::string duration_text(Milliseconds value) {
-    const auto count = value.count();
-    if (count != 0 && count % 3600000 == 0) return std::to_string(count / 3600000) + "h";
-    return count % 1000 == 0 ? std::to_string(count / 1000) + "s" : std::to_string(count) + "ms";
-  }
   template <std::size_t N>
   std::optional<double> quantity(const std::string& key, const std::pair<std::string_view, double> (&units)[N],
                                  const std::string& wanted, const std::string& example, const std::string& valid) {

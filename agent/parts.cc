@@ -5,6 +5,7 @@
 #include <span>
 #include <thread>
 
+#include "agent/config_names.h"
 #include "agent/config_order.h"
 #include "agent/drivers/json_text.h"
 #include "agent/egress_keeper.h"
@@ -27,24 +28,6 @@ io::Result<std::optional<drivers::HookTarget>> hook_target(const std::optional<H
   auto target = drivers::parse_hook_url(hook->url);
   if (!target) return bad(key, target.error().detail);
   return std::optional(std::move(*target));
-}
-
-/// Unlike for every two routes that `validate` lets pass.
-std::string route_name(const RouteConfig& config) {
-  if (!config.name.empty()) return config.name;
-  std::string name;
-  for (const std::string& method : config.methods) name += (name.empty() ? "" : "|") + method;
-  if (!name.empty()) name += ' ';
-  return name + config.host + (config.path_is_exact ? "=" : "") + config.path;
-}
-
-/// The name of a route as part of a key: what is made of path and methods holds slashes and blanks.
-std::string sticky_zone(std::string name) {
-  for (char& c : name) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
-    if (!plain) c = '_';
-  }
-  return name;
 }
 
 io::Result<void> set_admission(const RouteConfig& config, const std::string& key, proxy::Admission& out) {
@@ -114,14 +97,15 @@ proxy::OrderRule order_rule(const IdempotencyConfig& config, const std::string& 
   return rule;
 }
 
-proxy::StickyRule sticky_rule(const StickyConfig& config, const std::string& route, std::shared_ptr<proxy::StickyTable> table) {
+proxy::StickyRule sticky_rule(const RouteConfig& route, std::shared_ptr<proxy::StickyTable> table) {
+  const StickyConfig& config = *route.sticky;
   proxy::StickyRule rule;
   rule.issue = config.by == "cookie";
   rule.key = rule.issue ? proxy::ClientKey{proxy::ClientKey::Kind::kCookie, std::string(proxy::kStickyCookie)}
                         : proxy::ClientKey::parse(config.by).value_or(proxy::ClientKey());
   rule.ttl = config.ttl;
   rule.drain = config.drain;
-  rule.zone = config.zone.empty() ? sticky_zone(route) : config.zone;
+  rule.zone = config_session_zone(route);
   rule.table = std::move(table);
   return rule;
 }
@@ -177,7 +161,7 @@ proxy::Digest sha256_of(std::string_view text) {
 
 proxy::Route route_of(const RouteConfig& config, const std::string& service) {
   proxy::Route route;
-  route.name = route_name(config);
+  route.name = config_route_name(config);
   if (!config.methods.empty()) {
     route.methods = {};
     for (const std::string& method : config.methods) route.methods.add(proxy::http1::method_of(method));
@@ -499,7 +483,7 @@ io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& c
     if (set) set = set_content(config.routes[i], key, config.proxy.body_bytes_max, cache, routes.back());
     if (!set) return tl::make_unexpected(set.error());
     if (config.routes[i].idempotency) routes.back().order = order_rule(*config.routes[i].idempotency, routes.back().name);
-    if (config.routes[i].sticky) routes.back().sticky = sticky_rule(*config.routes[i].sticky, routes.back().name, sessions());
+    if (config.routes[i].sticky) routes.back().sticky = sticky_rule(config.routes[i], sessions());
   }
   auto table = proxy::RouteTable::make(std::move(routes), previous, {io::random_below(UINT64_MAX), io::random_below(UINT64_MAX)});
   if (!table) return bad("route", table.error().detail);
