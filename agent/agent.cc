@@ -69,6 +69,7 @@ io::Result<void> Agent::start_parts() {
     if (!pid_file) return tl::make_unexpected(pid_file.error());
     pid_file_ = std::move(*pid_file);
   }
+  start_plan();
   using Step = io::Result<void> (Agent::*)();
   for (const Step step : {&Agent::start_halts, &Agent::start_mesh, &Agent::start_gossip, &Agent::start_store, &Agent::start_proxy,
                           &Agent::start_service, &Agent::start_api, &Agent::start_dns}) {
@@ -353,6 +354,7 @@ io::Result<void> Agent::start_api() {
   operators.routes = [this] { return route_table_; };
   operators.halts = [this] { return halts_.get(); };
   operators.audit = [this] { return audit_.get(); };
+  operators.plans = [this] { return &plans_; };
   operator_ = std::make_unique<AgentOperator>(std::move(operators));
   requests_ = std::make_unique<AgentRequests>(*loop_, *proxy_, config_.node.name, config_.proxy.trail_bytes > 0);
   start_traces();

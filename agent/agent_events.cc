@@ -129,6 +129,7 @@ void Agent::refresh_tags() {
   if (!gossip_ || !mesh_) return;
   std::map<std::string, std::string> tags{{"v", OUTRIGGER_VERSION}, {"mp", std::to_string(mesh_->local_address().port())},
                                           {std::string(kCountsTag), "1"}};
+  if (!settings_hash_.empty()) tags["cfg"] = settings_hash_;
   if (!config_.node.zone.empty()) tags["zone"] = config_.node.zone;
   if (config_.raft.bootstrap_expect != 0) tags["exp"] = std::to_string(config_.raft.bootstrap_expect);
   if (!config_.api.listen.is_local()) tags["api"] = config_.api.listen.text();

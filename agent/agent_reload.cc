@@ -16,33 +16,6 @@ std::string joined(const std::vector<std::string>& list) {
   return out.empty() ? "nothing" : out;
 }
 
-/// Sections that are read once, at the start, and differ now.
-std::vector<std::string> waiting_sections(const Config& running, const Config& fresh) {
-  std::vector<std::string> out;
-  const auto note = [&out](const char* name, bool same) {
-    if (!same) out.emplace_back(name);
-  };
-  NodeConfig node = fresh.node;
-  node.log_level = running.node.log_level;
-  note("node", node == running.node);
-  note("api", fresh.api == running.api);
-  note("dns", fresh.dns == running.dns);
-  note("mesh", fresh.mesh == running.mesh);
-  note("raft", fresh.raft == running.raft);
-  note("service", fresh.service == running.service);
-  note("arming", fresh.arming == running.arming);
-  ProxyConfig proxy = fresh.proxy;
-  proxy.retire_timeout = running.proxy.retire_timeout;
-  note("proxy", proxy == running.proxy);
-  note("kernel_permit", fresh.kernel_permit == running.kernel_permit);
-  note("outlier", fresh.outlier == running.outlier);
-  note("guard", fresh.guard == running.guard);
-  note("access_log", fresh.access_log == running.access_log);
-  note("tracing", fresh.tracing == running.tracing);
-  note("catalog.server_service", fresh.catalog.server_service == running.catalog.server_service);
-  return out;
-}
-
 }  // namespace
 
 /// Reads files, environment and flags as at the start. A fault anywhere leaves everything as it is; so does a process on its way out.
@@ -52,47 +25,64 @@ void Agent::reload(const api::Completion<api::ReloadReport>& done) {
   if (phase_ != Phase::kRunning) {
     // Much of what settings are for is gone by then, or will be in a moment.
     report.problems.emplace_back("this process is on its way out: its access log is opened anew, settings are read by the one that has its place");
-  } else if (const auto fresh = load_config(source_)) {
-    report = apply_settings(*fresh);
+  } else if (const auto fresh = read_settings(source_)) {
+    report = apply_settings(fresh->config);
+    if (report.problems.empty()) learn_settings(config_sheet_in_force(sheet_, fresh->sheet), fresh->files_text);
   } else {
     for (const ConfigProblem& problem : fresh.error()) report.problems.push_back(problem.text());
   }
   ++(report.problems.empty() ? reloads_ : reloads_refused_);
   if (report.problems.empty()) note_settings("reload");
-  if (report.problems.empty()) log_line(LogLevel::kInfo, "reloaded", "in force: " + joined(report.applied) + "; needs a restart: " + joined(report.needs_restart));
+  if (report.problems.empty()) log_line(LogLevel::kInfo, "reloaded", "in force: " + joined(report.applied) + "; needs a restart: " + joined(report.needs_restart) + "; settings " + settings_hash_);
   else log_line(LogLevel::kError, "reload_refused", joined(report.problems));
   later(io::boottime_now(), [done, report = std::move(report)] { done(report); });
 }
 
-bool Agent::reload_listeners(const Config& fresh, api::ReloadReport& report) {
-  const bool egress = fresh.egress != config_.egress;
-  const bool changed = fresh.listeners != config_.listeners || egress;
-  // Also when nothing differs: files of credentials and certificates are read again.
-  const auto set_egress = [&] {
-    config_.egress = fresh.egress;
-    if (egress || !egress_->empty()) static_cast<void>(egress_->set(config_).has_value());  // found valid below
-    if (egress) report.applied.emplace_back("egress");
-    return true;
-  };
-  if (auto fine = EgressKeeper::valid(fresh); !fine) {
-    report.problems.push_back(fine.error().detail);
-    return false;
+/// Everything that can fail, before anything is changed. What it makes holds nothing that is in use.
+tl::expected<Agent::PreparedSettings, std::string> Agent::prepare_settings(const Config& fresh, const ConfigDifference& difference,
+                                                                           const std::function<std::shared_ptr<proxy::StickyTable>()>& sessions) const {
+  PreparedSettings made;
+  if (auto fine = UpstreamChecks::valid(fresh.upstreams); !fine) return tl::make_unexpected(fine.error().detail);
+  // Also where no setting has changed: certificates are read again.
+  auto secrets = upstream_tls(fresh.upstreams, io::wall_ms());
+  if (!secrets) return tl::make_unexpected(secrets.error().detail);
+  made.secrets = std::move(*secrets);
+  if (difference.has(ConfigPart::kRoute)) {
+    // Routes name the pool of the service that runs, not of one that waits for a restart.
+    Config next = config_;
+    next.routes = fresh.routes;
+    const auto table = route_table(next, route_table_.get(), sessions);
+    if (!table) return tl::make_unexpected(table.error().detail);
+    made.routes = *table;
   }
-  const bool speaks_tls = std::any_of(fresh.listeners.begin(), fresh.listeners.end(), [](const ListenConfig& one) { return one.tls.has_value(); });
-  if (!changed && !speaks_tls) return set_egress();
-  ListenTls loaded = listen_tls_;
-  auto policies = loaded.load(fresh.listeners, io::wall_ms());
+  if (auto fine = EgressKeeper::valid(fresh); !fine) return tl::make_unexpected(fine.error().detail);
+  made.speaks_tls = std::any_of(fresh.listeners.begin(), fresh.listeners.end(), [](const ListenConfig& one) { return one.tls.has_value(); });
+  if (!made.speaks_tls && !difference.has(ConfigPart::kListen) && !difference.has(ConfigPart::kEgress)) return made;
+  made.listen_tls = listen_tls_;
+  auto policies = made.listen_tls.load(fresh.listeners, io::wall_ms());
   auto listeners = policies ? proxy_listeners(fresh, std::move(*policies)) : io::Result<std::vector<drivers::ProxyListen>>(tl::make_unexpected(policies.error()));
-  const auto published = listeners ? proxy_->publish_listeners(*listeners) : io::Result<void>(tl::make_unexpected(listeners.error()));
-  if (!published) {
-    report.problems.push_back(published.error().detail);
-    return false;
+  if (!listeners) return tl::make_unexpected(listeners.error().detail);
+  made.listeners = std::move(*listeners);
+  return made;
+}
+
+bool Agent::reload_listeners(const Config& fresh, const ConfigDifference& difference, PreparedSettings& prepared, api::ReloadReport& report) {
+  const bool listen = difference.has(ConfigPart::kListen), egress = difference.has(ConfigPart::kEgress);
+  if (prepared.listeners) {
+    if (const auto published = proxy_->publish_listeners(*prepared.listeners); !published) {
+      report.problems.push_back(published.error().detail);
+      return false;
+    }
+    listen_tls_ = std::move(prepared.listen_tls);
+    if (listen || prepared.speaks_tls) report.applied.push_back(config_part_name(ConfigPart::kListen));
+    config_.listeners = fresh.listeners;
+    warn_of_certificates();
   }
-  listen_tls_ = std::move(loaded);
-  if (fresh.listeners != config_.listeners || speaks_tls) report.applied.emplace_back("listen");
-  config_.listeners = fresh.listeners;
-  warn_of_certificates();
-  return set_egress();
+  // Also when nothing differs: files of credentials are read again.
+  config_.egress = fresh.egress;
+  if (egress || !egress_->empty()) static_cast<void>(egress_->set(config_).has_value());  // found valid when it was prepared
+  if (egress) report.applied.push_back(config_part_name(ConfigPart::kEgress));
+  return true;
 }
 
 void Agent::warn_of_certificates() const {
@@ -100,66 +90,43 @@ void Agent::warn_of_certificates() const {
 }
 
 /// Settings that nothing else depends on.
-void Agent::apply_the_rest(const Config& fresh, api::ReloadReport& report) {
-  if (fresh.node.log_level != config_.node.log_level) {
-    config_.node.log_level = fresh.node.log_level;
-    set_log_level(fresh.node.log_level);
-    report.applied.emplace_back("node.log_level");
-  }
-  if (fresh.proxy.retire_timeout != config_.proxy.retire_timeout) {
-    config_.proxy.retire_timeout = fresh.proxy.retire_timeout;
-    report.applied.emplace_back("proxy.retire_timeout");
-  }
-  if (fresh.breakers != config_.breakers) {
+void Agent::apply_the_rest(const Config& fresh, const ConfigDifference& difference, api::ReloadReport& report) {
+  const auto takes = [&](ConfigPart part) {
+    if (difference.has(part)) report.applied.push_back(config_part_name(part));
+    return difference.has(part);
+  };
+  if (takes(ConfigPart::kLogLevel)) set_log_level(config_.node.log_level = fresh.node.log_level);
+  if (takes(ConfigPart::kRetireTimeout)) config_.proxy.retire_timeout = fresh.proxy.retire_timeout;
+  if (takes(ConfigPart::kBreaker)) {
     config_.breakers = fresh.breakers;
     app_breakers_.set(fresh.breakers);
     if (health_) health_->look();
-    report.applied.emplace_back("breaker");
   }
-  if (fresh.halt != config_.halt) {
+  if (takes(ConfigPart::kHalt)) {
     config_.halt = fresh.halt;
     halts_->use(config_.halt);
-    report.applied.emplace_back("halt");
   }
-  const bool scripts = fresh.catalog.check_scripts != config_.catalog.check_scripts;
-  const bool services = fresh.services != config_.services, checks = fresh.node_checks != config_.node_checks;
   config_.catalog.check_scripts = fresh.catalog.check_scripts;
   config_.services = fresh.services;
   config_.node_checks = fresh.node_checks;
-  if (scripts) report.applied.emplace_back("catalog.check_scripts");
-  if (services) report.applied.emplace_back("services");
-  if (checks) report.applied.emplace_back("checks");
+  const bool scripts = takes(ConfigPart::kCheckScripts), services = takes(ConfigPart::kServices), checks = takes(ConfigPart::kChecks);
   if (scripts || services || checks) register_files();
 }
 
 api::ReloadReport Agent::apply_settings(const Config& fresh) {
   api::ReloadReport report;
-  report.needs_restart = waiting_sections(config_, fresh);
-  if (auto fine = UpstreamChecks::valid(fresh.upstreams); !fine) {
-    report.problems.push_back(fine.error().detail);
+  const ConfigDifference difference(config_, fresh);
+  report.needs_restart = difference.names(TakenBy::kRestart);
+  auto prepared = prepare_settings(fresh, difference, [this] { return sessions(); });
+  if (!prepared) {
+    report.problems.push_back(std::move(prepared.error()));
     return report;
-  }
-  // Also where no setting has changed: certificates are read again.
-  auto secrets = upstream_tls(fresh.upstreams, io::wall_ms());
-  if (!secrets) {
-    report.problems.push_back(secrets.error().detail);
-    return report;
-  }
-  std::shared_ptr<const proxy::RouteTable> routes;
-  if (fresh.routes != config_.routes) {
-    // Routes name the pool of the service that runs, not of one that waits for a restart.
-    Config next = config_;
-    next.routes = fresh.routes;
-    const auto table = route_table(next, route_table_.get(), [this] { return sessions(); });
-    if (!table) {
-      report.problems.push_back(table.error().detail);
-      return report;
-    }
-    routes = *table;
   }
   // Nothing is changed before everything that can fail has been tried.
-  if (!reload_listeners(fresh, report)) return report;
-  const bool upstreams = fresh.upstreams != config_.upstreams;
+  if (!reload_listeners(fresh, difference, *prepared, report)) return report;
+  UpstreamTlsMap& secrets = prepared->secrets;
+  const std::shared_ptr<const proxy::RouteTable>& routes = prepared->routes;
+  const bool upstreams = difference.has(ConfigPart::kUpstream);
   if (upstreams) {
     // Those that go leave behind the routes that name them.
     std::vector<UpstreamConfig> both = fresh.upstreams;
@@ -167,11 +134,11 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
       if (std::none_of(both.begin(), both.end(), [&](const UpstreamConfig& one) { return one.name == old.name; })) both.push_back(old);
     }
     config_.upstreams = std::move(both);
-    for (auto& [pool, names] : upstream_tls_) secrets->try_emplace(pool, names);
-    upstream_tls_ = *secrets;
+    for (auto& [pool, names] : upstream_tls_) secrets.try_emplace(pool, names);
+    upstream_tls_ = secrets;
     names_->set(config_.upstreams);
     use_upstreams(config_.upstreams);
-    report.applied.emplace_back("upstream");
+    report.applied.push_back(config_part_name(ConfigPart::kUpstream));
   }
   if (routes) {
     rates_->set_routes(*(route_table_ = routes));
@@ -183,17 +150,17 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
     config_.routes = fresh.routes;
     publish_endpoints();
     if (health_) health_->look();  // breakers of rules that have changed begin anew
-    report.applied.emplace_back("route");
+    report.applied.push_back(config_part_name(ConfigPart::kRoute));
   }
   if (upstreams) {
     config_.upstreams = fresh.upstreams;
     names_->set(config_.upstreams);
     use_upstreams(config_.upstreams);
-  } else if (!secrets->empty()) {
-    upstream_tls_ = std::move(*secrets);
+  } else if (!secrets.empty()) {
+    upstream_tls_ = std::move(secrets);
     use_upstreams(config_.upstreams);
   }
-  apply_the_rest(fresh, report);
+  apply_the_rest(fresh, difference, report);
   return report;
 }
 

@@ -12,6 +12,7 @@
 
 #include "agent/api/operator_backend.h"
 #include "agent/api/audit_backend.h"
+#include "agent/api/plan_backend.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/io/loop.h"
 #include "agent/io/mailbox.h"
@@ -32,6 +33,7 @@ struct OperatorParts {
   std::function<std::shared_ptr<const proxy::RouteTable>()> routes;  ///< in force; empty in tests without a proxy
   std::function<api::HaltBackend*()> halts{};  ///< empty in tests without any
   std::function<api::AuditBackend*()> audit{}; ///< the same
+  std::function<api::PlanBackend*()> plans{};  ///< the same
 };
 
 /// Ownership: of the agent. Thread: the loop. Bound: kJobsMax snapshots under way, one restore.
@@ -53,6 +55,7 @@ class AgentOperator final : public api::OperatorBackend {
   void raft_figures(api::Completion<api::RaftInfo> done) override;
   [[nodiscard]] api::HaltBackend* halts() override { return parts_.halts ? parts_.halts() : nullptr; }
   [[nodiscard]] api::AuditBackend* audit() override { return parts_.audit ? parts_.audit() : nullptr; }
+  [[nodiscard]] api::PlanBackend* plans() override { return parts_.plans ? parts_.plans() : nullptr; }
   /// @param route  name, empty = all  @param prefix  of paths, empty = all  @return how many answers have gone
   api::Result<std::size_t> purge_cache(const std::string& route, const std::string& prefix) override;
 

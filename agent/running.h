@@ -20,11 +20,14 @@
 #include "agent/backend_flight.h"
 #include "agent/catalog_keeper.h"
 #include "agent/backend_operator.h"
+#include "agent/backend_plan.h"
 #include "agent/backend_requests.h"
 #include "agent/backend_traces.h"
 #include "agent/backend_traffic.h"
 #include "agent/cluster.h"
 #include "agent/config.h"
+#include "agent/config_load.h"
+#include "agent/config_reload.h"
 #include "agent/dns_catalog.h"
 #include "agent/drivers/app_metrics.h"
 #include "agent/drivers/dns_driver.h"
@@ -163,9 +166,25 @@ class Agent {
   /// Reads the settings again (agent_reload.cc).
   void reload(const api::Completion<api::ReloadReport>& done);
   [[nodiscard]] api::ReloadReport apply_settings(const Config& fresh);
-  void apply_the_rest(const Config& fresh, api::ReloadReport& report);
+  struct PreparedSettings {
+    UpstreamTlsMap secrets;
+    std::shared_ptr<const proxy::RouteTable> routes;  // null: those in force stay
+    bool speaks_tls = false;                          // a listener does
+    ListenTls listen_tls;                             // with `listeners`
+    std::optional<std::vector<drivers::ProxyListen>> listeners;  // none: they stay as they are
+  };
+  [[nodiscard]] tl::expected<PreparedSettings, std::string> prepare_settings(const Config& fresh, const ConfigDifference& difference,
+                                                                             const std::function<std::shared_ptr<proxy::StickyTable>()>& sessions) const;
+  void apply_the_rest(const Config& fresh, const ConfigDifference& difference, api::ReloadReport& report);
   /// Opens and closes listeners, and takes the certificates from their files again. @return false: refused, `report` says why
-  bool reload_listeners(const Config& fresh, api::ReloadReport& report);
+  bool reload_listeners(const Config& fresh, const ConfigDifference& difference, PreparedSettings& prepared, api::ReloadReport& report);
+  /// What was set, and what the files say; the others are told the digest of that.
+  void learn_settings(ConfigSheet sheet, const std::string& files_text);
+  // What a reload would do (agent_plan.cc).
+  void start_plan();  ///< reads what was written to get the settings in force
+  void plan(const api::PlanQuestion& question, const api::Completion<api::PlanReport>& done);
+  [[nodiscard]] api::PlanReport judge_settings(const ReadSettings& fresh) const;
+  void add_plan_figures(api::PlanReport& report, const drivers::ProxyTotals& totals) const;
   void warn_of_certificates() const;
   [[nodiscard]] bool is_pushed_out(const std::string& node) const;
   void push_out_the_dead();
@@ -183,6 +202,8 @@ class Agent {
 
   Config config_;
   ConfigSource source_;
+  ConfigSheet sheet_;           // what was written for config_
+  std::string settings_hash_;   // of the files as they were last read and taken
   Identity identity_;
   std::unique_ptr<PidFile> pid_file_;  // null: none was asked for; gone before the data directory's lock is
   store::NodeId raft_id_;
@@ -227,6 +248,7 @@ class Agent {
   std::unique_ptr<AgentCatalog> catalog_;
   std::unique_ptr<CatalogKeeper> keeper_;
   std::unique_ptr<io::Timer> keeper_timer_;
+  AgentPlan plans_;
   std::unique_ptr<AgentOperator> operator_;
   std::unique_ptr<AgentTraces> traces_;
   std::unique_ptr<AgentRequests> requests_;

@@ -6,6 +6,7 @@
 #include "agent/api/audit_routes.h"
 #include "agent/api/catalog_backend.h"
 #include "agent/api/halt_routes.h"
+#include "agent/api/plan_routes.h"
 #include "agent/api/trace_routes.h"
 #include "agent/api/session_backend.h"
 
@@ -49,6 +50,7 @@ Api::Api(Backend& backend, std::function<std::uint64_t(std::uint64_t)> chance, s
   add_request_routes(router_);
   add_trace_routes(router_);
   add_halt_routes(router_);
+  add_plan_routes(router_);
   add_audit_routes(router_);
   add_flight_routes(router_);
   add_traffic_routes(router_);

@@ -23,6 +23,7 @@ struct SnapshotRestored {
 
 class HaltBackend;  // halt_backend.h
 class AuditBackend;  // audit_backend.h
+class PlanBackend;   // plan_backend.h
 
 class OperatorBackend {
  public:
@@ -47,6 +48,7 @@ class OperatorBackend {
   /// Orders to stop; nullptr = not offered, or not any more.
   [[nodiscard]] virtual HaltBackend* halts() { return nullptr; }
   [[nodiscard]] virtual AuditBackend* audit() { return nullptr; }  ///< the same
+  [[nodiscard]] virtual PlanBackend* plans() { return nullptr; }   ///< the same
   /// Drops kept answers of this agent's proxy. @param route  empty = of every route  @param prefix  of their targets
   /// @return how many. Errors: kNotFound (no route keeps any, or not that one).
   [[nodiscard]] virtual Result<std::size_t> purge_cache(const std::string& route, const std::string& prefix) {
