@@ -5,6 +5,7 @@
 
 #include "agent/cli/session.h"
 #include "agent/cli/verbs_halt.h"
+#include "agent/cli/verbs_plan.h"
 #include "agent/cli/verbs_traces.h"
 
 namespace agent::cli {
@@ -110,6 +111,7 @@ int run(const std::vector<std::string>& arguments, Host& host) {
   app.require_subcommand(1);
   app.set_help_flag("-h,--help", "what this verb does and takes");
   add_agent_verbs(app, session);
+  add_plan_verb(app, session);
   add_cluster_verbs(app, session);
   add_raft_verbs(app, session);
   add_snapshot_verbs(app, session);
@@ -138,7 +140,9 @@ int run(const std::vector<std::string>& arguments, Host& host) {
   }
   if (!check_verb(app, words, 0, host)) return kExitUsage;
   if (words[0] == "agent" || words[0] == "validate") accept_single_dashes(*find_verb(app, words[0]), words);
-  if (const auto code = parse(app, std::move(words), host)) return *code;
+  const bool plans = words[0] == "plan";
+  // There 2 says that something would change, which a word that was not understood must not.
+  if (const auto code = parse(app, std::move(words), host)) return plans && *code == kExitUsage ? kExitFailed : *code;
   return session.chosen ? session.chosen() : kExitUsage;
 }
 

@@ -5,6 +5,8 @@
 #include <ostream>
 
 #include "agent/cli/session.h"
+#include "agent/cli/verbs_plan.h"
+#include "agent/config_load.h"
 
 namespace agent::cli {
 namespace {
@@ -113,25 +115,6 @@ bool source_of(Session& session, const AgentOptions& options, ConfigSource& sour
   return true;
 }
 
-int print_problems(Session& session, const std::vector<ConfigProblem>& problems) {
-  Json list = Json::array();
-  for (const auto& problem : problems) {
-    list.push_back({{"source", problem.source},
-                    {"line", problem.line},
-                    {"column", problem.column},
-                    {"key", problem.key},
-                    {"message", problem.message},
-                    {"hint", problem.hint}});
-    if (!session.json()) session.host.err << problem.text() << "\n";
-  }
-  if (session.json())
-    session.print({{"ok", false}, {"code", "bad_config"}, {"problems", list}});
-  else
-    session.host.err << "outrigger: " << problems.size() << (problems.size() == 1 ? " problem" : " problems")
-                     << " in the settings; nothing was started\n";
-  return kExitFailed;
-}
-
 int run_agent_verb(Session& session, const AgentOptions& options) {
   ConfigSource source;
   source.take_over = options.take_over;
@@ -145,7 +128,7 @@ int run_agent_verb(Session& session, const AgentOptions& options) {
     source.flags.emplace_back("node.data_dir", folder->path());
   }
   const auto config = load_config(source);
-  return config ? session.host.run_agent(*config, source) : print_problems(session, config.error());
+  return config ? session.host.run_agent(*config, source) : print_problems(session, config.error(), "nothing was started");
 }
 
 int run_validate(Session& session, const AgentOptions& options) {
@@ -154,19 +137,20 @@ int run_validate(Session& session, const AgentOptions& options) {
   std::string text;
   const bool from_input = source.file && *source.file == "-";
   if (from_input) text.assign(std::istreambuf_iterator<char>(session.host.in), {});
-  const auto config = from_input ? parse_config(text, "-") : load_config(source);
-  if (!config) return print_problems(session, config.error());
+  const auto read = from_input ? parse_settings(text, "-") : read_settings(source);
+  if (!read) return print_problems(session, read.error(), "nothing was started");
+  const Config* config = &read->config;
   if (session.json()) {
     Json files = Json::array();
     for (const auto& file : config->files) files.push_back(file.string());
-    session.print({{"ok", true}, {"files", files}});
+    session.print({{"ok", true}, {"files", files}, {"hash", settings_hash(read->files_text)}});
     return kExitOk;
   }
   for (const auto& file : config->files) session.host.out << file.string() << "\n";
   session.host.out << "the settings are fine: node " << config->node.name << ", API " << config->api.listen.text()
                    << ", mesh " << config->mesh.bind << (config->mesh.has_tls() ? " (TLS)" : " (plain)") << ", service "
                    << (config->service ? config->service->name + " at " + config->service->address.text() : "none")
-                   << "\n";
+                   << ", hash " << settings_hash(read->files_text) << "\n";
   return kExitOk;
 }
 
