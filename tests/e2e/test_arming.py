@@ -86,12 +86,13 @@ class Arming(RealProcesses):
 
     # --- the hook decides ---------------------------------------------------------------------------------------------
     def test_an_order_that_died_before_the_exchange_is_found_out_and_placed_once(self):
-        holder, epoch = self.start(['mode = "auto"', 'timeout = "3s"'])
+        holder, epoch = self.start(['mode = "auto"', 'timeout = "10s"'])
         primary, others = self.made.node(holder), self.others(holder)
         self.assertEqual(self.send(others[0], "a-0")[0], 201)
         primary.trader.send(signal.SIGSTOP)  # it takes the order, and nothing comes of it
         self.in_background(others[0], "a-1")
-        wait_until(lambda: (self.order(others[0], "a-1") or {}).get("state") == "reserved", 5 * patience(), "a reservation")
+        # "unknown" when this machine was so slow that the agent has given up on the answer meanwhile.
+        wait_until(lambda: (self.order(others[0], "a-1") or {}).get("state") in ("reserved", "unknown"), 5 * patience(), "a reservation")
         primary.agent.kill()
         self.made.wait_agreed(20 * patience(), others, epoch)
         self.assertEqual(self.send_until(others[1], "a-1")[0], 201)
@@ -103,7 +104,7 @@ class Arming(RealProcesses):
         self.assertEqual(self.order(others[0], "a-1")["attempt"], 2)
 
     def test_an_order_that_the_exchange_has_is_answered_from_the_verdict(self):
-        holder, epoch = self.start(['mode = "auto"', 'timeout = "3s"'], delay_ms=1000)
+        holder, epoch = self.start(['mode = "auto"', 'timeout = "10s"'], delay_ms=600_000)  # the answer comes never
         primary, others = self.made.node(holder), self.others(holder)
         self.in_background(others[0], "b-1")
         wait_until(lambda: self.placed("b-1") == 1, 10 * patience(), "the exchange has it")
@@ -118,21 +119,21 @@ class Arming(RealProcesses):
         self.assertEqual((shown["state"], shown["source"], shown["attempt"]), ("done", "hook", 1))
 
     def test_an_order_that_becomes_unknown_while_armed_is_found_out_beside_orders(self):
-        holder, epoch = self.start(['mode = "auto"', 'timeout = "3s"', 'quiet = "500ms"', 'every = "2s"'], hook="url", delay_ms=2500)
+        holder, epoch = self.start(['mode = "auto"', 'timeout = "10s"', 'quiet = "500ms"', 'every = "2s"'], hook="url", delay_ms=2500)
         entry = self.others(holder)[0]
         status, headers, _ = self.send(entry, "c-1")  # the instance has placed it, and says so too late
         self.assertEqual((status, headers["x-outrigger-outcome"]), (504, "unknown"))
         _, headers, body = self.send_until(entry, "c-1")
         self.assertEqual((body["status"], headers["idempotent-replayed"]), ("accepted", "true"))
         self.assertEqual(self.placed("c-1"), 1)
-        self.assertEqual(self.made.agreed_role(), (holder, epoch), "nobody had to fail for it")
+        self.assertEqual(self.made.wait_agreed(20 * patience()), (holder, epoch), "nobody had to fail for it")
         self.assertTrue(self.arming(entry)["armed"])
 
     # --- what a hook that fails, and a person, do ----------------------------------------------------------------------
     def test_a_hook_that_fails_arms_nothing_and_says_so_until_it_works(self):
         (self.folder / "cluster0").mkdir(exist_ok=True)
         (self.folder / "cluster0" / "hook-fails").write_text("the broker does not answer")
-        holder, epoch = self.start(['mode = "auto"', 'timeout = "3s"', 'retry = "100ms"', 'every = "1s"'], hold="500ms")
+        holder, epoch = self.start(['mode = "auto"', 'timeout = "10s"', 'retry = "100ms"', 'every = "1s"'], hold="500ms")
         for node in self.made.nodes:
             wait_until(lambda n=node: "the broker does not answer" in (self.arming(n).get("reason") or ""), 20 * patience(), "the reason")
             self.assertEqual((self.arming(node)["armed"], self.arming(node)["phase"]), (False, "reconciling"))
@@ -142,7 +143,7 @@ class Arming(RealProcesses):
             self.assertIn("hook failed", body["message"])
             self.assertEqual(headers["retry-after"], "1")
             self.assertEqual(headers["x-outrigger-outcome"], "not-sent")
-        self.assertEqual(self.made.agreed_role(), (holder, epoch), "arming does not touch the lease")
+        self.assertEqual(self.made.wait_agreed(20 * patience()), (holder, epoch), "arming does not touch the lease")
         code, out, err = self.run_cli("arming", api=self.made.nodes[0].api)
         self.assertEqual(code, 0, err)
         self.assert_says(out, "not armed", "reconciling", "hook failed")
@@ -178,7 +179,7 @@ class Arming(RealProcesses):
         self.assertEqual(self.send_until(others[1], "e-2")[0], 201)
 
     def test_a_primary_that_begins_anew_is_armed_anew(self):
-        holder, epoch = self.start(['mode = "auto"', 'timeout = "3s"'])
+        holder, epoch = self.start(['mode = "auto"', 'timeout = "10s"'])
         calls = self.made.folder / "hook-calls"
         self.wait_arming(self.made.nodes[0], armed=True)
         before = len(calls.read_text().splitlines())
@@ -196,7 +197,8 @@ class Arming(RealProcesses):
         holder, epoch = self.start(['mode = "auto"'], hook=False, delay_ms=2500)
         node, others = self.made.node(holder), self.others(holder)
         self.assertEqual(self.send(others[0], "g-1")[0], 504)
-        self.assertEqual(self.send(others[1], "g-1")[2]["code"], "order_unknown")
+        wait_until(lambda: self.send(others[1], "g-1")[2].get("code") == "order_unknown", 10 * patience(), "the ledger to say unknown")
+        wait_until(lambda: get_json(others[1].api, "/outrigger/v1/orders?state=unknown")["orders"], 10 * patience(), "the list to say so at that agent, too")
         listed = get_json(others[1].api, "/outrigger/v1/orders?state=unknown")
         self.assertEqual([row["key"] for row in listed["orders"]], ["g-1"])
         self.assertEqual(listed["counts"]["unknown"], 1)

@@ -9,11 +9,10 @@ import socketserver
 import ssl
 import sys
 import threading
-import time
 import unittest
 from pathlib import Path
 
-from harness import RealProcesses, free_ports, get_json, patience, raw_exchange, request, wait_until
+from harness import STEADY_CHECK, STEADY_RAFT, RealProcesses, as_environment, bytes_waiting, free_ports, get_json, patience, raw_exchange, request, wait_until, whole_lines
 from cluster import Process
 
 FILES = Path(__file__).parent / "tls"
@@ -162,23 +161,21 @@ seeds = [{seeds}]
 bootstrap_expect = 3
 [service]
 address = "127.0.0.1:{mine['service']}"
-lease = "900ms"
-margin = "300ms"
+lease = "3s"
+margin = "1s"
 role_file = "{role}"
 [service.health]
 every = "200ms"
 timeout = "150ms"
+{STEADY_CHECK}
 [proxy]
 threads = 1
 """ + self.entries(self.market, mine["url"], mine["connect"], mine["tcp"])
-            self.agents.append(self.start_agent(f"n{i}", config=config))
+            self.agents.append(self.start_agent(f"n{i}", config=config, environment=as_environment(STEADY_RAFT)))
         wait_until(lambda: self.primary() is not None, 30 * patience(), "a primary")
 
     def role(self, i):
-        try:
-            return get_json(f"127.0.0.1:{self.ports[i]['api']}", "/outrigger/v1/role")
-        except (OSError, ValueError):
-            return None
+        return get_json(f"127.0.0.1:{self.ports[i]['api']}", "/outrigger/v1/role")
 
     def primary(self, without=()):
         for i in range(3):
@@ -188,20 +185,19 @@ threads = 1
         return None
 
     def words_of(self, i):
-        path = self.folder / f"trader{i}.txt"
-        return [line.split(" ", 2) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return [line.split(" ", 2) for line in whole_lines(self.folder / f"trader{i}.txt")]
 
     def test_a_pair_that_wakes_from_a_pause_reaches_nobody(self):
         self.start()
-        first, epoch = self.primary()
+        first, epoch = wait_until(self.primary, 20 * patience(), "a primary")
         modes = ("url", "url-body", "connect", "tcp")
         for mode in modes:
             wait_until(lambda m=mode: self.market.count(m, epoch) >= 20, 20 * patience(), f"orders by {mode}")
         self.agents[first].send(signal.SIGSTOP)
-        time.sleep(0.05)  # the trader goes on into an agent that hangs: bytes wait in every socket on the way
+        # The trader goes on into an agent that hangs: bytes wait in every socket on the way.
+        wait_until(lambda: all(bytes_waiting(self.ports[first][door]) for door in ("url", "connect", "tcp")), 20 * patience(), "orders at the hung agent")
         self.traders[first].send(signal.SIGSTOP)
-        wait_until(lambda: self.primary(without=(first,)) is not None, 20 * patience(), "another primary")
-        second, newer = self.primary(without=(first,))
+        second, newer = wait_until(lambda: self.primary(without=(first,)), 20 * patience(), "another primary")
         self.assertGreater(newer, epoch)
         for mode in modes:
             wait_until(lambda m=mode: self.market.count(m, newer) >= 20, 20 * patience(), f"orders by {mode} of the new primary")
@@ -238,6 +234,7 @@ address = "127.0.0.1:{service}"
 [service.health]
 every = "100ms"
 timeout = "90ms"
+{STEADY_CHECK}
 [access_log]
 to = "file"
 file = "{self.folder}/access.log"
@@ -290,7 +287,7 @@ trails = "64KiB"
         self.assertTrue(answer.startswith(b"HTTP/1.1 403 "), answer)
         answer, _ = raw_exchange(f"127.0.0.1:{self.connect}", b"GET http://localhost/ HTTP/1.1\r\n\r\n")
         self.assertTrue(answer.startswith(b"HTTP/1.1 405 "), answer)
-        with socket.create_connection(("127.0.0.1", self.connect), timeout=10) as tunnel:
+        with socket.create_connection(("127.0.0.1", self.connect), timeout=20 * patience()) as tunnel:
             # With its first bytes right behind, as clients do that wait for nobody.
             tunnel.sendall(f"CONNECT LOCALHOST:{self.market.lines_port} HTTP/1.1\r\nHost: x\r\n\r\nconnect 1 2 3\n".encode())
             self.assertTrue(tunnel.recv(100).startswith(b"HTTP/1.1 200 "))
@@ -303,7 +300,7 @@ trails = "64KiB"
     def test_giving_the_role_away_cuts_what_is_open(self):
         self.start()
         self.assertEqual(self.order()[0], 200)
-        with socket.create_connection(("127.0.0.1", self.tcp), timeout=10) as line:
+        with socket.create_connection(("127.0.0.1", self.tcp), timeout=20 * patience()) as line:
             line.sendall(b"tcp 1 2 3\n")
             wait_until(lambda: self.market.count("tcp", 1) == 1, 10, "the line")
             self.assertEqual(self.run_cli("drain", api=self.api)[0], 0)

@@ -8,7 +8,7 @@ import time
 import test_egress
 import test_take_over
 from cluster import Process
-from harness import RealProcesses, binary, free_ports, get_json, patience, raw_exchange, request, wait_until
+from harness import STEADY_CHECK, RealProcesses, binary, free_ports, get_json, patience, raw_exchange, request, wait_until
 
 
 def reset_within(connection, seconds):
@@ -33,6 +33,7 @@ address = "127.0.0.1:{service}"
 [service.health]
 every = "100ms"
 timeout = "90ms"
+{STEADY_CHECK}
 [proxy]
 threads = 1
 [halt]
@@ -69,7 +70,7 @@ account_header = "X-Account"
     def refused_line(self):
         """@return True when a new TCP connection is reset, be it before connect() has told us of it."""
         try:
-            return reset_within(self.line(), 5 * patience())
+            return reset_within(self.line(), 20 * patience())
         except ConnectionResetError:
             return True
 
@@ -145,13 +146,13 @@ account_header = "X-Account"
         self.arrives(tunnel, "connect", 1)
         self.arrives(line, "tcp", 1)
         self.halt("broker:tunnel", "--block-cancels")
-        self.assertTrue(reset_within(tunnel, 2 * patience()))
+        self.assertTrue(reset_within(tunnel, 20 * patience()))
         self.arrives(line, "tcp", 2)
         self.halt("broker:broker", "--block-cancels")
         self.assert_halted(*self.order("DELETE"))
         self.assertEqual(self.order("GET")[0], 200)
         self.halt("global", "--block-cancels", reason="all of it")
-        self.assertTrue(reset_within(line, 2 * patience()))
+        self.assertTrue(reset_within(line, 20 * patience()))
         self.agent.kill()
         self.agent = self.start_agent("n1", config=self.config)
         wait_until(lambda: self.refused_or_none(), 20 * patience(), "the agent is back and refuses")
@@ -188,6 +189,7 @@ address = "{instance.address}"
 [service.health]
 every = "100ms"
 timeout = "90ms"
+{STEADY_CHECK}
 [[listen]]
 address = "{entry}"
 [[listen]]
@@ -199,6 +201,7 @@ endpoints = [{{ address = "{instance.address}" }}]
 [[route]]
 path = "/"
 pool = "desk"
+timeouts = {{ first_byte = "60s" }}
 """)
         old = self.start_agent("n1", config=config)
         api = f"127.0.0.1:{ports['api']}"
@@ -232,7 +235,7 @@ pool = "desk"
         code, _, err = self.run_cli("halt", "--scope", "global", "--reason", "prices look wrong", "--as", "ada", "--block-cancels", api=api)
         self.assertEqual(code, 0, err)
         began = time.monotonic()
-        self.assertTrue(reset_within(stream, 2 * patience()), "what is open in the old process is reset")
+        self.assertTrue(reset_within(stream, 20 * patience()), "what is open in the old process is reset")
         answer = ask(kept)
         self.assertTrue(answer.startswith(b"HTTP/1.1 503 ") and b"prices look wrong" in answer, answer)
         print(f"\nthe old process stopped {1000 * (time.monotonic() - began):.0f} ms after the halt was answered")

@@ -1,7 +1,6 @@
 """Clients whose requests fail too often are kept out, at every agent (guides 001 and 004)."""
 
 import hashlib
-import time
 import unittest
 
 from harness import Neighbours, get_json, metric, patience, wait_until
@@ -50,11 +49,9 @@ class Guard(Neighbours):
         self.assertEqual([self.ask("a", "/admin", client)[0] for _ in range(4)], [401] * 4)
         self.assertEqual(self.ask("a", "/x", client)[0], 200, "four are not enough")
         self.assertEqual(self.ask("a", "/admin", client)[0], 401)
-        banned = time.monotonic()
         self.assertEqual(self.ask("a", "/x", client), (403, "banned", True), "whatever it asks for, with whatever token")
         self.assertEqual(self.ask("a", "/admin", client, TOKEN)[0], 403)
         wait_until(lambda: self.ask("b", "/x", client)[0] == 403, 2 * patience(), "b to hear of it")
-        self.assertLess(time.monotonic() - banned, 2 * patience())
         self.assertEqual(self.ask("b", "/x", "198.51.100.8")[0], 200, "its neighbour has done nothing")
         self.assertEqual((self.bans(0)[client]["by"], self.bans(1)[client]["by"]), ("here", "peer"))
         self.assertGreater(self.bans(1)[client]["left_ms"], 3_500_000)

@@ -14,7 +14,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import REPO, Instance, RealProcesses, free_ports, get_json, patience, wait_until
+from harness import REPO, STEADY_CHECK, Instance, RealProcesses, free_ports, get_json, patience, wait_until, whole_lines
 from cluster import Process
 
 SCRIPT = REPO / "deploy" / "kernel-permit"
@@ -69,7 +69,7 @@ class SlowBroker:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     self.last[int(line.split()[0])] = time.monotonic()
-                time.sleep(0.002)
+                time.sleep(0.01)  # what the sender's kernel holds (2 MiB) lasts for ten seconds and more
         except OSError:
             pass
 
@@ -172,16 +172,16 @@ class Inside(RealProcesses):
         subprocess.run([SCRIPT, "renew", str(uptime_ms() + 3000), "7", "3000"], check=True)
         table = ["inet", "outrigger_permit", "permit"]
         subprocess.run(["nft", "flush", "set", *table], check=True)
-        subprocess.run(["nft", "add", "element", *table, "{ 9 timeout 60s }"], check=True)
-        socket.create_connection(("127.0.0.1", broker.port), timeout=2).close()
+        subprocess.run(["nft", "add", "element", *table, "{ 9 timeout 1h }"], check=True)
+        socket.create_connection(("127.0.0.1", broker.port), timeout=20).close()
 
         def refused():
             try:
-                socket.create_connection(("127.0.0.1", broker.port), timeout=2).close()
+                socket.create_connection(("127.0.0.1", broker.port), timeout=20).close()
             except ConnectionRefusedError:
                 return True
             return False
-        wait_until(refused, 3 + 1 + 1, "the end by wall time, to the second")
+        wait_until(refused, 3 + 1 + 1, "the end by wall time, and not by the hour of the element")
 
     def test_the_unit_with_the_drop_in_of_the_guide_may_renew_it(self):
         """With the rights that systemd would give, to a user who has no other: the unit's alone do not suffice, and the guide says so."""
@@ -249,20 +249,20 @@ margin = "500ms"
 [service.health]
 every = "100ms"
 timeout = "90ms"
+{STEADY_CHECK}
 [kernel_permit]
 exec = ["{SCRIPT}"]
 timeout = "400ms"
 """)
         wait_until(lambda: broker.last, 20 * patience(), "lines at the broker")
         wait_until(lambda: get_json(api, "/outrigger/v1/egress")["levels"][3]["on"], 10, "the level to be shown")
-        time.sleep(2.0)  # longer than one lease: it is renewed
-        old = max(broker.last)
-        self.assertLess(time.monotonic() - broker.last[old], 0.5, "lines go on while the lease is renewed")
+        old, begun = max(broker.last), time.monotonic()
+        wait_until(lambda: broker.last[old] - begun > 2.0, 10, "lines that go on for longer than one lease: it is renewed")
         stopped = time.monotonic()
         agent.send(signal.SIGSTOP)
         sender.send(signal.SIGSTOP)
-        time.sleep(3.5)  # what is measured here is that nothing comes
-        self.assertLess(broker.last[old] - stopped, 1.5 + 0.3, "the kernel shuts the door when the lease is over")
+        time.sleep(7)  # what is measured here is that nothing comes
+        self.assertLess(broker.last[old] - stopped, 1.5 + 3.5, "the kernel shuts the door when the lease is over, give or take a pause of this machine")
         quiet = dict(broker.last)
         sender.send(signal.SIGCONT)
         wait_until(lambda: any(line == f"{old} ConnectionResetError" for line in self.log.read_text().splitlines()), 10, "the old connection to be reset")
@@ -286,7 +286,7 @@ class Script(unittest.TestCase):
             return done, (Path(folder) / "told").read_text().splitlines()
 
     def test_a_machine_that_stood_still_before_the_commit_lets_nothing_pass(self):
-        done, told = self.renew(1000, 1.2)
+        done, told = self.renew(4000, 4.2)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("the lease ended before the kernel was told", done.stderr)
         self.assertTrue(any(line.startswith("add element") for line in told), told)
@@ -316,11 +316,12 @@ margin = "1s"
 [service.health]
 every = "100ms"
 timeout = "90ms"
+{STEADY_CHECK}
 [kernel_permit]
 exec = ["{program}"]
 timeout = "3s"
 """)
-        wait_until(lambda: told.exists() and told.read_text().splitlines()[-1] == "renew", 20 * patience(), "a first renewal")
+        wait_until(lambda: whole_lines(told)[-1:] == ["renew"], 20 * patience(), "a first renewal")
         code, out, err = self.run_cli("drain", api=api)
         self.assertEqual(code, 0, out + err)  # it answers when the role and the lease are given up
         self.assertEqual(told.read_text().splitlines()[-1], "revoke", "the kernel first, then the lease")
@@ -334,7 +335,7 @@ class KernelPermit(unittest.TestCase):
             self.skipTest(reason)
         command = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, "-B", "-m", "unittest", "test_kernel_permit.Inside"]
         done = subprocess.run(command, env={**os.environ, INSIDE: "1"}, cwd=os.path.dirname(os.path.abspath(__file__)), capture_output=True, text=True,
-                              check=False, timeout=120)
+                              check=False, timeout=240 * patience())
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 

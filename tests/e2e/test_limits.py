@@ -6,7 +6,7 @@ import http.client
 import threading
 import unittest
 
-from harness import RealProcesses, request, wait_until
+from harness import RealProcesses, patience, request, wait_until
 
 TOKEN = "a-token-of-a-test"
 SALT = "saltsaltsalt"
@@ -35,6 +35,7 @@ name = "slow"
 path = "/slow"
 pool = "all"
 concurrency = 2
+timeouts = { first_byte = "120s" }
 [[route]]
 path = "/"
 pool = "all"
@@ -49,7 +50,7 @@ class Limits(RealProcesses):
     def ask(self, path, **headers):
         """@return (status, fields) over a connection of its own, so that both workers get some."""
         host, port = self.proxy.split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection = http.client.HTTPConnection(host, int(port), timeout=60 * patience())
         try:
             connection.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
             answer = connection.getresponse()
@@ -115,7 +116,7 @@ class Limits(RealProcesses):
         def held(this):
             if this.path == "/slow":
                 inside.append(this)
-                gate.wait(10)
+                gate.wait(100)
             plain(this)
         handler.do_GET = held
         self.addCleanup(gate.set)
@@ -127,8 +128,9 @@ class Limits(RealProcesses):
         self.assertEqual([self.ask("/slow")[0] for _ in range(6)], [503] * 6, "whatever worker they meet")
         gate.set()
         for thread in waiting:
-            thread.join(10)
-        self.assertEqual(self.ask("/slow")[0], 200)
+            thread.join(30 * patience())
+        self.assertEqual(statuses, [200] * 2)
+        wait_until(lambda: self.ask("/slow")[0] == 200, 10, "room again")
 
 
 class Refused(RealProcesses):

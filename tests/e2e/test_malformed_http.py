@@ -4,7 +4,7 @@ import json
 import re
 import unittest
 
-from harness import RealProcesses, free_ports, get_json, raw_exchange, request, wait_until
+from harness import STEADY_CHECK, RealProcesses, free_ports, get_json, raw_exchange, request, wait_until
 
 HEAD_BYTES_MAX = 16384
 BODY_BYTES_MAX = 10000
@@ -63,6 +63,7 @@ address = "{self.instance.address}"
 every = "100ms"
 timeout = "100ms"
 rise = 1
+{STEADY_CHECK}
 [proxy]
 threads = 1
 header_bytes_max = "{HEAD_BYTES_MAX}B"

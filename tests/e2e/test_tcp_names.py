@@ -8,7 +8,7 @@ import threading
 import unittest
 from pathlib import Path
 
-from harness import RealProcesses, free_ports, request, wait_until
+from harness import STEADY_CHECK, RealProcesses, free_ports, patience, request, wait_until, whole_lines
 
 FILES = Path(__file__).parent / "tls"
 
@@ -57,11 +57,12 @@ address = "{instance.address}"
 [service.health]
 every = "100ms"
 timeout = "100ms"
+{STEADY_CHECK}
 [access_log]
 to = "file"
 file = "{self.folder}/access.log"
 [proxy]
-head_timeout = "500ms"
+head_timeout = "4s"
 [[listen]]
 address = "{self.http}"
 [[listen]]
@@ -74,7 +75,7 @@ address = "{self.entry}"
 
     def socket(self):
         host, port = self.entry.rsplit(":", 1)
-        made = socket.create_connection((host, int(port)), timeout=10)
+        made = socket.create_connection((host, int(port)), timeout=20 * patience())
         self.addCleanup(made.close)
         return made
 
@@ -95,7 +96,7 @@ address = "{self.entry}"
         return sum(int(float(line.split()[-1])) for line in request(self.api, "GET", "/metrics")[2].decode().splitlines() if line.startswith(start))
 
     def tcp_lines(self):
-        lines = [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+        lines = [json.loads(line) for line in whole_lines(self.folder / "access.log")]
         return [line for line in lines if line["method"] == "TCP"]
 
     def routes(self, *entries):
@@ -155,7 +156,7 @@ address = "{self.entry}"
             connection.sendall(bytes([byte]))
         done = False
         while not done:
-            incoming.write(connection.recv(65536))
+            incoming.write(connection.recv(65536) or self.fail("closed within the handshake"))
             try:
                 secure.do_handshake()
                 done = True
@@ -167,7 +168,7 @@ address = "{self.entry}"
             try:
                 said += secure.read(100)
             except ssl.SSLWantReadError:
-                incoming.write(connection.recv(65536))
+                incoming.write(connection.recv(65536) or self.fail("closed before the name"))
         self.assertEqual(said, b"one\n")
 
 

@@ -11,7 +11,7 @@ import threading
 import unittest
 from pathlib import Path
 
-from harness import Instance, RealProcesses, free_ports, request, wait_until
+from harness import STEADY_CHECK, Instance, RealProcesses, free_ports, patience, request, wait_until
 
 FILES = Path(__file__).parent / "tls"
 
@@ -28,7 +28,7 @@ def client_context(trust=True, certificate=None, **limits):
 
 def connect(address, context, name="site.example", session=None):
     host, port = address.rsplit(":", 1)
-    plain = socket.create_connection((host, int(port)), timeout=10)
+    plain = socket.create_connection((host, int(port)), timeout=10 * patience())
     try:
         return context.wrap_socket(plain, server_hostname=name, session=session)
     except BaseException:
@@ -70,6 +70,7 @@ address = "{self.instance.address}"
 every = "100ms"
 timeout = "100ms"
 rise = 1
+{STEADY_CHECK}
 [proxy]
 threads = 2
 [[route]]
@@ -180,7 +181,7 @@ redirect_port = {self.secure.rsplit(":")[1]}
                 ask(connection)
 
     def test_tickets(self):
-        self.start(tls=', ticket_lifetime = "2s"')
+        self.start(tls=', ticket_lifetime = "6s"')
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             with self.subTest(version.name):
                 context = client_context(minimum_version=version, maximum_version=version)
@@ -199,9 +200,9 @@ redirect_port = {self.secure.rsplit(":")[1]}
         self.assertGreaterEqual(self.metric('outrigger_tls_tickets_total{result="accepted"}'), 2)
 
     def test_a_cut_is_not_an_end_and_a_silent_client_is_let_go(self):
-        self.start(tls=', handshake_timeout = "300ms"')
+        self.start(tls=', handshake_timeout = "4s"')
         host, port = self.secure.rsplit(":", 1)
-        with socket.create_connection((host, int(port)), timeout=10) as silent:
+        with socket.create_connection((host, int(port)), timeout=20 * patience()) as silent:
             self.assertEqual(silent.recv(1), b"", "closed at the deadline")
         self.assertEqual(self.metric('outrigger_tls_handshake_failures_total{reason="timed_out"}'), 1)
         with connect(self.secure, client_context()) as connection:
@@ -271,7 +272,7 @@ redirect_port = {self.secure.rsplit(":")[1]}
                 self.assert_says(self.process.log.read_text(), "reload_refused")
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(20 * patience())
         self.assertEqual(failures, [])
 
     def test_settings_are_refused_by_name(self):
@@ -329,6 +330,7 @@ tls = {tls}
 every = "100ms"
 timeout = "100ms"
 rise = 1
+{STEADY_CHECK}
 [[listen]]
 address = "{self.entry}"
 """)
@@ -338,9 +340,9 @@ address = "{self.entry}"
     def test_orders_and_reads_go_over_tls(self):
         _, instance = self.start("site", f'{{ ca = "{FILES}/ca.pem", server_name = "site.example" }}')
         self.wait_status(self.entry, "/x", 200)
-        wait_until(lambda: request(self.entry, "POST", "/orders", body="{}", timeout=8)[0] == 200, 15, "an order is served")
+        wait_until(lambda: request(self.entry, "POST", "/orders", body="{}")[0] == 200, 15, "an order is served")
         body = "x" * 3_000_000  # many records, more than any socket buffer takes at once
-        status, _, reply = request(self.entry, "POST", "/orders", body=body, timeout=8)
+        status, _, reply = request(self.entry, "POST", "/orders", body=body)
         self.assertEqual((status, json.loads(reply)["body"]), (200, len(body)))
 
     def test_a_certificate_of_another_name_is_refused(self):

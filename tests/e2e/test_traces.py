@@ -192,9 +192,9 @@ class TwoAgents(Traced):
                 for one in self.collector.spans:
                     traces.setdefault(one["traceId"], []).append(one)
             return [spans for spans in traces.values() if {one["who"]["service.instance.id"] for one in spans} == {node.name for node in cluster.nodes}
-                    and len(spans) >= 4]
-        wait_until(across, 20, "a trace over both agents")
-        spans = across()[0]
+                    and len(spans) >= 4 and sum("parentSpanId" not in one for one in spans) == 1
+                    and {one["parentSpanId"] for one in spans if "parentSpanId" in one} <= {one["spanId"] for one in spans}]
+        spans = wait_until(across, 20, "a whole trace over both agents")[0]
         by_id = {one["spanId"]: one for one in spans}
         self.assertEqual(len(by_id), len(spans))
         roots = [one for one in spans if "parentSpanId" not in one]

@@ -113,7 +113,7 @@ class Attack:
 
     def wait(self):
         for thread in self.threads:
-            thread.join(self.seconds + 20)
+            thread.join(self.seconds + 120)
         return self
 
     def run(self):
@@ -131,7 +131,7 @@ class Attack:
         """@return (code of the GOAWAY or None, bytes sent)."""
         sent, got = 0, b""
         with self.connect() as link:
-            link.settimeout(5)
+            link.settimeout(30)
             try:
                 link.sendall(HELLO)
                 for piece in self.flood():
@@ -142,7 +142,7 @@ class Attack:
                         if not data:
                             return goaway_code(got), sent
                         got = (got + data)[-65536:] if goaway_code(got) is None else got
-                    if time.monotonic() > self.end + 5:
+                    if time.monotonic() > self.end + 30:
                         return None, sent
             except OSError:
                 pass
@@ -166,4 +166,4 @@ def cost_of(pid):
 def plain(address):
     """@return a function that opens connections without TLS."""
     host, port = address.rsplit(":", 1)
-    return lambda: socket.create_connection((host, int(port)), timeout=5)
+    return lambda: socket.create_connection((host, int(port)), timeout=30)
