@@ -20,6 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # Runs a command as itself (same process id), to be killed when its parent dies.
 WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+START_SECONDS_MAX = 30  # of a trader, or of the exchange
 
 
 class TooLate(Exception):
@@ -297,7 +298,7 @@ pool = "all"
         port = self.exchange_address.rsplit(":", 1)[1]
         self.exchange = Process("exchange", [sys.executable, "-B", HERE / "paper_exchange.py", "--port", port, "--seed",
                                              str(self.seed), *self.exchange_options], self.folder / "exchange.log", outlives=self.outlives)
-        wait_until(lambda: get_json(self.exchange_address, "/health"), 10, "the paper exchange")
+        wait_until(lambda: get_json(self.exchange_address, "/health"), START_SECONDS_MAX, "the paper exchange")
 
     def make_process(self, name, command):
         """Something else that stands beside the traders, in the folder of the cluster."""
@@ -308,7 +309,7 @@ pool = "all"
         for node in self.nodes:
             node.start_trader()
         for node in self.nodes:
-            wait_until(lambda n=node: get_json(n.service, "/health"), 10, f"the trader of {node.name}")
+            wait_until(lambda n=node: get_json(n.service, "/health"), START_SECONDS_MAX, f"the trader of {node.name}")
 
     def start(self):
         self.start_traders()

@@ -26,6 +26,7 @@ REPO = HERE.parent.parent
 READY_SECONDS_MAX = 20
 LOST_REPLIES = 8
 PILE_UP_SECONDS = 0.15  # a frozen trader is given orders that long, until its agent is frozen, too: it wakes up with them in its hands
+PILE_UP_SECONDS_MAX = 3.0  # ... and longer, while it has not got any
 HALT_SECONDS = 2.5  # orders stay halted after healing: longer than the bound for the last agent to hear of it
 
 
@@ -40,6 +41,8 @@ class Times:
         self.parted = 1.0 if short else 2.0  # how long the majority goes on behind a halt that it has not heard of
         self.settle = 1.0 if short else 2.0
         self.failover_max = 12.0
+        self.halted_max = 0.0  # how long the last agent may take to hear of a halt, beyond HALT_SECONDS
+        self.end_max = 60.0    # of the clients, with all that is pending
 
 
 class Scrapes:
@@ -117,7 +120,7 @@ class Play:
         self.load = LoadProcess(self.folder / "load.json", self.arguments.seed, [node.entry for node in nodes], [node.api for node in nodes],
                                 self.arguments.load)
         self.ribbon = self.load.ribbon
-        wait_until(lambda: self.ribbon.epoch > 0, 15, "the first acknowledged order")
+        wait_until(lambda: self.ribbon.epoch > 0, READY_SECONDS_MAX, "the first acknowledged order")
 
     def act(self, name, kind):
         self.ribbon.begin(name)
@@ -159,7 +162,7 @@ class Play:
         self.mark(act, "‖")
         down, act["node"], act["epoch"] = act["fault"], node.name, epoch
         node.trader.send(signal.SIGSTOP)
-        time.sleep(PILE_UP_SECONDS)
+        self.pile_up(node)
         node.agent.send(signal.SIGSTOP)
         self.after_fault(act, epoch, f"SIGSTOP of {node.name}'s agent and trader")
         time.sleep(max(0.0, down + self.times.hang - now()))
@@ -170,6 +173,16 @@ class Play:
         self.outages.append((self.number(node), down, now()))
         time.sleep(self.times.settle)
         self.settle(act)
+
+    def pile_up(self, node):
+        """Until the frozen trader has orders in its hands: the ledger has had them as reserved for a while."""
+        time.sleep(PILE_UP_SECONDS * 2 / 3)
+        for _ in range(int(PILE_UP_SECONDS_MAX / PILE_UP_SECONDS)):
+            listed = get_json(node.api, "/outrigger/v1/orders?state=reserved&limit=1")
+            time.sleep(PILE_UP_SECONDS / 3)  # it is sent as soon as it is written down
+            if listed and listed["orders"]:
+                return
+        self.notes.append(f"no order was on its way to {node.name} for {PILE_UP_SECONDS_MAX:g} s")
 
     def lose_replies(self):
         """The exchange accepts orders and says nothing. Whether they were placed, nobody at this end can tell."""
@@ -213,8 +226,10 @@ class Play:
         self.cluster.heal()
         time.sleep(HALT_SECONDS)
         for each in self.cluster.nodes:
-            if not self.is_halted(each):
-                self.notes.append(f"{each.name} takes orders {HALT_SECONDS:g} s after it could hear of the halt")
+            try:
+                wait_until(lambda n=each: self.is_halted(n), self.times.halted_max, "no more orders")
+            except TooLate:
+                self.notes.append(f"{each.name} takes orders {HALT_SECONDS + self.times.halted_max:g} s after it could hear of the halt")
         self.ribbon.put("□")
         before, act["resumed"] = self.ribbon.acks, now()
         self.expect(other, "/outrigger/v1/halts/resume", {"all": "true", "who": "conductor"}, lambda status, answer: status == 200 and answer["lifted"], "resume")
@@ -250,11 +265,11 @@ class Play:
         for node in [n for n in self.cluster.nodes if n is not last] + [last]:
             self.ribbon.put("↻")
             down = now()
-            if node.agent.stop() != 0:
+            if node.agent.stop(READY_SECONDS_MAX) != 0:
                 self.notes.append(f"{node.name}'s agent did not stop cleanly on SIGTERM: {node.agent.tail(3)}")
             node.trader.stop()
             node.start_trader()
-            wait_until(lambda n=node: get_json(n.service, "/health"), 10, f"the trader of {node.name}")
+            wait_until(lambda n=node: get_json(n.service, "/health"), READY_SECONDS_MAX, f"the trader of {node.name}")
             node.start_agent()
             self.wait_ready(node)
             self.outages.append((self.number(node), down, now()))
@@ -310,7 +325,7 @@ class Play:
     # --- the end ----------------------------------------------------------------------------------------------------
     def verify(self):
         print(f"{'verify':12}reading everything back", flush=True)
-        if not self.load.finish(60):
+        if not self.load.finish(self.times.end_max):
             self.notes.append("the load generator did not end")
         load = self.load.seen()
         received = {node.name: scorecard.read_lines(node.receive_log.read_text()) for node in self.cluster.nodes if node.receive_log.exists()}

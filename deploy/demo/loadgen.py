@@ -25,7 +25,7 @@ import websocket
 from http_client import Client, Refused
 
 SLOT_SECONDS = 0.1
-TRY_SECONDS = 3.0  # of everything but orders, which have --try-seconds
+TRY_SECONDS = 3.0  # for one answer
 UNKNOWN_PAUSE_SECONDS = 0.25
 PENDING_SECONDS_MAX = 12.0
 RAMP_SECONDS = 0.8  # clients do not all knock in the same moment
@@ -116,7 +116,7 @@ class OrderClient(EntryClient):
             elif answer.get("replayed"):
                 self.load.rejected.append([now(), key, status])
                 return
-            if self.load.stopping.is_set() and now() - begun > max(PENDING_SECONDS_MAX, self.load.arguments.try_seconds):
+            if self.load.stopping.is_set() and now() - begun > max(self.load.arguments.pending_seconds, self.load.arguments.try_seconds):
                 self.load.unacked.append(key)
                 return
             await asyncio.sleep(again or self.chance.uniform(0.2, 1) * self.load.arguments.retry_pause)
@@ -166,7 +166,7 @@ class GetClient(EntryClient):
         for left in range(len(self.load.entries) - 1, -1, -1):
             begun = now()
             try:
-                status, headers, _ = await asyncio.wait_for(self.client.request("GET", "/positions"), TRY_SECONDS)
+                status, headers, _ = await asyncio.wait_for(self.client.request("GET", "/positions"), self.load.arguments.read_seconds)
             except (Refused, asyncio.TimeoutError) as problem:
                 self.trouble(begun, problem.args[0] if problem.args else "timeout", final=left == 0)
                 self.next_entry()
@@ -201,20 +201,20 @@ class SocketClient:
 
     async def follow(self):
         host, port = self.load.entries[self.entry]
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), TRY_SECONDS)
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), self.load.arguments.read_seconds)
         try:
             key = websocket.new_key()
             since = f"?since={self.last}" if self.last >= 0 else ""
             writer.write((f"GET /ws/ticks{since} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
                           f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode())
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TRY_SECONDS)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), self.load.arguments.read_seconds)
             if b" 101 " not in head.split(b"\r\n")[0] or websocket.accept_of(key).encode() not in head:
                 raise websocket.Broken("no upgrade")
             buffer = bytearray()
             while not self.load.stopping.is_set():
                 frame = websocket.decode(buffer)
                 if frame is None:
-                    data = await asyncio.wait_for(reader.read(4096), TRY_SECONDS)
+                    data = await asyncio.wait_for(reader.read(4096), self.load.arguments.read_seconds)
                     if not data:
                         raise EOFError
                     buffer += data
@@ -250,13 +250,13 @@ class KvClient:
                 self.load.kv_written[number] = value
             await self.load.pause(self.load.arguments.kv_pause)
 
-    async def until_answered(self, method, path, body=b"", wanted=None, seconds=PENDING_SECONDS_MAX):
+    async def until_answered(self, method, path, body=b"", wanted=None):
         """Tries one API after the other. @return the body of a 200 (one of `wanted`, when given), else None."""
         begun = now()
-        while not (self.load.stopping.is_set() and now() - begun > seconds):
+        while not (self.load.stopping.is_set() and now() - begun > self.load.arguments.pending_seconds):
             self.load.kv_attempts += 1
             try:
-                status, _, reply = await asyncio.wait_for(self.client.request(method, path, {}, body), TRY_SECONDS)
+                status, _, reply = await asyncio.wait_for(self.client.request(method, path, {}, body), self.load.arguments.read_seconds)
                 if status == 200 and (wanted is None or reply.strip() in wanted):
                     return reply
                 if status == 404 and method == "GET":
@@ -294,7 +294,7 @@ async def drive(arguments):
     report = asyncio.create_task(load.report())
     await load.pause(arguments.seconds)
     load.stopping.set()
-    _, late = await asyncio.wait(tasks, timeout=PENDING_SECONDS_MAX + max(TRY_SECONDS, 2 * arguments.try_seconds))
+    _, late = await asyncio.wait(tasks, timeout=arguments.pending_seconds + max(arguments.read_seconds, 2 * arguments.try_seconds))
     report.cancel()
     broken = [repr(task.exception()) for task in tasks if task.done() and not task.cancelled() and task.exception()]
     if kv:
@@ -316,6 +316,8 @@ def parse(arguments=None):
     parser.add_argument("--sockets", type=int, default=10)
     parser.add_argument("--order-pause", type=float, default=0.2, help="seconds between a client's orders, on average")
     parser.add_argument("--try-seconds", type=float, default=TRY_SECONDS, help="how long a client waits for one answer to an order")
+    parser.add_argument("--read-seconds", type=float, default=TRY_SECONDS, help="how long for an answer to anything else")
+    parser.add_argument("--pending-seconds", type=float, default=PENDING_SECONDS_MAX, help="how long what is pending at the end may take")
     parser.add_argument("--retry-pause", type=float, default=0.05, help="seconds until an order is tried again, at most")
     parser.add_argument("--unknown-seconds", type=float, default=3, help="how long to go on asking what became of an unknown order")
     parser.add_argument("--get-pause", type=float, default=0.4)

@@ -39,6 +39,16 @@ def now():
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def since_boot(realtime):
+    """A moment of the wall clock as one of now(). Of three readings of both clocks the closest counts: a thread may lose its turn between two."""
+    readings = []
+    for _ in range(3):
+        before = now()
+        wall = time.clock_gettime(time.CLOCK_REALTIME)
+        readings.append((now() - before, before - wall))
+    return realtime + min(readings)[1]
+
+
 class Lost(Exception):
     """The exchange may have the order, and did not say so."""
 
@@ -242,7 +252,7 @@ class Session(threading.Thread):
         for level, kind, stamp in extra:
             if level == socket.SOL_SOCKET and kind == _TIMESTAMPNS and len(stamp) >= 16:
                 seconds, nanoseconds = struct.unpack("qq", stamp[:16])
-                self.arrived -= max(0.0, time.clock_gettime(time.CLOCK_REALTIME) - (seconds + nanoseconds / 1e9))
+                self.arrived = min(self.arrived, since_boot(seconds + nanoseconds / 1e9))
         self.buffer += data
 
     def one(self):

@@ -10,11 +10,12 @@ import signal
 import subprocess
 import time
 
-from harness import patience, wait_until
+from harness import get_json, patience, wait_until
 from cluster import TooLate
 
 SHORTEST, LONGEST = 0.5, 6.0  # seconds of a fault: less than the lease (1.5 s), more than lease, margin and election together
-PILE_UP_SECONDS = 0.15  # a frozen trader gets orders that long, before its agent could notice (two missed checks: 350 ms)
+PILE_UP_SECONDS = 0.15  # a frozen trader gets orders that long, before its agent could notice (six missed checks: more than 1 s)
+PILE_UP_LOOKS_MAX = 12  # ... and longer, while it has not got any
 HEAD_START_SECONDS = 0.3  # of an awakened trader before its agent wakes, too
 
 KINDS = {"hang": ("zombie trader", "trader", "agent", "both", "zombie agent"),
@@ -102,7 +103,8 @@ class Hands:
         """Freezes both while orders are on their way between them, and wakes them when a successor has taken orders."""
         first, second = (node.trader, node.agent) if fault.shape == "zombie trader" else (node.agent, node.trader)
         first.send(signal.SIGSTOP)
-        time.sleep(PILE_UP_SECONDS if first is node.trader else 0)
+        if first is node.trader:
+            self.pile_up(node)
         second.send(signal.SIGSTOP)
         try:
             _, successor = self.made.wait_agreed(20 * patience(), others, after_epoch=epoch)
@@ -112,6 +114,16 @@ class Hands:
             time.sleep(HEAD_START_SECONDS)
             second.send(signal.SIGCONT)
         return f"{node.name}, woken under epoch {successor}"
+
+    @staticmethod
+    def pile_up(node):
+        """Until the frozen trader has orders in its hands: the ledger has had them as reserved for a while."""
+        time.sleep(PILE_UP_SECONDS * 2 / 3)
+        for _ in range(PILE_UP_LOOKS_MAX):
+            listed = get_json(node.api, "/outrigger/v1/orders?state=reserved&limit=1")
+            time.sleep(PILE_UP_SECONDS / 3)  # it is sent as soon as it is written down
+            if listed and listed["orders"]:
+                return
 
     def cut(self, fault, node, others, _epoch):
         one, other = others
@@ -173,7 +185,7 @@ class Hands:
     def handed_over_twice(self, seconds, node, other, epoch):
         for target in (other, node):
             told = subprocess.run([str(self.made.binary), "switchover", "--api", other.api, "--to", target.name], check=False,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60 * patience())
             if told.returncode != 0:
                 raise RuntimeError(f"switchover to {target.name}: {told.stdout}")
             _, epoch = self.made.wait_agreed(20 * patience(), after_epoch=epoch)
