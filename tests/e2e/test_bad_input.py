@@ -251,7 +251,7 @@ seeds = ["127.0.0.1:{node.gossip_port}"]
                     continue  # the agent has ended by itself: the copy is being made
                 with contextlib.suppress(ProcessLookupError):  # it may be on its way out by itself: the disk is full
                     os.kill(int(pid), 15)
-        agent.child.wait(20 * patience())
+        agent.child.wait(60 * patience())
 
 
 class Neighbours(RealProcesses):
@@ -260,7 +260,7 @@ class Neighbours(RealProcesses):
         (self.folder / "other.key").write_text(self.run_cli("keygen")[1])
         ours.nodes[2].agent.stop()
         wait_until(lambda: ours.agreed_role(ours.nodes[:2]), 15 * patience(), "the others' agreement")
-        ours.extra_environment = {"MESH_GOSSIP_KEY_FILE": self.folder / "other.key"}
+        ours.extra_environment["MESH_GOSSIP_KEY_FILE"] = self.folder / "other.key"
         stranger = ours.nodes[2]
         stranger.start_agent()
         self.wait_status(stranger.api, "/outrigger/v1/health/live", 200)
@@ -272,7 +272,7 @@ class Neighbours(RealProcesses):
 
         wait_until(is_gone, 30 * patience(), "the stranger, who answers with another key, being taken for dead")
         self.assert_no_crash(stranger.agent)
-        self.assertIsNotNone(ours.agreed_role(ours.nodes[:2]), "the others go on")
+        self.assertTrue(ours.wait_agreed(15 * patience(), ours.nodes[:2]), "the others go on")
 
     def test_seed_that_never_answers(self):
         seed = f"127.0.0.1:{free_ports(1)[0]}"
@@ -283,7 +283,7 @@ class Neighbours(RealProcesses):
         self.wait_status(api, "/outrigger/v1/health/ready", 503)
         wait_until(lambda: seed in process.log.read_text(), 30 * patience(), "a word about the seed")
         self.assert_no_crash(process)
-        self.assertEqual(process.stop(10), 0, "and it stops when asked")
+        self.assertEqual(process.stop(20 * patience()), 0, "and it stops when asked")
 
     def test_agents_that_come_late_find_each_other(self):
         made = self.make_cluster(3)

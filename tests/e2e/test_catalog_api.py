@@ -57,7 +57,7 @@ class OneAgent(RealProcesses):
             "Checks": [{"HTTP": f"http://{instance.address}/x", "Interval": "200ms", "Timeout": "1s"},
                        {"TCP": instance.address, "Interval": "200ms"},
                        {"Args": ["/bin/sh", "-c", "exit 1"], "Interval": "200ms"},
-                       {"TTL": "300ms"}]}), (200, ""))
+                       {"TTL": "1h"}, {"TTL": "300ms", "Status": "passing"}]}), (200, ""))
         base = "service:w/1 a:"
         self.wait_state(base + "1", "passing")
         self.wait_state(base + "2", "passing")
@@ -65,7 +65,8 @@ class OneAgent(RealProcesses):
         self.assertEqual(self.state(base + "4"), "critical")
         self.assertEqual(self.put("/v1/agent/check/pass/" + urllib.parse.quote(base + "4"))[0], 200)
         self.assertEqual(self.state(base + "4"), "passing")
-        self.wait_state(base + "4", "critical")  # nobody speaks for it any more
+        self.wait_state(base + "5", "critical")  # nobody speaks for it any more
+        self.assertEqual(self.state(base + "4"), "passing", "its hour is not over")
         instance.close()
         self.wait_state(base + "1", "critical")
         self.wait_state(base + "2", "critical")
@@ -79,7 +80,7 @@ class OneAgent(RealProcesses):
         self.put("/v1/agent/service/register", {"Name": "web", "Check": {"HTTP": f"http://{instance.address}/", "Interval": "200ms"}})
         self.put("/v1/agent/check/register", {"Name": "mine", "TTL": "1h", "Status": "warning"})
         self.wait_state("service:web", "passing")
-        self.process.stop(10)
+        self.process.stop(20 * patience())
         self.process = self.start_agent("n1", config=(self.folder / "n1" / "outrigger.toml").read_text())
         seen = set()
 
@@ -155,7 +156,7 @@ class Settings(RealProcesses):
         config.write_text(base.replace("[node]", '[raft]\nvoters = 3\n[node]\nlog_level = "debug"') + web)
         process.send(1)  # SIGHUP
         wait_until(lambda: passing("web") == 1, 10 * patience(), "web is back after SIGHUP")
-        self.assert_says(process.log.read_text(), "in force: node.log_level, services; needs a restart: raft")
+        wait_until(lambda: "in force: node.log_level, services; needs a restart: raft" in process.log.read_text(), 10, "what has changed and what has not")
 
 
 class ThreeAgents(RealProcesses):
@@ -177,9 +178,9 @@ class ThreeAgents(RealProcesses):
         for api in apis:
             wait_until(lambda a=api: len(ask(a, "GET", "/v1/health/service/web?passing&stale")[1]) == 1, 2 * patience(), f"web at {api}")
         print(f"registered at one, seen at three after {(time.monotonic() - begin) * 1000:.0f} ms")
+        wait_until(lambda: len(ask(apis[0], "GET", "/v1/catalog/service/consul")[1]) == 3, 10 * patience(), "three agents in the catalog")
         lists = [[(i["ServiceID"], i["Node"]) for i in ask(a, "GET", "/v1/catalog/service/consul")[1]] for a in apis]
         self.assertEqual(lists[0], lists[1])
-        self.assertEqual(len(lists[0]), 3)
         self.assertEqual(lists[0], [(i["Service"]["ID"], i["Node"]["Node"]) for i in ask(apis[2], "GET", "/v1/health/service/consul")[1]])
 
     def first_lease_wakes(self, apis):
@@ -190,41 +191,42 @@ class ThreeAgents(RealProcesses):
         def blocked(path, change, wanted):
             index = int(full(apis[2], "GET", path)[1]["x-consul-index"])
             answer = {}
-            thread = threading.Thread(target=lambda: answer.update(got=full(apis[2], "GET", f"{path}{'&' if '?' in path else '?'}index={index}&wait=20s", seconds=30)))
+            thread = threading.Thread(target=lambda: answer.update(got=full(apis[2], "GET", f"{path}{'&' if '?' in path else '?'}index={index}&wait=250s", seconds=300)), daemon=True)
             thread.start()
             thread.join(0.3)
             self.assertTrue(thread.is_alive(), f"{path} did not wait")
             status, said = ask(apis[1], "PUT", change[0], change[1])
             self.assertEqual(status, 200, said)
-            thread.join(5 * patience())
+            thread.join(30 * patience())
             self.assertFalse(thread.is_alive(), f"{path} was not woken by {change[0]}")
             _, headers, text = answer["got"]
             self.assertGreater(int(headers["x-consul-index"]), index)
             self.assertIn(wanted, text)
             return said
 
-        campaign = ("/outrigger/v1/election/batch/campaign", {"holder": "n1", "lease_ms": 10000})
+        campaign = ("/outrigger/v1/election/batch/campaign", {"holder": "n1", "lease_ms": 60000})
         won = blocked("/v1/health/service/batch", campaign, '"primary"')
         resign = ("/outrigger/v1/election/batch/resign", {"holder": "n1", "epoch": won["epoch"]})
         won = blocked("/v1/catalog/service/batch", resign, '"replica"') and blocked("/v1/catalog/node/n1", campaign, '"primary"')
         blocked("/v1/health/service/batch?tag=replica", ("/outrigger/v1/election/batch/resign", {"holder": "n1", "epoch": won["epoch"]}), '"batch"')
         ask(apis[0], "PUT", "/v1/agent/service/register", {"Name": "late"})
         wait_until(lambda: "late" in ask(apis[2], "GET", "/v1/catalog/services?stale")[1], 2 * patience(), "late at n3")
-        blocked("/v1/catalog/services", ("/outrigger/v1/election/late/campaign", {"holder": "n1", "lease_ms": 10000}), '"late":["primary","replica"]')
+        blocked("/v1/catalog/services", ("/outrigger/v1/election/late/campaign", {"holder": "n1", "lease_ms": 60000}), '"late":["primary","replica"]')
 
     def wakes_for_its_own_service_only(self, apis):
         index = full(apis[0], "GET", "/v1/health/service/web")[1]["x-consul-index"]
         answer = {}
 
         def wait():
-            answer["got"] = full(apis[0], "GET", f"/v1/health/service/web?index={index}&wait=20s", seconds=30)
-        thread = threading.Thread(target=wait)
+            answer["got"] = full(apis[0], "GET", f"/v1/health/service/web?index={index}&wait=250s", seconds=300)
+        thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         ask(apis[2], "PUT", "/v1/agent/service/register", {"Name": "other"})
         wait_until(lambda: "other" in ask(apis[0], "GET", "/v1/catalog/services?stale")[1], 5, "other at n1")
         self.assertTrue(thread.is_alive(), "woken by another service")
         ask(apis[1], "PUT", "/v1/agent/check/fail/service:web?note=broken")
-        thread.join(10)
+        thread.join(30 * patience())
+        self.assertFalse(thread.is_alive(), "nobody has woken it")
         self.assertIn("broken", answer["got"][2])
         self.assertGreater(int(answer["got"][1]["x-consul-index"]), int(index))
         ask(apis[1], "PUT", "/v1/agent/check/pass/service:web")

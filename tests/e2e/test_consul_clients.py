@@ -25,8 +25,8 @@ class Clients(RealProcesses):
 
     def run_checks(self, command, environment, least):
         """Runs a script that prints a line per check; every failed check is a failure of its own."""
-        done = subprocess.run(command, capture_output=True, text=True, timeout=150 * patience(),
-                              env={**os.environ, **environment})
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300 * patience(),
+                              env={**os.environ, "CLIENT_PATIENCE": str(3 * patience()), **environment})
         lines = done.stdout.splitlines()
         passed = [line for line in lines if line.startswith("ok ")]
         for line in lines:

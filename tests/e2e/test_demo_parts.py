@@ -335,29 +335,43 @@ class Processes(unittest.TestCase):
         text = f"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: {len(order)}\r\n\r\n{order}"
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-            connection.recv(4096)
+            connection.settimeout(30)
+            answers = connection.makefile("rb")
+            self.read_answer(answers)
             self.trader.send(signal.SIGSTOP)
             stopped = Path(f"/proc/{self.trader.pid}/stat")
             wait_until(lambda: stopped.read_text().rsplit(")", 1)[1].split()[0] == "T", 5, "the pause")
+            before = now()
             connection.sendall(text.encode())
             sent = now()
             wait_until(lambda: now() > sent + 0.5, 5, "half a second of pause")
             self.trader.send(signal.SIGCONT)
-            connection.settimeout(5)
-            self.assertIn(b"201", connection.recv(4096))
-        self.assertLess(abs(self.received()[0]["time"] - sent), 0.25)
+            self.assertIn(b"201", self.read_answer(answers))
+        arrived = self.received()[0]["time"]
+        self.assertTrue(before - 0.1 < arrived < sent + 0.1, (before, arrived, sent))
+
+    @staticmethod
+    def read_answer(stream):
+        """@return the first line of one whole answer"""
+        first, size = stream.readline(), 0
+        while (line := stream.readline().strip().lower()):
+            if line.startswith(b"content-length:"):
+                size = int(line.split(b":")[1])
+        stream.read(size)
+        return first
 
     def test_clients_straight_at_one_trader(self):
         out = self.folder / "load.json"
         done = subprocess.run([sys.executable, "-B", DEMO / "loadgen.py", "--entry", self.trader_address, "--orders", "4",
                                "--gets", "4", "--sockets", "2", "--order-pause", "0.02", "--get-pause", "0.02", "--seconds",
-                               "1.5", "--out", out], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, timeout=30)
+                               "3", "--read-seconds", "20", "--pending-seconds", "60", "--out", out], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              check=True, timeout=120)
         slots = [json.loads(line) for line in done.stdout.splitlines()]
         seen = json.loads(out.read_text())
-        self.assertGreater(len(seen["acks"]), 20)
+        self.assertGreater(len(seen["acks"]), 4)  # each client more than once
         self.assertLessEqual(sum(slot["acks"] for slot in slots), len(seen["acks"]))
         self.assertEqual((seen["unacked"], seen["get_troubles"], seen["client_errors"]), ([], [], []))
-        self.assertGreater(seen["ticks"]["seen"], 5)
+        self.assertGreater(seen["ticks"]["seen"], 1)
         self.assertEqual(seen["ticks"]["missed"], 0)
         placed = scorecard.exchange_figures(self.log(), {ack[5] for ack in seen["acks"]})
         self.assertEqual((placed["duplicates"], placed["acked_not_placed"]), (0, 0))
@@ -366,8 +380,8 @@ class Processes(unittest.TestCase):
         self.trader.kill()
         out = self.folder / "load.json"
         subprocess.run([sys.executable, "-B", DEMO / "loadgen.py", "--entry", self.trader_address, "--orders", "0", "--gets",
-                        "2", "--sockets", "0", "--get-pause", "0.02", "--seconds", "0.3", "--out", out],
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=30)
+                        "2", "--sockets", "0", "--get-pause", "0.02", "--seconds", "3", "--out", out],
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=60)
         seen = json.loads(out.read_text())
         self.assertTrue(seen["get_troubles"])
         self.assertEqual({t["what"] for t in seen["get_troubles"]}, {"refused"})
@@ -434,12 +448,17 @@ class Ending(unittest.TestCase):
         parent = subprocess.Popen([sys.executable, "-c", script, str(DEMO)], stdout=subprocess.PIPE, text=True)
         self.addCleanup(parent.stdout.close)
         child = int(parent.stdout.readline())
-        state = Path(f"/proc/{child}/stat")
         command = Path(f"/proc/{child}/cmdline")
+
+        def has_ended():
+            try:
+                return Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+            except (FileNotFoundError, ProcessLookupError):
+                return True
         wait_until(lambda: b"time.sleep" in command.read_bytes() and b"setpriv" not in command.read_bytes(), 5, "its start")
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
-        wait_until(lambda: not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z", 5, "the child's end")
+        wait_until(has_ended, 5, "the child's end")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class PidFile(RealProcesses):
         self.assertEqual(code, 1)
         self.assert_says(said, "in use by process")
         self.assertEqual(self.path.read_text(), f"{process.pid}\n")
-        process.stop(10)
+        self.assertEqual(process.stop(20 * patience()), 0)
         self.assertEqual(list(self.path.parent.iterdir()), [], "a clean exit leaves nothing")
 
     def test_one_that_a_killed_agent_has_left_is_written_over(self):

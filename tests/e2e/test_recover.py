@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 
-from harness import REPO, RealProcesses, get_json, request, wait_until
+from harness import REPO, RealProcesses, get_json, patience, request, wait_until
 
 GUIDE = REPO / "deploy/docs/operations.md"
 
@@ -19,14 +19,14 @@ def walk(place):
 class Recover(RealProcesses):
     def put(self, api, key, value):
         try:
-            status, _, body = request(api, "PUT", f"/v1/kv/{key}", value, timeout=5)
+            status, _, body = request(api, "PUT", f"/v1/kv/{key}", value, timeout=20)
         except OSError:
             return False
         return status == 200 and body.strip() == b"true"
 
     def value(self, api, key):
         try:
-            status, _, body = request(api, "GET", f"/v1/kv/{key}?raw&consistent", timeout=5)
+            status, _, body = request(api, "GET", f"/v1/kv/{key}?raw&consistent", timeout=20)
         except OSError:
             return None
         return body if status == 200 else None
@@ -56,7 +56,7 @@ class Recover(RealProcesses):
         code, _, err = self.run_cli(*walk("survivor")[0].replace("DATA_DIR", str(survivor.folder / "data")).split())
         self.assertEqual(code, 1, "not while the agent runs")
         self.assertIn("stop the agent", err)
-        survivor.agent.stop()
+        survivor.agent.stop(30 * patience())
 
         look, do = walk("survivor")
         out = self.follow(look, survivor)
@@ -78,7 +78,7 @@ class Recover(RealProcesses):
         returns.start_agent()
         wait_until(lambda: "foreign_cluster" in returns.agent.tail(200), 20, "the old member to be told")
         self.assertTrue(self.put(survivor.api, "undisturbed", "1"))
-        returns.agent.stop()
+        returns.agent.stop(30 * patience())
         self.follow(walk("old member")[0], returns)
         returns.start_agent()
         wait_until(lambda: self.value(returns.api, "undisturbed") == b"1", 30, "the old member to be seeded anew")
@@ -91,7 +91,7 @@ class Recover(RealProcesses):
         healthy, _, damaged = cluster.nodes
         for i in range(20):
             self.assertTrue(self.put(healthy.api, f"k{i}", "x" * 100))
-        damaged.agent.stop()
+        damaged.agent.stop(30 * patience())
         log = max((damaged.folder / "data" / "store").glob("*.log"), key=lambda p: p.stat().st_size)
         data = bytearray(log.read_bytes())
         data[len(data) // 3] ^= 0xff

@@ -45,7 +45,7 @@ class Snapshots(RealProcesses):
         before = int(request(api, "GET", "/v1/kv/later")[1]["x-consul-index"])
         answers = []
         waiter = threading.Thread(target=lambda: answers.append(
-            request(api, "GET", f"/v1/kv/k/0?index={before}&wait=20s", timeout=30)))
+            request(api, "GET", f"/v1/kv/k/0?index={before}&wait=250s", timeout=300)))
         waiter.start()
         code, out, err = self.run_cli("snapshot", "restore", file, api=api)
         self.assertEqual(code, 0, err)
@@ -115,6 +115,11 @@ class Snapshots(RealProcesses):
         self.assertEqual(self.restore(second, data, "?force")[0], 200)
         self.assertEqual(self.get(second, "a"), b"of the first")
 
+    @staticmethod
+    def voters_and_leaders(api):
+        servers = get_json(api, "/v1/operator/raft/configuration")["Servers"]
+        return [server["Voter"] for server in servers], sum(server["Leader"] for server in servers)
+
     def test_any_agent_saves_restores_and_tells_of_the_voters(self):
         cluster = self.start_cluster()
         apis = [node.api for node in cluster.nodes]
@@ -126,13 +131,10 @@ class Snapshots(RealProcesses):
         for api in apis:
             wait_until(lambda a=api: self.get(a, "a") == b"1", 10, f"{api} with the restored state")
         for api in apis:
-            servers = get_json(api, "/v1/operator/raft/configuration")["Servers"]
-            self.assertEqual([server["Voter"] for server in servers], [True] * 3)
-            self.assertEqual(sum(server["Leader"] for server in servers), 1)
+            wait_until(lambda a=api: self.voters_and_leaders(a) == ([True] * 3, 1), 10, "three voters, one of them leading")
             wait_until(lambda a=api: get_json(a, "/v1/operator/autopilot/health"), 10, "a healthy autopilot")
-            peers = get_json(api, "/outrigger/v1/raft")["peers"]
-            self.assertTrue(all(peer["fsync_p99_ms"] for peer in peers), peers)
-        leader = get_json(apis[0], "/outrigger/v1/raft")["leader_name"]
+            wait_until(lambda a=api: all(peer["fsync_p99_ms"] for peer in get_json(a, "/outrigger/v1/raft")["peers"]), 10, "times of all disks")
+        leader = wait_until(lambda: get_json(apis[0], "/outrigger/v1/raft")["leader_name"], 10, "a leader")
         other = next(node.name for node in cluster.nodes if node.name != leader)
         follower = next(node for node in cluster.nodes if node.name == other)
         code, _, err = self.run_cli("raft", "transfer", other, api=follower.api)

@@ -9,7 +9,7 @@ import secrets
 import threading
 import unittest
 
-from harness import RealProcesses, answer_of, free_ports, get_json, metric, patience, request, wait_until
+from harness import STEADY_CHECK, RealProcesses, answer_of, free_ports, get_json, metric, patience, request, wait_until
 from test_traces import CLIENT, SERVER, Collector
 
 INTERNAL = 1
@@ -73,13 +73,14 @@ address = "127.0.0.1:{trader.port}"
 [service.health]
 every = "200ms"
 timeout = "200ms"
+{STEADY_CHECK}
 [[listen]]
 address = "{self.entries[name]}"
 [[route]]
 name = "orders"
 path = "/orders"
 pool = "primary"
-hold = "5s"
+hold = "30s"
 idempotency = {{ key = "header:Idempotency-Key" }}
 [[route]]
 name = "rest"
@@ -120,7 +121,7 @@ enabled = true
 
     def order(self, entry, key=KEY):
         """@return the request id"""
-        answer = answer_of(self.entries[entry], "POST", "/orders", {"Idempotency-Key": key}, b'{"side":"buy"}', seconds=20 * patience())
+        answer = answer_of(self.entries[entry], "POST", "/orders", {"Idempotency-Key": key}, b'{"side":"buy"}', seconds=40)
         self.assertEqual(answer.status, 201)
         return answer.getheader("X-Request-Id")
 

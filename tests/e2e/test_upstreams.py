@@ -11,7 +11,7 @@ CHECK = """[[upstream.check]]
 http = "/health"
 every = "100ms"
 timeout = "90ms"
-fall = 2
+fall = 50
 assert = ["$.status=='healthy'", "$.database_connected==true"]
 """
 
@@ -60,7 +60,7 @@ path = "/"
 
     def ask(self, path="/x"):
         host, port = self.proxy.split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection = http.client.HTTPConnection(host, int(port), timeout=20 * patience())
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -119,10 +119,12 @@ address = "{instance.address}"
 [service.health]
 every = "100ms"
 timeout = "90ms"
+fall = 50
 [[service.check]]
 http = "/health"
 every = "100ms"
 timeout = "90ms"
+fall = 50
 assert = ["$.database_connected==true"]
 """)
         role = lambda: get_json(self.api, "/outrigger/v1/role") or {}
@@ -145,10 +147,11 @@ assert = ["$.database_connected==true"]
 tcp = true
 every = "100ms"
 timeout = "90ms"
+fall = 50
 [[upstream.check]]
 exec = ["{program}"]
-every = "1s"
-timeout = "900ms"
+every = "5s"
+timeout = "5s"
 fall = 1
 rise = 1
 """)

@@ -26,6 +26,7 @@ def client(address):
 
 # A real Consul refuses the GETs of this client since 1.0; ours takes them. PYTHON_CONSUL_STRICT=1 leaves them out.
 GET_TAKEN = not os.environ.get("PYTHON_CONSUL_STRICT")
+PATIENCE = float(os.environ.get("CLIENT_PATIENCE", 1))  # times that a busy machine may take longer
 near, far = client(addresses[0]), client(addresses[-1])
 checks = []
 
@@ -36,7 +37,7 @@ def check(function):
 
 
 def until(what, function, seconds=10.0):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         found = function()
         if found:
@@ -97,14 +98,13 @@ def kv_blocking_query():
     near.kv.put("py/wait", "0")
     index = far.kv.get("py/wait")[0]
     seen = []
-    reader = threading.Thread(target=lambda: seen.append(client(addresses[-1]).kv.get("py/wait", index=index, wait="10s")))
-    begun = time.monotonic()
+    reader = threading.Thread(target=lambda: seen.append(client(addresses[-1]).kv.get("py/wait", index=index, wait="300s")), daemon=True)
     reader.start()
     near.kv.put("py/other", "noise")
     near.kv.put("py/wait", "1")
-    reader.join(12)
+    reader.join(20 * PATIENCE)  # long before its own 300 s are over
     same(seen[0][1]["Value"], b"1")
-    assert int(seen[0][0]) > int(index) and time.monotonic() - begun < 8
+    assert int(seen[0][0]) > int(index)
 
 
 @check
@@ -118,9 +118,9 @@ def kv_consistency_modes():
 # --- sessions and locks --------------------------------------------------------------------------------------------------
 @check
 def session_life():
-    made = near.session.create(name="py", ttl=15, behavior="delete", lock_delay=1)
+    made = near.session.create(name="py", ttl=60, behavior="delete", lock_delay=1)
     info = far.session.info(made)[1]
-    same((info["Name"], info["Behavior"], info["TTL"], info["LockDelay"]), ("py", "delete", "15s", 10 ** 9))
+    same((info["Name"], info["Behavior"], info["TTL"], info["LockDelay"]), ("py", "delete", "60s", 10 ** 9))
     assert any(s["ID"] == made for s in far.session.list()[1])
     assert any(s["ID"] == made for s in far.session.node(info["Node"])[1])
     same(near.session.renew(made)["ID"], made)
@@ -132,7 +132,7 @@ def session_life():
 @check
 def lock_one_holder():
     near.kv.delete("py/lock")
-    one, two = near.session.create(ttl=30, lock_delay=0), far.session.create(ttl=30, lock_delay=0)
+    one, two = near.session.create(ttl=60, lock_delay=0), far.session.create(ttl=60, lock_delay=0)
     same(near.kv.put("py/lock", "one", acquire=one), True)
     same(far.kv.put("py/lock", "two", acquire=two), False)
     same(far.kv.get("py/lock")[1]["Session"], one)
