@@ -64,6 +64,7 @@ Result<void> Store::Impl::start(disk::LoadedState loaded, TimePoint now) {
   if (!machine.cluster_id().is_none() && machine.cluster_id() != cluster)
     return fail(Errc::kBadState, "the state belongs to cluster " + machine.cluster_id().hex() + ", the log to " +
                                      (cluster.is_none() ? "none" : cluster.hex()));
+  note_newest_order(now);
   applied = loaded.applied;
   durable_applied = loaded.applied.index;
   leader_heard_at = now;
@@ -324,6 +325,7 @@ NodeId Store::leader() const { return impl_->raft->leader(); }
 
 Counters Store::counters() const {
   Counters counters = impl_->counters;
+  counters.wall_ahead_ms = impl_->order_age.wall_ahead_ms();
   counters.pending_writes = impl_->writes.size();
   counters.pending_reads = impl_->reads.size() + impl_->renewals.size();
   counters.snapshot_bytes_in = impl_->receiver.bytes();

@@ -45,9 +45,9 @@ class Store {
   /// the answers to heartbeats, into status(), and lets a leader with a slow disk step aside (step_aside.h).
   void on_disk_times(const DiskTimes& times, TimePoint now);
 
-  /// The host's wall clock, ms since 1970; to be told every few seconds (never told: no order is ever forgotten).
-  /// A leader proposes the removal of orders whose retention ended kOrderClockSlack before it: clocks of agents that
-  /// differ by no more than that never cut a retention short.
+  /// The host's wall clock, ms since 1970; to be told about once a second (never told: no order is ever forgotten).
+  /// A leader proposes the removal of orders whose retention ended kOrderClockSlack before it, and has passed by its own
+  /// steady clock since they were settled (order_age.h): no wall clock cuts a retention short by being wrong.
   void on_wall_clock(std::uint64_t wall_ms, TimePoint now);
 
   // --- from the mesh ----------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ void Store::Impl::apply(const raft::Entry& entry, TimePoint now) {
   if (result->repeated) ++counters.writes_repeated;
   if (result->lease_changed) note_lease(*result->lease_changed, now);
   note_sessions(*result, now);
+  note_order(*result, now);
   finish_write(std::move(*result));
 }
 
@@ -95,6 +96,21 @@ void Store::Impl::note_sessions(const kv::Applied& done, TimePoint now) {
   for (const std::string& key : done.delays_changed) session_keeper.on_delay(key, machine.sessions().delay(key), now);
   if (done.restore_changed) session_keeper.on_restore(machine.staged().id, now);
   if (done.replaced) output.events.emplace_back(SnapshotInstalled{done.index});
+}
+
+// What a repeated command shows is an old row.
+void Store::Impl::note_order(const kv::Applied& done, TimePoint now) {
+  if (done.order == nullptr || done.outcome != kv::Outcome::kDone || done.repeated) return;
+  order_age.saw(std::max(done.order->settled_ms, done.order->reserved_ms), now);
+}
+
+void Store::Impl::note_newest_order(TimePoint now) {
+  kv::OrderRow newest;
+  for (const std::string& service : machine.orders().services()) {
+    const auto last = machine.orders().recent(service, kv::Index{~std::uint64_t{0}}, 1);
+    if (!last.empty() && (newest == nullptr || newest->reserved < last.front()->reserved)) newest = last.front();
+  }
+  if (newest != nullptr) order_age.saw(newest->reserved_ms, now);
 }
 
 void Store::Impl::finish_write(kv::Applied done) {

@@ -210,12 +210,17 @@ void Store::Impl::tick_keepers(TimePoint now) {
   }
 }
 
-// One sweep per call is enough: at one every five seconds the whole table goes in a fraction of a day.
+// One sweep per call: at one a second that is more than orders can come for long. Clocks that differ by less than the slack matter
+// for nothing; by how much they differ beyond is left to the steady clock.
 void Store::Impl::on_wall_clock(std::uint64_t wall_ms, TimePoint now) {
   constexpr auto kSlack = static_cast<std::uint64_t>(kOrderClockSlack.count());
+  if (wall_ms < kSlack || wall_ms > kv::kOrderTimeMsMax) return;
+  order_age.on_wall_clock(wall_ms, now);
   const auto due = machine.orders().next_due_ms();
-  if (!leads() || !raft->own_term_committed() || !due || wall_ms < kSlack || wall_ms > kv::kOrderTimeMsMax) return;
-  if (*due <= wall_ms - kSlack) static_cast<void>(propose_internal(kv::OrderSweep{wall_ms - kSlack}, now));
+  const auto by_stamps = order_age.now_ms(now);
+  if (!leads() || !raft->own_term_committed() || !due || !by_stamps) return;
+  const std::uint64_t before = std::min(wall_ms - kSlack, *by_stamps);
+  if (*due <= before) static_cast<void>(propose_internal(kv::OrderSweep{before}, now));
 }
 
 void Store::Impl::resend(TimePoint now) {

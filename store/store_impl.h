@@ -11,6 +11,7 @@
 #include "store/frames.h"
 #include "store/lease_keeper.h"
 #include "store/membership.h"
+#include "store/order_age.h"
 #include "store/requests.h"
 #include "store/session_keeper.h"
 #include "store/snapshot_transfer.h"
@@ -48,6 +49,8 @@ struct Store::Impl {
   void finish_write(kv::Applied applied);
   void note_lease(const std::string& service, TimePoint now);
   void note_sessions(const kv::Applied& applied, TimePoint now);
+  void note_order(const kv::Applied& applied, TimePoint now);
+  void note_newest_order(TimePoint now);  ///< of a state that came as a whole
   void on_soft_state(const raft::SoftState& soft, TimePoint now);
   void emit_batch();
   void on_persisted(disk::BatchSeq seq, TimePoint now);
@@ -166,6 +169,7 @@ struct Store::Impl {
   kv::StateMachine machine;
   LeaseKeeper keeper;
   SessionKeeper session_keeper;
+  OrderAge order_age;
   Founding founding;
   Membership membership;
   StepAside step_aside;

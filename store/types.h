@@ -198,6 +198,7 @@ struct Counters {
   std::uint64_t snapshots_failed = 0;          ///< ours, given up: silent receiver, or the disk could not read
   std::uint64_t writes_refused_disk_full = 0;  ///< clients' writes refused early
   std::uint64_t appends_dropped_disk_full = 0; ///< appends of the leader not taken for want of room
+  std::int64_t wall_ahead_ms = 0;              ///< gauge: the own wall clock against the stamps of orders (order_age.h)
   std::size_t pending_writes = 0, pending_reads = 0, snapshot_bytes_in = 0, snapshot_bytes_out = 0;
 };
 

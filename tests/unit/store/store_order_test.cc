@@ -11,7 +11,7 @@ namespace store::test {
 namespace {
 
 constexpr std::uint64_t kT = 1'700'000'000'000;
-constexpr std::uint64_t kSlack = 300'000;
+constexpr std::uint64_t kSlack = 300'000, kDay = 86'400'000;
 
 class StoreOrders : public testing::Test {
  protected:
@@ -31,7 +31,7 @@ class StoreOrders : public testing::Test {
     ASSERT_NE(epoch, kv::Epoch{});
   }
   kv::OrderReserve wish(const std::string& key) const {
-    return {{"trader", "orders", key}, kv::Fingerprint{1}, epoch, kv::NodeId{follower}, kT, kv::kOrderRetentionMsMin};
+    return {{"trader", "orders", key}, kv::Fingerprint{1}, epoch, kv::NodeId{follower}, time, retention};
   }
   Written write(std::uint64_t node, kv::CommandBody body) {
     const auto answer = cluster.await(node, cluster.write(node, std::move(body)));
@@ -44,7 +44,11 @@ class StoreOrders : public testing::Test {
     return written.index;
   }
   kv::OrderOutcome done(const std::string& key, kv::Index reserved, const std::string& body) const {
-    return {{"trader", "orders", key}, reserved, kv::OrderState::kDone, {kv::AnswerKept::kWhole, 201, "a: b\r\n", body}, kT};
+    return {{"trader", "orders", key}, reserved, kv::OrderState::kDone, {kv::AnswerKept::kWhole, 201, "a: b\r\n", body}, time};
+  }
+  void tell(std::uint64_t node, std::uint64_t wall_ms) {
+    cluster.store(node).on_wall_clock(wall_ms, cluster.now());
+    cluster.run(500ms);
   }
   kv::OrderRow row(std::uint64_t node, const std::string& key) {
     return cluster.store(node).state().orders().find({"trader", "orders", key});
@@ -52,6 +56,7 @@ class StoreOrders : public testing::Test {
   FakeCluster cluster{11};
   std::uint64_t leader = 0, follower = 0, third = 0;
   kv::Epoch epoch{};
+  std::uint64_t time = kT, retention = kv::kOrderRetentionMsMin;  // of the next orders
 };
 
 TEST_F(StoreOrders, TheAnswerComesToWhoeverAskedAndTheRowToAll) {
@@ -90,13 +95,12 @@ TEST_F(StoreOrders, SixtyFourReservationsOfOneTurnCostTheSyncsOfOne) {
   for (const std::uint64_t node : {leader, follower}) EXPECT_EQ(batches_of(node, 64), batches_of(node, 1)) << "at node " << node;
 }
 
-TEST_F(StoreOrders, OnlyTheLeaderSweepsAndOnlyWhenItsClockSaysSo) {
+TEST_F(StoreOrders, OnlyTheLeaderSweepsAndOnlyWhenItsClocksSaySo) {
   write(follower, done("k", reserve(follower, "k"), "x"));
   const std::uint64_t due = kT + kv::kOrderRetentionMsMin + kSlack;
-  const auto tell = [this](std::uint64_t node, std::uint64_t wall_ms) {
-    cluster.store(node).on_wall_clock(wall_ms, cluster.now());
-    cluster.run(500ms);
-  };
+  tell(leader, due);
+  EXPECT_NE(row(leader, "k"), nullptr) << "half a second has passed, whatever the wall clock shows";
+  cluster.run(2s);
   for (std::uint64_t id = 1; id <= 3; ++id) tell(id, due - 1);
   EXPECT_NE(row(leader, "k"), nullptr);
   tell(follower, due);
@@ -111,6 +115,56 @@ TEST_F(StoreOrders, OnlyTheLeaderSweepsAndOnlyWhenItsClockSaysSo) {
   const auto refused = cluster.await(follower, cluster.write(follower, kv::OrderSweep{due}));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::kBadRequest);
+}
+
+// Whoever holds the lease has a clock that is two days behind, and its rows are a minute old when somebody else's stamp and the leader's
+// clock say the right time.
+TEST_F(StoreOrders, AHoldersClockThatIsBehindCutsNoRetentionShort) {
+  retention = 600'000;
+  time = kT - 2 * kDay;
+  write(follower, done("k", reserve(follower, "k"), "x"));
+  cluster.run(60s);
+  time = kT;
+  write(follower, done("l", reserve(follower, "l"), "x"));
+  tell(leader, kT);
+  cluster.run(530s);
+  tell(leader, kT + 530'000 + kSlack);
+  ASSERT_NE(row(leader, "k"), nullptr) << "it would be sent a second time";
+  cluster.run(20s);
+  tell(leader, kT + 550'000 + kSlack);
+  EXPECT_EQ(row(leader, "k"), nullptr) << "ten minutes are over";
+  EXPECT_NE(row(leader, "l"), nullptr);
+}
+
+TEST_F(StoreOrders, ALeadersClockThatIsAheadCutsNoRetentionShort) {
+  retention = 600'000;
+  write(follower, done("k", reserve(follower, "k"), "x"));
+  cluster.run(2s);
+  tell(leader, kT + 30 * kDay);
+  EXPECT_NE(row(leader, "k"), nullptr);
+  write(follower, done("l", reserve(follower, "l"), "x"));
+  cluster.run(1s);
+  write(follower, done("m", reserve(follower, "m"), "x"));
+  EXPECT_EQ(cluster.store(leader).counters().wall_ahead_ms / 86'400'000, 30) << "and that is shown";
+  tell(leader, kT + 30 * kDay);
+  EXPECT_NE(row(leader, "k"), nullptr);
+}
+
+// A process that began a moment ago has seen nothing pass: it counts from the newest row.
+TEST_F(StoreOrders, AfterARestartTheNewestRowIsAsOldAsTheProcess) {
+  retention = 600'000;
+  write(follower, done("k", reserve(follower, "k"), "x"));
+  cluster.run(2s);
+  for (std::uint64_t id = 1; id <= 3; ++id) cluster.crash(raft::NodeId{id});
+  for (std::uint64_t id = 1; id <= 3; ++id) cluster.restart(raft::NodeId{id});
+  ASSERT_TRUE(cluster.await_leader());
+  cluster.run(500ms);
+  leader = cluster.leader().value;
+  tell(leader, kT + 30 * kDay);
+  EXPECT_NE(row(leader, "k"), nullptr) << "a clock that is ahead";
+  cluster.run(600s);
+  tell(leader, kT + 30 * kDay);
+  EXPECT_EQ(row(leader, "k"), nullptr);
 }
 
 TEST_F(StoreOrders, RowsComeBackFromDiskAndInSnapshots) {
