@@ -1,5 +1,6 @@
 #include "agent/drivers/app_metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -88,22 +89,24 @@ bool is_value(std::string_view text) {
 
 /// Labels of one series after its "{", with ours in front. @return false: no scraper would take them
 bool read_labels(LineReader& line, std::string& out) {
-  bool has_node = false, has_exported = false;
+  // A name that is there twice costs a scraper the whole answer. The name of the series is a label as well.
+  std::vector<std::string_view> names{"node", "__name__"};
   while (true) {
     line.skip_blanks();
-    if (line.take('}')) return !(has_node && has_exported);
+    if (line.take('}')) break;
     const std::string_view name = line.name(false);
     line.skip_blanks();
     if (name.empty() || !line.take('=')) return false;
     line.skip_blanks();
     const auto value = line.quoted();
     if (!value) return false;
-    has_node = has_node || name == "node";
-    has_exported = has_exported || name == "exported_node";
-    out.append(",").append(name == "node" ? "exported_node" : name).append("=\"").append(*value).append("\"");
+    names.push_back(name == "node" ? "exported_node" : name);
+    out.append(",").append(names.back()).append("=\"").append(*value).append("\"");
     line.skip_blanks();
     if (!line.take(',') && !line.rest().starts_with('}')) return false;
   }
+  std::sort(names.begin(), names.end());
+  return std::adjacent_find(names.begin(), names.end()) == names.end();
 }
 
 std::optional<std::string> sample_line(std::string_view text, std::string_view label) {
@@ -167,34 +170,48 @@ std::string label_of(std::string_view node) {
 
 }  // namespace
 
-AppMetricsText labelled_metrics(std::string_view text, std::string_view node) {
-  AppMetricsText out;
-  out.text.reserve(text.size() + text.size() / 4);
-  const std::string label = label_of(node);
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    LineReader line(text.substr(0, end));
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+MetricsLabeller::MetricsLabeller(std::string text, std::string_view node) : text_(std::move(text)), label_(label_of(node)) {
+  out_.text.reserve(std::min(text_.size() + text_.size() / 4, kTextBytesMax));
+}
+
+bool MetricsLabeller::step(std::size_t bytes) {
+  const std::size_t stop = bytes < text_.size() - read_ ? read_ + bytes : text_.size();
+  while (read_ < stop) {
+    const std::string_view rest = std::string_view(text_).substr(read_);
+    LineReader line(rest.substr(0, rest.find('\n')));
+    read_ += std::min(rest.size(), line.rest().size() + 1);
     line.skip_blanks();
     std::string_view one = line.rest();
     if (one.ends_with('\r')) one.remove_suffix(1);
     if (one.empty()) continue;
-    bool bad = !is_utf8(one) || one.find('\0') != std::string_view::npos;
+    bool bad = one.size() > kLineBytesMax || !is_utf8(one) || one.find('\0') != std::string_view::npos;
     std::optional<std::string> told;
     if (!bad && one.starts_with('#')) {
       told = comment_line(one, bad);
     } else if (!bad) {
-      told = sample_line(one, label);
+      told = sample_line(one, label_);
       bad = !told;
     }
-    if (told) out.text += *told;
-    if (bad) ++out.dropped;
+    if (told) out_.text += *told;
+    if (bad) ++out_.dropped;
+    if (out_.text.size() <= kTextBytesMax) continue;
+    out_.text = {};
+    out_.too_long = true;
+    read_ = text_.size();
+    return true;
   }
-  return out;
+  return read_ == text_.size();
+}
+
+AppMetricsText labelled_metrics(std::string_view text, std::string_view node) {
+  MetricsLabeller labeller{std::string(text), node};
+  labeller.step(text.size());
+  return labeller.take();
 }
 
 AppMetrics::AppMetrics(io::Loop& loop, AppMetricsSettings settings)
-    : settings_(std::move(settings)), handshakes_(loop, 1), client_(loop, settings_.address, settings_.host) {
+    : settings_(std::move(settings)), handshakes_(loop, 1), client_(loop, settings_.address, settings_.host),
+      next_slice_(loop, [this] { read_on(); }) {
   client_.begin_with(settings_.preface);
   client_.allow_body(kBytesMax);
   if (settings_.tls) client_.use_tls(settings_.tls, settings_.server_name, &handshakes_);
@@ -203,17 +220,29 @@ AppMetrics::AppMetrics(io::Loop& loop, AppMetricsSettings settings)
 void AppMetrics::fetch(Done done) {
   if (askers_.size() >= kAskersMax) return done({});
   askers_.push_back(std::move(done));
-  if (client_.busy() || askers_.size() > 1) return;
+  if (client_.busy() || labeller_ || askers_.size() > 1) return;
   ++counters_.fetches;
   static const std::vector<proxy::http1::TextHeader> kHeaders{{"User-Agent", "outrigger-metrics"}, {"Accept", "text/plain;version=0.0.4"}};
   client_.request("GET", settings_.path, kHeaders, {}, io::boottime_now() + kTimeout, [this](io::Result<HttpAnswer> answer) { on_answer(std::move(answer)); });
 }
 
 void AppMetrics::on_answer(io::Result<HttpAnswer> answer) {
-  AppMetricsText told;
-  counters_.up = answer && answer->status == 200;
-  if (counters_.up) told = labelled_metrics(answer->body, settings_.node);
-  else ++counters_.failures;
+  if (!answer || answer->status != 200) return tell({}, false);
+  labeller_.emplace(std::move(answer->body), settings_.node);
+  read_on();
+}
+
+void AppMetrics::read_on() {
+  if (!labeller_->step(kSliceBytes)) return next_slice_.arm_after(io::Milliseconds(1));  // not 0: that may still be this turn
+  AppMetricsText told = labeller_->take();
+  labeller_.reset();
+  const bool up = !told.too_long;
+  tell(std::move(told), up);
+}
+
+void AppMetrics::tell(AppMetricsText told, bool up) {
+  counters_.up = up;
+  if (!up) ++counters_.failures;
   counters_.lines_dropped += told.dropped;
   for (const Done& asker : std::exchange(askers_, {})) asker(told.text);
 }

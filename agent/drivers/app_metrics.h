@@ -9,12 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "agent/drivers/http_client.h"
 #include "agent/io/loop.h"
+#include "agent/io/timer.h"
 #include "agent/io/tls_stream.h"
 
 namespace agent::drivers {
@@ -22,7 +24,27 @@ namespace agent::drivers {
 struct AppMetricsText {
   std::string text;           ///< lines of HELP, TYPE and samples in their order, each ended by LF
   std::uint64_t dropped = 0;  ///< lines left out; comments and empty lines do not count
+  bool too_long = false;      ///< there would be more than MetricsLabeller::kTextBytesMax; `text` is empty then
 };
+
+/// The work in slices: a text of megabytes must not stand in the way of a renewal. Ownership: a value with its own copy of the text.
+class MetricsLabeller {
+ public:
+  static constexpr std::size_t kTextBytesMax = 8U << 20;   ///< of what comes out; short lines grow by the label
+  static constexpr std::size_t kLineBytesMax = 64U << 10;  ///< of one line that comes in; longer ones are dropped
+
+  MetricsLabeller(std::string text, std::string_view node);
+  /// Reads whole lines, until `bytes` more are read. @return true: all is read
+  bool step(std::size_t bytes);
+  [[nodiscard]] AppMetricsText take() { return std::move(out_); }
+
+ private:
+  std::string text_, label_;
+  std::size_t read_ = 0;
+  AppMetricsText out_;
+};
+
+/// All in one step.
 /// @param text  anything
 /// @param node  value of the label; a label of that name which a series has already becomes `exported_node`
 [[nodiscard]] AppMetricsText labelled_metrics(std::string_view text, std::string_view node);
@@ -43,12 +65,13 @@ struct AppMetricsCounters {
   bool up = false;  ///< the last fetch went well
 };
 
-/// Askers who come while a fetch runs get its answer. Bounds: kBytesMax of an answer, kAskersMax askers, kTimeout for a fetch.
+/// Askers who come while a fetch runs get its answer. Bounds: kBytesMax of an answer, kTextBytesMax of what is told, of which each of kAskersMax
+/// askers gets a copy, kTimeout for a fetch.
 /// Ownership: a member of the agent; destruction drops the askers without a callback. Thread: its loop's.
 class AppMetrics {
  public:
   static constexpr std::size_t kBytesMax = 4U << 20;  ///< what is longer is no answer: half of it would look like series that ended
-  static constexpr std::size_t kAskersMax = 64;
+  static constexpr std::size_t kAskersMax = 8;  ///< a pair of scrapers and some people; with the text's bound 64 MiB
   static constexpr io::Milliseconds kTimeout{2000};   ///< well inside the 10 s that Prometheus waits
   using Done = std::function<void(std::string text)>;  ///< empty: the instance gave none
 
@@ -61,11 +84,16 @@ class AppMetrics {
   [[nodiscard]] const AppMetricsCounters& counters() const { return counters_; }
 
  private:
+  static constexpr std::size_t kSliceBytes = 256U << 10;  ///< of the text in one turn of the loop: a millisecond or two
   void on_answer(io::Result<HttpAnswer> answer);
+  void read_on();
+  void tell(AppMetricsText told, bool up);
 
   AppMetricsSettings settings_;
   io::TlsOffload handshakes_;
   HttpClient client_;
+  std::optional<MetricsLabeller> labeller_;  // while an answer is read
+  io::Timer next_slice_;
   std::vector<Done> askers_;
   AppMetricsCounters counters_;
 };
