@@ -458,6 +458,7 @@ BackendParts Agent::backend_parts() {
 int Agent::run() {
   io::release_code_pages();  // far more than the day needs, the start of RocksDB above all
   loop_->run();
+  if (primary_) primary_->stop_telling();
   audit_.reset();  // it writes what was signed, and may have to say that it could not
   log_line(LogLevel::kInfo, "stopped", exit_code_ == 0 ? "in good order" : "after a fault");
   return exit_code_;

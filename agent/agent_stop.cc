@@ -11,6 +11,7 @@ namespace {
 constexpr Milliseconds kTransferWait{1000};    // for another leader
 constexpr Milliseconds kLastWordsWait{100};    // for answers already made
 constexpr Milliseconds kDrainWait{2000};       // for requests of clients when stopping
+constexpr Milliseconds kHooksWait{10'000};     // for hooks that run, besides their own time-outs: all waits together stay below the unit's TimeoutStopSec
 constexpr Milliseconds kPeersHear{200};        // until nobody sends requests to an agent that hands over
 
 }  // namespace
@@ -94,6 +95,10 @@ void Agent::begin_stop(bool leave) {
   stop_timer_->arm_after(kStopStep);
 }
 
+/// The role is given up by now, so its hook has begun. It may still have to say so to the instance, or to end it: the service next door
+/// would go on as a primary otherwise. The lease has not waited for it and is somebody else's perhaps.
+bool Agent::hooks_hold(io::TimePoint now) const { return primary_ && primary_->telling() && now < hooks_until_; }
+
 /// One look at the way down: each phase ends when its aim is reached or its time is over.
 void Agent::step_down() {
   const io::TimePoint now = io::boottime_now();
@@ -107,12 +112,13 @@ void Agent::step_down() {
     case Phase::kHandedOver:
     case Phase::kStopped: return;
     case Phase::kParting:
-      if (!late) break;
+      if (!late || hooks_hold(now)) break;
       return hand_over();
     case Phase::kReleasing: {
       const bool held = primary_ && primary_->core().record().holder == HolderId{raft_id_.value};
       if (held && !late) break;
       enter(Phase::kTransferring, kTransferWait);
+      hooks_until_ = now + kHooksWait;
       if (store_->core().leader() == raft_id_) {
         store_->transfer_leadership({}, [](const store::Result<void>& result) {
           if (!result) log_line(LogLevel::kInfo, "leadership_kept", result.error().detail);
@@ -133,6 +139,7 @@ void Agent::step_down() {
     }
     case Phase::kLeaving:
       if (((leaving_ && !left_) || !clients_gone_) && !late) break;
+      if (hooks_hold(now)) break;
       enter(Phase::kLastWords, kLastWordsWait);
       for (auto& done : std::exchange(leave_done_, {})) done(std::monostate{});
       server_->stop([this] { loop_->stop(); });

@@ -50,7 +50,10 @@ PrimaryDriver::PrimaryDriver(io::Loop& loop, PrimaryDriverSettings settings, dri
   write_role_file();
 }
 
-PrimaryDriver::~PrimaryDriver() { close_gate(); }
+PrimaryDriver::~PrimaryDriver() {
+  close_gate();
+  stop_telling();
+}
 
 void PrimaryDriver::on_instance(drivers::InstanceHealth health) {
   core_.on_instance(io::boottime_now(), instance_state(health));

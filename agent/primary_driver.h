@@ -55,7 +55,7 @@ class PrimaryDriver {
  public:
   PrimaryDriver(io::Loop& loop, PrimaryDriverSettings settings, drivers::StoreDriver& store,
                 std::function<std::uint64_t(std::uint64_t)> chance, PrimaryDriverCallbacks callbacks);
-  ~PrimaryDriver();  ///< closes the gate
+  ~PrimaryDriver();  ///< closes the gate, cuts hooks off
 
   void on_instance(drivers::InstanceHealth health);
   /// The lease row as applied here (nullptr = none yet) was changed, or a leader was found.
@@ -64,6 +64,10 @@ class PrimaryDriver {
   void drain();
   void resume();
   bool switchover(HolderId target);
+  /// A hook runs or waits to be begun.
+  [[nodiscard]] bool telling() const { return hooks_.busy(); }
+  /// Ends hooks that are not done, and says so in the log.
+  void stop_telling() { hooks_.cut_off("the agent stops"); }
 
   [[nodiscard]] const Primary& core() const { return core_; }
   [[nodiscard]] const RoleState& role_state() const { return state_; }

@@ -193,9 +193,10 @@ class Agent {
   /// Runs `what` once at `at`, never inside this call; forgotten when the agent stops.
   void later(io::TimePoint at, std::function<void()> what);
   void await_role_given_up(io::TimePoint deadline, const api::Completion<std::monostate>& done);
-  /// The way down: release the lease, hand leadership over, let clients finish, say goodbye (when leaving), stop.
+  /// The way down: release the lease, hand leadership over, let clients and hooks finish, say goodbye (when leaving), stop.
   void begin_stop(bool leave);
   void step_down();
+  [[nodiscard]] bool hooks_hold(io::TimePoint now) const;
   [[nodiscard]] proxy::Endpoint own_endpoint() const;
   [[nodiscard]] proxy::PrimaryView primary_view() const;
   [[nodiscard]] const gossip::Member* member_with(store::NodeId id) const;
@@ -285,6 +286,7 @@ class Agent {
   bool clients_gone_ = false;  // every worker has finished its drain
   Phase phase_ = Phase::kRunning;
   io::TimePoint phase_until_{};
+  io::TimePoint hooks_until_{};  // a way down waits for hooks no longer than that
   bool leaving_ = false, left_ = false;
   std::uint64_t reloads_ = 0, reloads_refused_ = 0;
   store::kv::AuditNote note_;      // the newest

@@ -12,6 +12,7 @@ namespace {
 
 using Row = std::vector<std::string>;
 
+constexpr std::uint32_t kLeaveWaitMs = 30'000;  // orders in flight, hooks and clients may take their time, each bounded (agent_stop.cc)
 constexpr std::chrono::milliseconds kDrainLook{100};  // how often a drained agent is asked whether it is empty
 
 /// Elements of the list `key` in `object`; none when there is no such list.
@@ -170,8 +171,12 @@ void add_cluster_verbs(CLI::App& app, Session& session) {
     };
   });
 
-  client_verb(app, session, "leave", "hand over, tell the others, stop the agent").callback([&session] {
-    session.chosen = [&session] { return session.act("PUT", "/outrigger/v1/leave", "the agent has left"); };
+  CLI::App& leave = client_verb(app, session, "leave", "hand over, tell the others, stop the agent");
+  leave.callback([&session, &leave] {
+    session.chosen = [&session, &leave] {
+      if (leave.count("--timeout") == 0) session.timeout_ms = kLeaveWaitMs;
+      return session.act("PUT", "/outrigger/v1/leave", "the agent has left");
+    };
   });
 
   CLI::App& drain = client_verb(app, session, "drain", "hand over and take no new requests; --wait tells when none is left");

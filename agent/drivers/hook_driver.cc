@@ -68,6 +68,16 @@ void HookDriver::begin() {
                    });
 }
 
+void HookDriver::cut_off(std::string_view why) {
+  next_.cancel();
+  process_.reset();
+  client_.reset();
+  auto running = std::exchange(running_, std::nullopt), waiting = std::exchange(waiting_, std::nullopt);
+  const auto took = std::chrono::duration_cast<io::Milliseconds>(io::boottime_now() - started_);
+  if (running) on_report_({running->name, false, "cut off: " + std::string(why), took});
+  if (waiting) on_report_({waiting->name, false, "cut off before it was begun: " + std::string(why), io::Milliseconds(0)});
+}
+
 void HookDriver::finish(bool ok, std::string detail) {
   const HookReport report{running_->name, ok, std::move(detail),
                           std::chrono::duration_cast<io::Milliseconds>(io::boottime_now() - started_)};

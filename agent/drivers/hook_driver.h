@@ -4,13 +4,14 @@
 /// One hook runs at a time, in order. While one runs only the newest waiting change is kept: an application that was
 /// promoted and demoted during a slow hook hears the demotion, not both. Hooks must be safe to repeat: after a
 /// restart of the agent the same role is announced again. A hook that fails or overruns its deadline is reported and
-/// not tried again; it never delays the lease.
+/// not tried again; it never delays the lease. A stop of the agent waits for it while busy() (agent_stop.cc); what is cut off is reported.
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/drivers/http_client.h"
@@ -43,12 +44,15 @@ struct HookReport {
   io::Milliseconds took{0};
 };
 
-/// Ownership: of the agent; destruction kills a running program. Thread: its loop's.
+/// Ownership: of the agent; destruction kills a running program, without a report. Thread: its loop's.
 class HookDriver {
  public:
   HookDriver(io::Loop& loop, io::Milliseconds timeout, std::function<void(const HookReport&)> on_report);
   void call(HookCall call);
-  [[nodiscard]] bool busy() const { return running_.has_value(); }
+  /// One runs, or waits to be begun. For at most the time-out of each: two of them.
+  [[nodiscard]] bool busy() const { return running_.has_value() || waiting_.has_value(); }
+  /// Ends what runs and forgets what waits; each is reported as failed: "cut off" and `why`. Never call it inside of a report.
+  void cut_off(std::string_view why);
 
  private:
   void begin();

@@ -76,6 +76,37 @@ TEST_F(HookDriverTest, OneRunsAtATimeAndOnlyTheNewestWaits) {
   EXPECT_EQ(reports[1].name, "demote");
 }
 
+TEST_F(HookDriverTest, BusyUntilTheLastOneThatWaitsIsDone) {
+  make(2s);
+  EXPECT_FALSE(driver->busy());
+  driver->call(shell("true"));
+  EXPECT_TRUE(driver->busy()) << "it waits to be begun";
+  loop->run_once();
+  driver->call(shell("true", "demote"));
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 1; }));
+  EXPECT_TRUE(driver->busy()) << "the second one waits";
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 2; }));
+  EXPECT_FALSE(driver->busy());
+}
+
+TEST_F(HookDriverTest, WhatIsCutOffIsSaid) {
+  make(60s);
+  driver->cut_off("nothing runs");
+  EXPECT_TRUE(reports.empty());
+  driver->call(shell("echo $$ > " + directory + "/pid.new; mv " + directory + "/pid.new " + directory + "/pid; exec sleep 60"));
+  ASSERT_TRUE(look_until(*loop, [&] { return !content("pid").empty(); }));
+  driver->call(shell(": > " + directory + "/demoted", "demote"));
+  driver->cut_off("the agent stops");
+  EXPECT_FALSE(driver->busy());
+  ASSERT_EQ(reports.size(), 2U);
+  EXPECT_FALSE(reports[0].ok || reports[1].ok);
+  EXPECT_EQ(reports[0].name + ": " + reports[0].detail, "promote: cut off: the agent stops");
+  EXPECT_EQ(reports[1].name + ": " + reports[1].detail, "demote: cut off before it was begun: the agent stops");
+  driver->call(shell("true"));
+  ASSERT_TRUE(run_until(*loop, [&] { return reports.size() == 3; })) << "later ones run as ever";
+  EXPECT_FALSE(std::filesystem::exists(directory + "/demoted"));
+}
+
 TEST_F(HookDriverTest, AnUrlIsPosted) {
   FakeInstance instance{*loop};
   make(60s);
