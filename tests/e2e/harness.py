@@ -258,6 +258,7 @@ class Instance:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body are two writes: else each answer takes 40 ms
 
             def log_message(self, *_arguments):
                 pass
@@ -337,10 +338,13 @@ timeout = "400ms"
 [[listen]]
 address = "{proxy}"
 {self.LISTENER}
-{self.SETTINGS}""" for name, instance, proxy in zip(self.NAMES, self.instances, self.proxies)})
+{self.settings_of(name)}""" for name, instance, proxy in zip(self.NAMES, self.instances, self.proxies)})
         for api in self.apis:
             wait_until(lambda api=api: sum(e["health"] == "passing" for e in self.endpoints(api).values()) == len(self.NAMES), 15 * patience(),
                        "healthy endpoints everywhere")
+
+    def settings_of(self, _name):
+        return self.SETTINGS
 
     @staticmethod
     def endpoints(api):

@@ -21,7 +21,7 @@ path = "/calls"
 pool = "all"
 balance = "round_robin"
 retry = false
-timeouts = { first_byte = "500ms" }
+timeouts = { first_byte = "FIRST_BYTE" }
 breaker = { fail = 3, window = "1h", open = "OPEN", on = ["timeout"] }
 [outlier]
 consecutive = 3
@@ -34,6 +34,10 @@ class Trio(Neighbours):
     """Agents a, b and c with an instance each; clients come to a and b. The instance of c fails whoever comes through a."""
 
     NAMES = "abc"
+
+    def settings_of(self, name):
+        """Agents pass on to their peers what is for those peers' instances. The time-out is to be that of the agent where the request came in."""
+        return self.SETTINGS.replace("FIRST_BYTE", "60s" if name == "c" else "500ms")
 
     def setUp(self):
         super().setUp()

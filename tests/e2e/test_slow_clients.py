@@ -20,7 +20,7 @@ client_rate_min = "2000B"
 client_rate_window = "3s"
 """
 STEADY_SECONDS = 7.0  # of a client that is not quick: more than two windows, and each could do with a third of it
-ENOUGH_SECONDS = 30  # less than a slow client's 50,000 bytes would take
+ENOUGH_SECONDS = 9  # less than agents wait without these limits: 10 s for a head, 20 s for a body
 LONG = 64 << 20  # more than all buffers on the way hold
 
 
@@ -49,7 +49,12 @@ class SlowClients(proxies.AgentBeforeBackend):
                         return got, True, time.monotonic() - begun
             except OSError:
                 return got, True, time.monotonic() - begun
-        return got, False, seconds
+        try:  # what has come while this process stood still
+            return got + link.recv(65536, socket.MSG_DONTWAIT), True, seconds
+        except BlockingIOError:
+            return got, False, seconds
+        except OSError:
+            return got, True, seconds
 
     def counter(self, name):
         text = request(self.agent.api, "GET", "/metrics")[2].decode()
