@@ -1,6 +1,4 @@
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,7 +6,9 @@
 #include <cstring>
 #include <memory>
 #include <ostream>
+#include <utility>
 
+#include "agent/cli/guarded_child.h"
 #include "agent/cli/lease_client.h"
 
 extern char** environ;
@@ -19,9 +19,25 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr useconds_t kLookEveryUs = 10'000;
-volatile sig_atomic_t asked_to_stop = 0;  ///< the signal that this process was sent
-void note_signal(int number) { asked_to_stop = number; }
+constexpr milliseconds kLookEvery{50};  ///< at most that late is a signal seen that came beside a wait
+volatile sig_atomic_t asked_to_stop = 0;   ///< the signal that this process was sent
+volatile sig_atomic_t asked_to_pause = 0;
+volatile sig_atomic_t holds_nothing = 0;   ///< a signal may end this process at once
+
+void note_signal(int number) {
+  if (number == SIGTSTP) asked_to_pause = 1;
+  else if (holds_nothing != 0) _exit(128 + number);
+  else asked_to_stop = number;
+}
+
+/// What was ignored when we started (nohup) stays so.
+void listen_to(int number) {
+  struct sigaction action {};
+  if (sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return;
+  action = {};
+  action.sa_handler = &note_signal;
+  sigaction(number, &action, nullptr);
+}
 
 struct LockOptions {
   std::string name, holder;
@@ -31,43 +47,14 @@ struct LockOptions {
   std::vector<std::string> command;
 };
 
-/// The program in a process group of its own, with our input and output.
-class Child {
- public:
-  /// @return what failed; empty = it runs
-  std::string start(const LockOptions& options, std::uint64_t epoch) {
-    std::vector<std::string> surroundings{"OUTRIGGER_LOCK=" + options.name, "OUTRIGGER_EPOCH=" + std::to_string(epoch)};
-    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-      const std::string_view text = *entry;
-      if (!text.starts_with("OUTRIGGER_LOCK=") && !text.starts_with("OUTRIGGER_EPOCH="))
-        surroundings.emplace_back(text);
-    }
-    std::vector<char*> argv, envp;
-    std::vector<std::string> words = options.command;
-    for (auto& word : words) argv.push_back(word.data());
-    for (auto& word : surroundings) envp.push_back(word.data());
-    argv.push_back(nullptr);
-    envp.push_back(nullptr);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    const int failed = posix_spawnp(&pid_, argv[0], nullptr, &attributes, argv.data(), envp.data());
-    posix_spawnattr_destroy(&attributes);
-    return failed == 0 ? "" : words[0] + ": " + std::strerror(failed);
+std::vector<std::string> surroundings_of(const LockOptions& options, std::uint64_t epoch) {
+  std::vector<std::string> out{"OUTRIGGER_LOCK=" + options.name, "OUTRIGGER_EPOCH=" + std::to_string(epoch)};
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    if (!text.starts_with("OUTRIGGER_LOCK=") && !text.starts_with("OUTRIGGER_EPOCH=")) out.emplace_back(text);
   }
-  /// True once it has ended; its exit code is then in `code` (128 + signal when one ended it).
-  bool ended(int& code) {
-    int status = 0;
-    if (waitpid(pid_, &status, WNOHANG) != pid_) return false;
-    code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    return true;
-  }
-  void kill_group(int signal_number) const { ::kill(-pid_, signal_number); }
-
- private:
-  pid_t pid_ = 0;
-};
+  return out;
+}
 
 /// Waits for the lock. @return false after a printed reason (in `code`).
 bool acquire(Session& session, const LockOptions& options, LeaseClient& lease, int& code) {
@@ -80,65 +67,124 @@ bool acquire(Session& session, const LockOptions& options, LeaseClient& lease, i
     const bool late = io::boottime_now() >= until;
     if (options.try_once || late || asked_to_stop != 0) {
       const std::string why = outcome == LeaseClient::Outcome::kHeld ? lease.holder_name() : lease.fault();
-      return code = session.fail("not locked: " + why), false;
+      code = session.fail("not locked: " + why);
+      if (asked_to_stop != 0) code = 128 + asked_to_stop;
+      return false;
     }
+    holds_nothing = 1;
     if (outcome == LeaseClient::Outcome::kUnknown) {
       usleep(200'000);
+      holds_nothing = 0;
       continue;
     }
     const auto left = until == io::TimePoint::max()
                           ? milliseconds(30'000)
                           : std::chrono::duration_cast<milliseconds>(until - io::boottime_now());
     lease.await_change(std::clamp(left, milliseconds(1), milliseconds(30'000)));
+    holds_nothing = 0;
   }
 }
 
-/// Renews until the program has ended or the lock is lost: then it is asked to end a quarter of a lease before the end,
-/// and killed at it. @return its exit code, or kExitFailed when the lock was lost.
-int hold(Session& session, const LockOptions& options, LeaseClient& lease, Child& child) {
-  const LeaseTimes times = lease_times(milliseconds(options.lease_ms));
-  io::TimePoint renew_at = io::boottime_now() + times.renew_every;
-  bool lost = false, asked = false, killed = false;
-  int code = kExitOk;
-  while (!child.ended(code)) {
-    io::TimePoint now = io::boottime_now();
-    if (asked_to_stop != 0) child.kill_group(std::exchange(asked_to_stop, 0));
-    if (!lost && now >= renew_at) {
-      const auto outcome = lease.renew();
-      now = io::boottime_now();
-      renew_at = now + (outcome == LeaseClient::Outcome::kUnknown ? milliseconds(50) : times.renew_every);
-      lost = outcome == LeaseClient::Outcome::kHeld || outcome == LeaseClient::Outcome::kRefused;
+/// One run of a program under a lock that is held.
+class Holding {
+ public:
+  Holding(Session& session, const LockOptions& options, LeaseClient& lease)
+      : session_(session), options_(options), lease_(lease), times_(lease_times(milliseconds(options.lease_ms))) {}
+
+  /// Renews until the program has ended or the lock is lost; then the guard asks it to end a quarter of a lease before the end
+  /// at the latest, and kills it at the end. @return its exit code, or kExitFailed when the lock was lost.
+  int run() {
+    if (const std::string fault = child_.start(options_.command, surroundings_of(options_, lease_.epoch()), lease_.valid_until(), times_.stop_before);
+        !fault.empty()) {
+      lease_.resign();
+      return session_.fail("cannot start " + options_.command[0] + ": " + fault);
     }
-    if ((lost || now >= lease.valid_until() - times.stop_before) && !std::exchange(asked, true)) {
-      session.host.err << "outrigger: the lock \"" << options.name << "\" is lost (" << lease.fault() << "); ending "
-                       << options.command[0] << "\n";
-      lost = true;
-      child.kill_group(SIGTERM);
+    renew_at_ = io::boottime_now() + times_.renew_every;
+    while (!over_) {
+      if (const auto event = child_.next(std::clamp(until(renew_at_), milliseconds(1), kLookEvery))) take(*event);
+      if (over_) break;
+      if (asked_to_stop != 0) child_.send(std::exchange(asked_to_stop, 0));
+      if (std::exchange(asked_to_pause, 0) != 0) child_.pause();
+      if (!lost_ && io::boottime_now() >= renew_at_) renew();
+      if (io::boottime_now() >= lease_.valid_until() - times_.stop_before) lose(lease_.fault());
+      if (io::boottime_now() >= lease_.valid_until()) child_.kill_all();  // should the guard hang
     }
-    if (now >= lease.valid_until() && !std::exchange(killed, true)) child.kill_group(SIGKILL);
-    usleep(kLookEveryUs);
+    // What it left behind has ended, too: the lock is given back behind the last of it.
+    if (!lost_ || (all_gone_ && io::boottime_now() < lease_.valid_until())) lease_.resign();
+    return code_;
   }
-  child.kill_group(SIGKILL);  // what it left behind must not act without the lock either
-  if (lost) return kExitFailed;
-  lease.resign();
-  return code;
-}
+
+ private:
+  static milliseconds until(io::TimePoint at) { return std::chrono::duration_cast<milliseconds>(at - io::boottime_now()); }
+  void say(const std::string& text) { session_.host.err << "outrigger: " << text << "\n" << std::flush; }
+
+  void renew() {
+    const auto outcome = lease_.renew();
+    const bool won = outcome == LeaseClient::Outcome::kWon;
+    renew_at_ = io::boottime_now() + (won || outcome != LeaseClient::Outcome::kUnknown ? times_.renew_every : milliseconds(50));
+    if (won) child_.prolong(lease_.valid_until());
+    else if (outcome != LeaseClient::Outcome::kUnknown) lose(lease_.fault());
+    if (!child_.can_be_ended() && !std::exchange(told_of_user_, true))
+      say(options_.command[0] + " runs as a user whom this one may not signal: it could not be ended if the lock were lost. Start outrigger as that user instead");
+  }
+  void lose(const std::string& why) {
+    if (std::exchange(lost_, true)) return;
+    const std::string reason = why.empty() || why == "-" ? "nothing was renewed for too long: stopped, or hung" : why;
+    say("the lock \"" + options_.name + "\" is lost (" + reason + "); ending " + options_.command[0]);
+    code_ = kExitFailed;
+    child_.end_now();
+  }
+  void take(const GuardedChild::Event& event) {
+    using Kind = GuardedChild::Event::Kind;
+    switch (event.kind) {
+      case Kind::kStarted: return;
+      case Kind::kFailed: failed_ = event.value; return;
+      case Kind::kStopped: return child_.follow_stop(event.value);
+      case Kind::kAsked: return lose(lease_.fault());
+      case Kind::kLeft: return say("something that " + options_.command[0] + " started cannot be killed; the lock is held until it has ended");
+      case Kind::kEnded: return end(event.value);
+      case Kind::kGone: return guard_gone();
+    }
+  }
+  void end(int code) {
+    over_ = all_gone_ = true;
+    if (failed_ != 0) code_ = session_.fail("cannot start " + options_.command[0] + ": " + std::strerror(failed_));
+    else if (!lost_) code_ = code;
+  }
+  /// The kernel has killed the program then; the rest of its group is ours.
+  void guard_gone() {
+    child_.kill_all();
+    while (!(all_gone_ = child_.group_is_gone()) && io::boottime_now() < lease_.valid_until()) usleep(10'000);
+    if (!std::exchange(lost_, true)) say("the guard of " + options_.command[0] + " was killed, and the program with it");
+    code_ = kExitFailed;
+    over_ = true;
+  }
+
+  Session& session_;
+  const LockOptions& options_;
+  LeaseClient& lease_;
+  LeaseTimes times_;
+  GuardedChild child_;
+  io::TimePoint renew_at_{};
+  bool over_ = false, lost_ = false, all_gone_ = false, told_of_user_ = false;
+  int code_ = kExitOk, failed_ = 0;
+};
 
 int run_lock(Session& session, const LockOptions& options) {
-  struct sigaction action {};
-  action.sa_handler = &note_signal;
   asked_to_stop = 0;
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+  asked_to_pause = 0;
+  holds_nothing = 0;
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) listen_to(number);
   LeaseClient lease(session, options.name, options.holder.empty() ? default_holder(session) : options.holder,
                     milliseconds(options.lease_ms));
   int code = kExitOk;
   if (!acquire(session, options, lease, code)) return code;
-  Child child;
-  if (const std::string fault = child.start(options, lease.epoch()); !fault.empty()) {
+  if (asked_to_stop != 0) {
     lease.resign();
-    return session.fail("cannot start " + fault);
+    return 128 + asked_to_stop;
   }
-  return hold(session, options, lease, child);
+  listen_to(SIGTSTP);
+  return Holding(session, options, lease).run();
 }
 
 }  // namespace
@@ -158,6 +204,7 @@ void add_lock_verbs(CLI::App& app, Session& session) {
   run.add_option("--wait-ms", options->wait_ms, "give up after so long; default: wait for ever");
   run.add_flag("--try", options->try_once, "do not wait at all");
   run.footer(
+      "The program is ended with this process, too, however that ends, with everything in its process group.\n"
       "The program sees OUTRIGGER_LOCK and OUTRIGGER_EPOCH, the number that grows with every holder: let it send the\n"
       "epoch along with what it does, and let the other side check it with \"election verify\".\n"
       "The exit code is the program's own, or 1 when the lock was not had or was lost.\n"
