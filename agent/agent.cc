@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "agent/flight_wire.h"
+#include "agent/io/clock_source.h"
 #include "agent/io/code_pages.h"
 #include "agent/io/crypto.h"
 #include "agent/log.h"
@@ -184,6 +185,11 @@ io::Result<void> Agent::start_store() {
     log_line(LogLevel::kError, "store_stopped", reason + "; this agent ends, its data directory is left as it is");
     exit_code_ = 1;
     loop_->stop();
+  };
+  callbacks.on_clock = [](io::Milliseconds ahead) {
+    if (ahead == io::Milliseconds{0}) return log_line(LogLevel::kInfo, "wall_clock_agrees", "the wall clock of this agent and the times of orders agree again");
+    const std::string by = std::to_string(std::chrono::abs(ahead).count() / 1000) + " s " + (ahead > io::Milliseconds{0} ? "ahead of" : "behind");
+    log_line(LogLevel::kWarn, "wall_clock_differs", "the wall clock of this agent is " + by + " the times of orders as their agent writes them: one of the two clocks is wrong; look at NTP at both");
   };
   auto store = drivers::StoreDriver::start(*loop_, store_config(config_, raft_id_), std::move(*rocks), chance, std::move(callbacks));
   if (!store) return io::fail(io::Errc::kIo, "store: " + store.error().detail);
@@ -473,6 +479,10 @@ int run_agent(const Config& config, const ConfigSource& source) {
   io::ignore_sigpipe();
   open_log(config.node.log_level, config.node.name);
   for (const std::string& warning : config.warnings) log_line(LogLevel::kWarn, "setting_ignored", warning);
+  if (const auto clock = io::clock_source(); clock && io::stops_with_machine(*clock)) {
+    log_line(LogLevel::kWarn, "clock_stops_with_machine", "the clock of this machine is " + *clock + ": if the hypervisor pauses it, its leases do not run out meanwhile; " +
+                                                              "use clocksource=tsc, and have the broker's side refuse old epochs (operations.md)");
+  }
   auto activated = io::take_activated_sockets();
   if (!activated) {
     std::fprintf(stderr, "outrigger: cannot start: %s\n", activated.error().detail.c_str());

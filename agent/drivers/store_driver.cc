@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kNewsWaitingMax = 1024;  // one batch at a time, a window of tasks per snapshot, views
 constexpr std::uint64_t kOwnViewBit = std::uint64_t{1} << 63U;  // the core numbers its views from below
-constexpr std::chrono::seconds kLookEvery{5}, kLookEveryWhenShort{1}, kClockEvery{1};
+constexpr std::chrono::seconds kLookEvery{5}, kLookEveryWhenShort{1}, kClockEvery{1}, kClockDiffers{60};
 
 /// std::function needs a copyable target; batches are moved once and run once.
 struct BatchTask {
@@ -264,6 +264,9 @@ void StoreDriver::look_at_clock() {
   if (stopped_) return;
   store_->on_wall_clock(static_cast<std::uint64_t>(io::wall_ms()), io::boottime_now());
   input();
+  const io::Milliseconds ahead{store_->counters().wall_ahead_ms};
+  const bool differs = std::chrono::abs(ahead) >= kClockDiffers;
+  if (std::exchange(clock_differs_, differs) != differs) callbacks_.on_clock(differs ? ahead : io::Milliseconds{0});
   clock_timer_.arm_after(kClockEvery);
 }
 

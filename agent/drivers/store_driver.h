@@ -32,6 +32,8 @@ struct StoreCallbacks {
   std::function<void(store::NodeId to, std::string bytes, bool urgent)> send;  ///< a frame for one peer
   std::function<void(const store::Event&)> on_event;
   std::function<void(const std::string& reason)> on_fatal;  ///< the core has stopped for good: end the process
+  /// The own wall clock and the stamps of orders differ by a minute or more, or do so no longer (0). Once per change.
+  std::function<void(io::Milliseconds ahead)> on_clock = [](io::Milliseconds) {};
 };
 
 /// How long the disk took, per batch; bucket i counts batches up to kBucketMs[i], the last one all the rest.
@@ -155,6 +157,7 @@ class StoreDriver {
   store::disk::Space space_ = store::disk::Space::kPlenty;
   DiskTimes times_;
   bool stopped_ = false;
+  bool clock_differs_ = false;
   std::unique_ptr<io::Thread> storage_;  // last: joined before anything above goes
 };
 

@@ -23,6 +23,7 @@ class StoreDriverTest : public ::testing::Test {
       if (const auto* leader = std::get_if<store::LeaderChanged>(&event)) leads = leader->leader == store::NodeId{7};
       if (std::holds_alternative<store::ClusterFounded>(event)) founded = true;
     };
+    callbacks.on_clock = [this](io::Milliseconds by) { ahead.push_back(by); };
     callbacks.on_fatal = [this](const std::string& reason) { fatal = reason; };
     auto started = StoreDriver::start(*loop, config, std::make_unique<MemoryLog>(watch), io::random_below, std::move(callbacks));
     ASSERT_TRUE(started) << started.error().detail;
@@ -44,6 +45,7 @@ class StoreDriverTest : public ::testing::Test {
   std::shared_ptr<MemoryLog::Watch> watch = std::make_shared<MemoryLog::Watch>();
   bool leads = false, founded = false;
   std::string fatal;
+  std::vector<io::Milliseconds> ahead;
   std::unique_ptr<StoreDriver> driver;
 };
 
@@ -131,6 +133,26 @@ TEST_F(StoreDriverTest, RetentionEndsUnderSteadyWrites) {
   go_on(store::Written{});
   EXPECT_TRUE(run_until(*loop, [&] { return row("old") == nullptr; })) << writes << " writes";
   EXPECT_NE(row("new"), nullptr);
+  EXPECT_TRUE(ahead.empty());
+  driver.reset();
+}
+
+TEST_F(StoreDriverTest, AClockThatDiffersFromTheTimesOfOrdersIsTold) {
+  namespace kv = store::kv;
+  found();
+  const auto lease = write(kv::LeaseAcquire{"trader", kv::NodeId{7}, "n1", 60'000, 500});
+  ASSERT_TRUE(lease);
+  const auto tomorrow = static_cast<std::uint64_t>(io::wall_ms()) + 86'400'000;
+  for (int i = 0; ahead.empty() && i < 1'000'000; ++i) {
+    if (i % 1000 == 0) {
+      ASSERT_TRUE(write(kv::OrderReserve{{"trader", "orders", std::to_string(i)}, {}, lease->epoch, kv::NodeId{7}, tomorrow, kv::kOrderRetentionMsMin}));
+    }
+    bool turned = false;
+    loop->post([&] { turned = true; });
+    ASSERT_TRUE(run_until(*loop, [&] { return turned; }));
+  }
+  ASSERT_EQ(ahead.size(), 1U);
+  EXPECT_NEAR(static_cast<double>(ahead[0].count()), -86'400'000.0, 60'000.0);
   driver.reset();
 }
 
