@@ -329,6 +329,7 @@ void read_proxy(Reading& reading, ConfigReader reader) {
     h2.problem("connection_window", "smaller than stream_window: no body could use its own", "raise it, or lower stream_window");
   h2.finish(reading.all_keys);
   config_read_request_id(reader.section("request_id"), reading.all_keys, proxy.request_id);
+  config_check_order_fields(reader.section("request_id"), reading.config);
   if (reader.size("trails", proxy.trail_bytes, 0, 64 << 20) && proxy.trail_bytes != 0 && proxy.trail_bytes < (16 << 10))
     reader.problem("trails", "less than 16KiB holds the trails of a few requests only", "256KiB is usual; \"0B\" = none");
   reader.finish(reading.all_keys);

@@ -1,5 +1,8 @@
 #include "agent/config_order.h"
 
+#include <algorithm>
+#include <cctype>
+
 #include "agent/config_values.h"
 
 namespace agent {
@@ -32,7 +35,30 @@ void config_read_halt(ConfigReader reader, const std::set<std::string>& all_keys
   reader.finish(all_keys);
 }
 
-void read_route_idempotency(const std::set<std::string>& all_keys, ConfigReader& route_reader, RouteConfig& route) {
+namespace {
+
+// As applications read names that they cannot tell apart.
+bool reads_alike(std::string_view a, std::string_view b) {
+  const auto plain = [](unsigned char c) { return c == '_' ? '-' : std::tolower(c); };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](unsigned char x, unsigned char y) { return plain(x) == plain(y); });
+}
+
+// A field that an agent writes, drops or changes is another key at each hop, and an order under it is sent once per try.
+std::optional<std::string> why_no_key_field(const std::string& name, const RouteChecks& checks, const HeadersConfig& rules) {
+  if (reads_alike(name, "traceparent") || reads_alike(name, "tracestate")) return "\"" + name + "\" is written anew by the agents";
+  if (auto fault = checks.check_header ? checks.check_header(name, HeaderChange::kDelRequest) : std::nullopt) return fault;
+  for (const auto* list : {&rules.set, &rules.add, &rules.del}) {
+    for (const std::string& line : *list)
+      if (reads_alike(std::string_view(line).substr(0, line.find(':')), name)) return "request_headers of this route changes \"" + name + "\"";
+  }
+  return std::nullopt;
+}
+
+constexpr const char* kFieldOfItsOwn = "let clients send the key in a field of its own, such as \"Idempotency-Key\"";
+
+}  // namespace
+
+void read_route_idempotency(const std::set<std::string>& all_keys, const RouteChecks& checks, ConfigReader& route_reader, RouteConfig& route) {
   auto reader = route_reader.section("idempotency");
   if (reader.present()) route.idempotency.emplace();
   IdempotencyConfig absent;
@@ -40,6 +66,10 @@ void read_route_idempotency(const std::set<std::string>& all_keys, ConfigReader&
   if (reader.text("key", out.key, 160) && !config_order_key(out.key))
     reader.problem("key", "\"" + out.key + "\" does not say where the key of an order stands",
                    "write \"header:Idempotency-Key\", \"query:client_order_id\" or \"json:/client_order_id\"");
+  const auto place = config_order_key(out.key);
+  if (route.idempotency && place && place->kind == OrderKeyPlace::Kind::kHeader) {
+    if (const auto fault = why_no_key_field(place->name, checks, route.request_headers)) reader.problem("key", *fault, kFieldOfItsOwn);
+  }
   reader.boolean("required", out.required);
   reader.duration("retention", out.retention, Milliseconds(60'000), Milliseconds(366LL * 24 * 3'600'000));
   if (reader.text("zone", out.zone, 64) && !config_is_name(out.zone))
@@ -49,6 +79,15 @@ void read_route_idempotency(const std::set<std::string>& all_keys, ConfigReader&
   if (!route.idempotency) return;
   if (route.pool != Pool::kPrimary)
     route_reader.problem("idempotency", "keys are written down by the agent of the primary, under its lease", "write pool = \"primary\", or remove it");
+}
+
+void config_check_order_fields(ConfigReader request_id, const Config& config) {
+  for (std::size_t i = 0; i < config.routes.size(); ++i) {
+    const auto& rule = config.routes[i].idempotency;
+    const auto place = rule ? config_order_key(rule->key) : std::nullopt;
+    if (place && place->kind == OrderKeyPlace::Kind::kHeader && reads_alike(place->name, config.proxy.request_id.field))
+      request_id.problem("field", "the keys of route[" + std::to_string(i) + "] stand in this field, and agents write it anew", kFieldOfItsOwn);
+  }
 }
 
 }  // namespace agent

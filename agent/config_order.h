@@ -13,7 +13,10 @@ struct OrderKeyPlace {
 [[nodiscard]] std::optional<OrderKeyPlace> config_order_key(std::string_view text);
 
 /// Reads the section into `route` and reports what does not fit the route.
-void read_route_idempotency(const std::set<std::string>& all_keys, ConfigReader& route_reader, RouteConfig& route);
+/// Behind the rules for the route's headers: the key must reach every agent as the client sent it.
+void read_route_idempotency(const std::set<std::string>& all_keys, const RouteChecks& checks, ConfigReader& route_reader, RouteConfig& route);
+/// The same of the field for ids of requests. @param request_id  [proxy.request_id]
+void config_check_order_fields(ConfigReader request_id, const Config& config);
 
 /// Reads [halt].
 void config_read_halt(ConfigReader reader, const std::set<std::string>& all_keys, HaltConfig& halt);

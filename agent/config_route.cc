@@ -268,8 +268,8 @@ void read_route(const std::set<std::string>& all_keys, const RouteChecks& checks
   read_route_balance(all_keys, reader, route);
   read_route_hedge(all_keys, reader.section("hedge"), route);
   check_hedge(reader, route);
-  read_route_idempotency(all_keys, reader, route);
   config_read_content(all_keys, checks, reader, route);
+  read_route_idempotency(all_keys, checks, reader, route);
   reader.finish(all_keys);
 }
 

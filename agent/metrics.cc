@@ -135,6 +135,7 @@ void add_orders(Families& out, const proxy::Counters& c) {
   out.counter("orders_repeated_early_total", "Repeated orders that got 409: in flight, or unknown", c.orders_repeated_early);
   out.counter("orders_key_reused_total", "Orders that got 422: their key stands for another one", c.orders_key_reused);
   out.counter("orders_unkeyed_total", "Orders that got 400: no key, or none that is one", c.orders_unkeyed);
+  out.counter("orders_keyless_total", "Orders that were sent without a key, since their route lets them (required = false)", c.orders_keyless);
   out.counter("orders_unreserved_total", "Orders that got 503 unsent: the ledger was full or could not be reached", c.orders_unreserved);
   out.counter("orders_unrecorded_total", "Answered orders whose answer the ledger did not take", c.orders_unrecorded);
   out.counter("orders_not_armed_total", "Orders refused because the primary was not armed; not sent", c.orders_not_armed);

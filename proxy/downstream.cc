@@ -283,8 +283,9 @@ void Downstream::on_eof() {
     return;
   }
   // Inside a message, idle, or with a request that nobody has sent on: there is nobody left to answer.
-  // With a complete request at an instance the answer is still worth its way.
-  if (phase_ == Phase::kServing && exchange_ != nullptr && exchange_->request_complete() && exchange_->at_endpoint()) return;
+  // With a complete request at an instance, or an order that is being written down, the answer is still worth its way.
+  const bool under_way = exchange_ != nullptr && exchange_->request_complete() && (exchange_->at_endpoint() || exchange_->at_ledger());
+  if (phase_ == Phase::kServing && under_way) return;
   if (exchange_ != nullptr) {
     exchange_->client_gone();
     exchange_ = nullptr;

@@ -71,6 +71,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
     return !request_complete_ && phase_ != Phase::kTunnel && !(expect_continue_ && request_body_bytes_ == 0);
   }
   [[nodiscard]] bool at_endpoint() const { return phase_ >= Phase::kWaiting && phase_ <= Phase::kTunnel; }
+  [[nodiscard]] bool at_ledger() const { return phase_ == Phase::kReserving; }
 
   // From the upstream connection.
   /// Something has happened at `from`: of two attempts, it is the one spoken of until the other one has something to say.

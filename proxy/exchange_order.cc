@@ -81,7 +81,8 @@ void Exchange::note_order(const http1::RequestHead& head) {
       if (!http1::same_text(field.name, rule.name)) continue;
       if (++count == 1) take_order_key(order_key_of(field.value));
     }
-    if (count > 1) take_order_key(std::nullopt);
+    // One that this hop takes out would be another order's, or nobody's, at the next agent.
+    if (count > 1 || http1::any_lists(head.headers, http1::HeaderId::kConnection, rule.name)) take_order_key(std::nullopt);
     if (count == 0) lack_order_key();
     return;
   }
@@ -96,13 +97,18 @@ void Exchange::take_order_key(std::optional<std::string> key) {
   }
   ++core_.counters.orders_unkeyed;
   order_.key.clear();
-  refuse(400, "order_key_malformed", "the key of the order is none: 1 to 255 visible characters, once", "send one key, the same for each repetition of this order",
+  refuse(400, "order_key_malformed", "the key of the order is none: 1 to 255 visible characters, once, in what goes on to the instance", "send one key, the same for each repetition of this order",
          Milliseconds{0});
 }
 
 void Exchange::lack_order_key() {
   keyed_ = false;
-  if (!route_->order->required) return;
+  if (!route_->order->required) {
+    // Where the key is a field the agent that the client has met has counted it.
+    const bool is_first = route_->order->from == OrderKeyFrom::kJson || down_->accepted().kind == ListenerKind::kDownstream;
+    if (is_first) ++core_.counters.orders_keyless;
+    return;
+  }
   ++core_.counters.orders_unkeyed;
   refuse(400, "order_key_missing", "this route takes no order without a key", "send a fresh random key with each order, and the same again when you repeat it",
          Milliseconds{0});
@@ -118,9 +124,15 @@ std::string_view Exchange::order_body() {
 // @return false: the request has been answered
 bool Exchange::complete_order_key() {
   if (!order_.key.empty() || route_->order->from != OrderKeyFrom::kJson) return true;
-  auto key = core_.settings.json_text == nullptr ? std::nullopt : core_.settings.json_text(order_body(), route_->order->name);
+  const JsonTextFunction read = core_.settings.json_text;
+  const JsonText key = read == nullptr ? JsonText{JsonText::Is::kUnusable} : read(order_body(), route_->order->name);
   early_ = LocalReply{};
-  key ? take_order_key(order_key_of(*key)) : lack_order_key();
+  switch (key.is) {
+    case JsonText::Is::kAbsent: lack_order_key(); break;
+    case JsonText::Is::kText: take_order_key(order_key_of(key.text)); break;
+    // Without a key that can be told apart a repetition would be sent again, whatever the route says of orders without one.
+    case JsonText::Is::kUnusable: take_order_key(std::nullopt); break;
+  }
   if (early_.status == 0) return true;
   send_reply(early_);
   return false;

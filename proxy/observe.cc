@@ -38,7 +38,7 @@ void Counters::add(const Counters& other) {
       &Counters::retries_denied, &Counters::ejections, &Counters::first_byte_timeouts, &Counters::idle_timeouts,
       &Counters::total_timeouts, &Counters::held, &Counters::held_expired, &Counters::held_refused,
       &Counters::halted, &Counters::orders_sent, &Counters::orders_unknown, &Counters::orders_reserved,
-      &Counters::orders_recorded, &Counters::orders_replayed, &Counters::orders_unkeyed, &Counters::orders_key_reused,
+      &Counters::orders_recorded, &Counters::orders_replayed, &Counters::orders_unkeyed, &Counters::orders_keyless, &Counters::orders_key_reused,
       &Counters::orders_repeated_early, &Counters::orders_unreserved, &Counters::orders_unrecorded, &Counters::orders_without_client,
       &Counters::orders_not_armed,
       &Counters::peer_refusals_sent,

@@ -118,6 +118,7 @@ struct Counters {
   // Orders under keys (order.h).
   std::uint64_t orders_reserved = 0, orders_recorded = 0, orders_replayed = 0;
   std::uint64_t orders_unkeyed = 0;         ///< 400: no key, or none that is one
+  std::uint64_t orders_keyless = 0;         ///< passed without a key, since the rule lets them
   std::uint64_t orders_key_reused = 0;      ///< 422
   std::uint64_t orders_repeated_early = 0;  ///< 409: in flight, or unknown
   std::uint64_t orders_unreserved = 0;      ///< 503: ledger full or not to be reached; not sent

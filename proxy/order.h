@@ -42,8 +42,19 @@ struct OrderRule {
 };
 /// The key in the value of a field; nullopt if that is none.
 [[nodiscard]] std::optional<std::string> order_key_of(std::string_view value);
-/// The string or integer at a JSON Pointer (RFC 6901) as text; nullopt if there is none, or no JSON. From the host.
-using JsonTextFunction = std::optional<std::string> (*)(std::string_view text, std::string_view pointer);
+/// What a document has at a place.
+struct JsonText {
+  enum class Is : std::uint8_t {
+    kAbsent,    ///< nothing: the document is empty, or has no such place
+    kText,      ///< a string, or an integer of up to 64 bits as its digits
+    kUnusable,  ///< something that is no key: another kind of value, or a document that cannot be read
+  };
+  Is is = Is::kAbsent;
+  std::string text{};  ///< with kText
+  friend bool operator==(const JsonText&, const JsonText&) = default;
+};
+/// What stands at a JSON Pointer (RFC 6901). From the host.
+using JsonTextFunction = JsonText (*)(std::string_view text, std::string_view pointer);
 /// The value of a parameter; nullopt if it is not there. @param query  without '?'
 [[nodiscard]] std::optional<std::string_view> query_parameter(std::string_view query, std::string_view name);
 

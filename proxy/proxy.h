@@ -87,7 +87,7 @@ struct Settings {
   TraceSettings trace;
   bool trails = false;                       ///< AccessRecord::trail is filled
   DigestFunction digest = nullptr;           ///< SHA-256; null = routes with credentials let nobody in, those with an order rule take none
-  JsonTextFunction json_text = nullptr;      ///< for OrderKeyFrom::kJson; null = such orders have no key
+  JsonTextFunction json_text = nullptr;      ///< for OrderKeyFrom::kJson; null = such orders are refused
   std::uint32_t connections_max = 10000;     ///< downstream; HTTP/2 streams likewise, all connections together
   H2Settings h2;
   std::uint32_t upstream_idle_max = 64;      ///< kept open per endpoint

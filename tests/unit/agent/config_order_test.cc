@@ -1,9 +1,17 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
 #include "agent/config.h"
+#include "agent/route_content.h"
 
 namespace agent {
 namespace {
+
+using ::testing::HasSubstr;
 
 TEST(ConfigOrder, IdempotencySaysWhereTheKeyOfAnOrderStands) {
   const auto route = [](const std::string& line) { return parse_config("[[route]]\npath = \"/\"\n" + line + "\n", "test.toml"); };
@@ -18,6 +26,34 @@ TEST(ConfigOrder, IdempotencySaysWhereTheKeyOfAnOrderStands) {
                           "pool = \"primary\"\nidempotency = { retention = \"1s\" }", "pool = \"primary\"\nidempotency = { zone = \"a/b\" }",
                           "pool = \"primary\"\nidempotency = { answer_max = \"1MiB\" }", "pool = \"primary\"\nidempotency = { kee = \"x\" }"})
     EXPECT_FALSE(route(bad)) << bad;
+}
+
+// A field that agents write anew is another key at each hop: the order would be sent once per try.
+TEST(ConfigOrder, KeysStandWhereNoAgentTouchesThem) {
+  const auto faults = [](const std::string& text) {
+    std::string folder = (std::filesystem::temp_directory_path() / "outrigger-config-XXXXXX").string();
+    ConfigSource source;
+    source.file = std::filesystem::path(mkdtemp(folder.data())) / "a.toml";
+    source.check_header = check_header;
+    std::ofstream(*source.file) << text;
+    const auto config = load_config(source);
+    std::filesystem::remove_all(folder);
+    std::string out;
+    if (!config)
+      for (const ConfigProblem& problem : config.error()) out += problem.text() + "\n";
+    return out;
+  };
+  const auto keyed = [&](const std::string& name, const std::string& more = {}) {
+    return faults("[[route]]\npath = \"/\"\npool = \"primary\"\nidempotency = { key = \"header:" + name + "\" }\n" + more);
+  };
+  for (const char* name : {"X-Request-Id", "x_request_id", "X-Forwarded-For", "X-Real-IP", "X-Outrigger-Key", "Connection", "Host", "Content-Length",
+                           "Via", "traceparent", "Tracestate"})
+    EXPECT_THAT(keyed(name), HasSubstr("idempotency.key")) << name;
+  for (const char* name : {"Idempotency-Key", "X-Client-Order-Id"}) EXPECT_EQ(keyed(name), "") << name;
+  for (const char* rule : {"set = [\"x-key: a\"]", "add = [\"X_Key: a\"]", "del = [\"X-Key\"]"})
+    EXPECT_THAT(keyed("X-Key", std::string("request_headers = { ") + rule + " }\n"), HasSubstr("request_headers")) << rule;
+  EXPECT_EQ(keyed("X-Key", "response_headers = { set = [\"X-Key: a\"] }\n"), "") << "the other way";
+  EXPECT_THAT(keyed("X-Order-Name", "[proxy.request_id]\nfield = \"x-order-name\"\n"), HasSubstr("route[0]"));
 }
 
 }  // namespace

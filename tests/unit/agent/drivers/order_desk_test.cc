@@ -285,13 +285,23 @@ TEST_F(OrderDeskTest, AnAnswerThatIsTooLongKeepsItsStatus) {
 }
 
 TEST(JsonText, OneTextOutOfADocument) {
-  EXPECT_EQ(json_text(R"({"a":{"b/c":"x"},"n":[1,-7,1.5]})", "/a/b~1c"), "x");
-  EXPECT_EQ(json_text(R"({"n":[1,-7]})", "/n/1"), "-7");
-  EXPECT_EQ(json_text(R"({"n":18446744073709551615})", "/n"), "18446744073709551615");
-  for (const char* pointer : {"/n", "/m", "/o", "/n/0/x", "m", "/~2", ""})
-    EXPECT_EQ(json_text(R"({"n":1.5,"m":null,"o":{}})", pointer), std::nullopt) << pointer;
-  EXPECT_EQ(json_text("{", "/a"), std::nullopt);
-  EXPECT_EQ(json_text(std::string(60'000, '['), "/a"), std::nullopt);
+  const auto text = [](std::string said) { return proxy::JsonText{proxy::JsonText::Is::kText, std::move(said)}; };
+  EXPECT_EQ(json_text(R"({"a":{"b/c":"x"},"n":[1,-7,1.5]})", "/a/b~1c"), text("x"));
+  EXPECT_EQ(json_text(R"({"n":[1,-7]})", "/n/1"), text("-7"));
+  EXPECT_EQ(json_text(R"({"n":18446744073709551615})", "/n"), text("18446744073709551615"));
+  EXPECT_EQ(json_text(R"({"n":""})", "/n"), text(""));
+}
+
+TEST(JsonText, WhatIsThereAndIsNoKeyIsNotTakenForNothing) {
+  for (const char* pointer : {"/x", "/n/0", "/o/x", "/l/1"})
+    EXPECT_EQ(json_text(R"({"n":1,"o":{},"l":[0]})", pointer).is, proxy::JsonText::Is::kAbsent) << pointer;
+  EXPECT_EQ(json_text("", "/a").is, proxy::JsonText::Is::kAbsent) << "no body at all";
+  // A number of 20 digits would be rounded: two orders would have one key.
+  for (const char* value : {"36893488147419103232", "1.5", "1e3", "null", "true", "{}", "[]"})
+    EXPECT_EQ(json_text(std::string("{\"id\":") + value + "}", "/id").is, proxy::JsonText::Is::kUnusable) << value;
+  for (const std::string& document : {std::string("{"), std::string("\x1f\x8b\x08"), std::string(60'000, '[')})
+    EXPECT_EQ(json_text(document, "/id").is, proxy::JsonText::Is::kUnusable) << document.substr(0, 3);
+  for (const char* pointer : {"m", "/~2"}) EXPECT_EQ(json_text("{}", pointer).is, proxy::JsonText::Is::kUnusable) << pointer;
 }
 
 }  // namespace
