@@ -1,5 +1,6 @@
 // Settings read again while the agent runs: what can be changed in flight is, what cannot is named.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "agent/io/clock.h"
@@ -14,6 +15,19 @@ std::string joined(const std::vector<std::string>& list) {
   std::string out;
   for (const std::string& one : list) out += (out.empty() ? "" : ", ") + one;
   return out.empty() ? "nothing" : out;
+}
+
+/// Where orders of `running` stand that no route of `fresh` would look for: "zone \"orders\", key header:Idempotency-Key".
+std::set<std::string> orders_left(const std::vector<RouteConfig>& running, const std::vector<RouteConfig>& fresh) {
+  const auto places = [](const std::vector<RouteConfig>& routes) {
+    std::set<std::string> out;
+    for (const RouteConfig& route : routes)
+      if (route.idempotency) out.insert("zone \"" + route.idempotency->zone + "\", key " + route.idempotency->key);
+    return out;
+  };
+  std::set<std::string> left = places(running);
+  for (const std::string& place : places(fresh)) left.erase(place);
+  return left;
 }
 
 }  // namespace
@@ -51,6 +65,7 @@ tl::expected<Agent::PreparedSettings, std::string> Agent::prepare_settings(const
     // Routes name the pool of the service that runs, not of one that waits for a restart.
     Config next = config_;
     next.routes = fresh.routes;
+    next.halt = fresh.halt;
     const auto table = route_table(next, route_table_.get(), sessions);
     if (!table) return tl::make_unexpected(table.error().detail);
     made.routes = *table;
@@ -147,6 +162,8 @@ api::ReloadReport Agent::apply_settings(const Config& fresh) {
     config_.routes.insert(config_.routes.end(), fresh.routes.begin(), fresh.routes.end());
     publish_endpoints();
     proxy_->publish_routes(routes);
+    for (const std::string& place : orders_left(config_.routes, fresh.routes))
+      log_line(LogLevel::kWarn, "orders_left", place + ": no route looks for orders there any more; whoever repeats one of these keys is sent again");
     config_.routes = fresh.routes;
     publish_endpoints();
     if (health_) health_->look();  // breakers of rules that have changed begin anew

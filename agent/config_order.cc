@@ -74,6 +74,8 @@ void read_route_idempotency(const std::set<std::string>& all_keys, const RouteCh
   reader.duration("retention", out.retention, Milliseconds(60'000), Milliseconds(366LL * 24 * 3'600'000));
   if (reader.text("zone", out.zone, 64) && !config_is_name(out.zone))
     reader.problem("zone", "\"" + out.zone + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
+  if (reader.text("account_header", out.account_header, 64) && !config_order_key("header:" + out.account_header))
+    reader.problem("account_header", "\"" + out.account_header + "\" is no name of a header", "write \"X-Account\", or what your clients send");
   reader.size("answer_max", out.answer_bytes_max, 1024, 256 * 1024);
   reader.finish(all_keys);
   if (!route.idempotency) return;

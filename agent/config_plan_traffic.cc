@@ -74,7 +74,6 @@ bool same_breaker(const BreakerConfig& a, const BreakerConfig& b) {
   return a.fail == b.fail && a.window == b.window && a.open == b.open && std::set(a.on.begin(), a.on.end()) == std::set(b.on.begin(), b.on.end());
 }
 std::string rate_zone(const RouteConfig& route) { return route.rate->zone.empty() ? config_route_name(route) : route.rate->zone; }
-std::string order_zone(const RouteConfig& route) { return route.idempotency->zone.empty() ? config_route_name(route) : route.idempotency->zone; }
 
 /// What becomes of the state of `before`, when `after` (null: nothing) has its name and `all` are the routes then.
 void tell_route(const RouteConfig& before, const RouteConfig* after, const std::vector<RouteConfig>& all, PlanConcern& out) {
@@ -94,8 +93,9 @@ void tell_route(const RouteConfig& before, const RouteConfig* after, const std::
     tell(stays, "sessions of zone " + out.session_zone + (stays ? "" : ": their clients are told apart anew, and may get another node"));
   }
   if (before.idempotency) {
-    const bool stays = any([&](const RouteConfig& one) { return one.idempotency && order_zone(one) == order_zone(before); });
-    tell(stays, "keys of orders of zone " + order_zone(before) + (stays ? "" : ": an order that comes again with its key is not known, and is sent again"));
+    const IdempotencyConfig& rule = *before.idempotency;
+    const bool stays = any([&](const RouteConfig& one) { return one.idempotency && one.idempotency->zone == rule.zone && one.idempotency->key == rule.key; });
+    tell(stays, "keys of orders of zone " + rule.zone + " (" + rule.key + ")" + (stays ? "" : ": an order that comes again with its key is not known, and is sent again"));
   }
 }
 

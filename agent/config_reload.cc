@@ -21,6 +21,12 @@ bool same_registrations(const std::vector<RegistrationText>& a, const std::vecto
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const RegistrationText& x, const RegistrationText& y) { return x.json == y.json; });
 }
 
+/// Routes with keys tell the orders of accounts apart by the header that [halt] names.
+bool same_orders(const Config& a, const Config& b) {
+  return a.halt.account_header == b.halt.account_header ||
+         std::none_of(b.routes.begin(), b.routes.end(), [](const RouteConfig& route) { return route.idempotency.has_value(); });
+}
+
 using Part = ConfigPart;
 using By = TakenBy;
 constexpr ReloadRule kRules[] = {
@@ -29,7 +35,7 @@ constexpr ReloadRule kRules[] = {
     {Part::kListen, "listen", By::kReload, [](const Config& a, const Config& b) { return a.listeners == b.listeners; }},
     {Part::kEgress, "egress", By::kReload, [](const Config& a, const Config& b) { return a.egress == b.egress; }},
     {Part::kUpstream, "upstream", By::kReload, [](const Config& a, const Config& b) { return a.upstreams == b.upstreams; }},
-    {Part::kRoute, "route", By::kReload, [](const Config& a, const Config& b) { return a.routes == b.routes; }},
+    {Part::kRoute, "route", By::kReload, [](const Config& a, const Config& b) { return a.routes == b.routes && same_orders(a, b); }},
     {Part::kBreaker, "breaker", By::kReload, [](const Config& a, const Config& b) { return a.breakers == b.breakers; }},
     {Part::kHalt, "halt", By::kReload, [](const Config& a, const Config& b) { return a.halt == b.halt; }},
     {Part::kCheckScripts, "catalog.check_scripts", By::kReload, [](const Config& a, const Config& b) { return a.catalog.check_scripts == b.catalog.check_scripts; }},

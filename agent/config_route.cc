@@ -34,7 +34,13 @@ bool is_hex_digest(std::string_view text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-bool is_token_secret(std::string_view text) { return text.starts_with("sha256:") && is_hex_digest(text.substr(7)); }
+// sha256:HEX or NAME:sha256:HEX
+bool is_token_secret(std::string_view text) {
+  const std::size_t name = text.starts_with("sha256:") ? std::string_view::npos : text.find(':');
+  if (name == 0 || (name != std::string_view::npos && name > 64)) return false;
+  if (name != std::string_view::npos) text.remove_prefix(name + 1);
+  return text.starts_with("sha256:") && is_hex_digest(text.substr(7));
+}
 
 // USER:sha256:SALT:HEX
 bool is_user_secret(std::string_view text) {
@@ -60,7 +66,7 @@ void read_route_auth(const std::set<std::string>& all_keys, ConfigReader reader,
   // The value is not repeated: it may be the secret itself.
   for (const auto& secret : route.auth.tokens)
     if (!is_token_secret(secret))
-      reader.problem("tokens", "an entry is not \"sha256:\" and 64 hexadecimal digits in lower case",
+      reader.problem("tokens", "an entry is not \"sha256:\" and 64 hexadecimal digits in lower case, perhaps with \"NAME:\" before it",
                      "make it with: printf %s \"$TOKEN\" | sha256sum");
   for (const auto& secret : route.auth.users)
     if (!is_user_secret(secret))

@@ -138,6 +138,7 @@ void add_orders(Families& out, const proxy::Counters& c) {
   out.counter("orders_keyless_total", "Orders that were sent without a key, since their route lets them (required = false)", c.orders_keyless);
   out.counter("orders_unreserved_total", "Orders that got 503 unsent: the ledger was full or could not be reached", c.orders_unreserved);
   out.counter("orders_unrecorded_total", "Answered orders whose answer the ledger did not take", c.orders_unrecorded);
+  out.counter("orders_rules_differ_total", "Orders that got 503 unsent: the primary's agent has another idempotency rule for them, or none", c.orders_rules_differ);
   out.counter("orders_not_armed_total", "Orders refused because the primary was not armed; not sent", c.orders_not_armed);
   out.counter("orders_without_client_total", "Orders at the instance that went on when their client left", c.orders_without_client);
 }

@@ -83,7 +83,7 @@ void set_balance(const RouteConfig& config, proxy::Route& out) {
   }
 }
 
-proxy::OrderRule order_rule(const IdempotencyConfig& config, const std::string& route) {
+proxy::OrderRule order_rule(const IdempotencyConfig& config, const HaltConfig& halt) {
   proxy::OrderRule rule;
   const auto place = config_order_key(config.key).value_or(OrderKeyPlace{});
   rule.from = place.kind == OrderKeyPlace::Kind::kHeader  ? proxy::OrderKeyFrom::kHeader
@@ -92,7 +92,8 @@ proxy::OrderRule order_rule(const IdempotencyConfig& config, const std::string& 
   rule.name = place.name;
   rule.required = config.required;
   rule.retention = config.retention;
-  rule.zone = config.zone.empty() ? route : config.zone;
+  rule.zone = config.zone;
+  rule.account_field = config.account_header.empty() ? halt.account_header : config.account_header;
   rule.answer_bytes_max = static_cast<std::uint32_t>(config.answer_bytes_max);
   return rule;
 }
@@ -482,7 +483,7 @@ io::Result<std::shared_ptr<const proxy::RouteTable>> route_table(const Config& c
     auto set = set_admission(config.routes[i], key, routes.back().admission);
     if (set) set = set_content(config.routes[i], key, config.proxy.body_bytes_max, cache, routes.back());
     if (!set) return tl::make_unexpected(set.error());
-    if (config.routes[i].idempotency) routes.back().order = order_rule(*config.routes[i].idempotency, routes.back().name);
+    if (config.routes[i].idempotency) routes.back().order = order_rule(*config.routes[i].idempotency, config.halt);
     if (config.routes[i].sticky) routes.back().sticky = sticky_rule(config.routes[i], sessions());
   }
   auto table = proxy::RouteTable::make(std::move(routes), previous, {io::random_below(UINT64_MAX), io::random_below(UINT64_MAX)});

@@ -172,16 +172,18 @@ std::optional<Credentials::Entry> Credentials::parse(std::string_view text) {
   if (!text.starts_with(kMark)) {
     const std::size_t colon = text.find(':');
     if (colon == 0 || colon == std::string_view::npos || colon > 64) return std::nullopt;
-    entry.user = text.substr(0, colon);
+    entry.name = text.substr(0, colon);
     text.remove_prefix(colon + 1);
     if (!text.starts_with(kMark)) return std::nullopt;
     text.remove_prefix(kMark.size());
-    const std::size_t end = text.find(':');
-    if (end == std::string_view::npos || end < 8 || end > 64) return std::nullopt;
-    entry.salt = text.substr(0, end);
-    const auto plain = [](unsigned char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-    if (!std::all_of(entry.salt.begin(), entry.salt.end(), plain)) return std::nullopt;
-    text.remove_prefix(end + 1);
+    if (const std::size_t end = text.find(':'); end != std::string_view::npos) {
+      if (end < 8 || end > 64) return std::nullopt;
+      entry.user = entry.name;
+      entry.salt = text.substr(0, end);
+      const auto plain = [](unsigned char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+      if (!std::all_of(entry.salt.begin(), entry.salt.end(), plain)) return std::nullopt;
+      text.remove_prefix(end + 1);
+    }
   } else {
     text.remove_prefix(kMark.size());
   }
@@ -199,18 +201,30 @@ bool same_digest(const Digest& a, const Digest& b) {
   return seen == 0;
 }
 
-bool is_authorized(const Credentials& credentials, DigestFunction digest, const http1::RequestHead& head, std::string& scratch) {
-  if (digest == nullptr) return false;
+std::string hex_text(const Digest& digest) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const std::byte byte : digest) out += {kDigits[std::to_integer<unsigned>(byte) >> 4], kDigits[std::to_integer<unsigned>(byte) & 15]};
+  return out;
+}
+
+std::string principal_of(const Credentials::Entry& entry) {
+  if (entry.name.empty()) return "token " + hex_text(entry.digest);
+  return (entry.user.empty() ? "token " : "user ") + entry.name;
+}
+
+const Credentials::Entry* credentials_of(const Credentials& credentials, DigestFunction digest, const http1::RequestHead& head, std::string& scratch) {
+  if (digest == nullptr) return nullptr;
   const auto field = head.find("Authorization");
   std::string_view token = field ? after_scheme(*field, "Bearer").value_or(std::string_view()) : std::string_view();
   if (token.empty()) token = head.find("X-Api-Key").value_or(std::string_view());
   const auto encoded = field ? after_scheme(*field, "Basic") : std::nullopt;
-  bool found = false;
+  const Credentials::Entry* found = nullptr;
   if (!token.empty() && token.size() <= 512) {
     const Digest given = digest(token);
     for (const Credentials::Entry& entry : credentials.entries) {
       const bool same = same_digest(given, entry.digest);
-      found |= same && entry.user.empty();
+      if (same && entry.user.empty()) found = &entry;
     }
   }
   if (encoded && credentials.has_users() && decode_base64(*encoded, scratch)) {
@@ -224,8 +238,8 @@ bool is_authorized(const Credentials& credentials, DigestFunction digest, const 
       scratch.append(scratch, 0, given_bytes);
       const Digest given = digest(std::string_view(scratch).substr(given_bytes));
       const bool same = same_digest(given, entry.digest);
-      found |= same && colon != std::string::npos && !entry.user.empty() && entry.user.size() == colon &&
-               scratch.compare(0, colon, entry.user) == 0;
+      if (same && colon != std::string::npos && !entry.user.empty() && entry.user.size() == colon && scratch.compare(0, colon, entry.user) == 0)
+        found = &entry;
     }
     std::fill(scratch.begin(), scratch.end(), '\0');
   }

@@ -57,6 +57,7 @@ using DigestFunction = Digest (*)(std::string_view text);
 struct Credentials {
   struct Entry {
     std::string user;       ///< empty = a token
+    std::string name;       ///< whose secret it is: the user, or what a token is called, which may have several secrets; empty = a token without a name
     std::string salt;       ///< of a password
     Digest digest{};
   };
@@ -64,13 +65,18 @@ struct Credentials {
   std::string realm = "outrigger";
   static constexpr std::size_t kEntriesMax = 64;   ///< each costs a request one digest
   [[nodiscard]] bool has_users() const;
-  /// "sha256:HEX" (a token) or "USER:sha256:SALT:HEX"; HEX is 64 digits, SALT 8..64 of [A-Za-z0-9]. nullopt otherwise.
+  /// "sha256:HEX" or "NAME:sha256:HEX" (a token), or "USER:sha256:SALT:HEX"; HEX is 64 digits, SALT 8..64 of [A-Za-z0-9]. nullopt otherwise.
   [[nodiscard]] static std::optional<Entry> parse(std::string_view text);
 };
-/// Whether the request carries one of the secrets.
+/// The secret that the request carries; null = none of them.
 /// @param scratch  recycled by the caller
-[[nodiscard]] bool is_authorized(const Credentials& credentials, DigestFunction digest, const http1::RequestHead& head,
-                                 std::string& scratch);
+[[nodiscard]] const Credentials::Entry* credentials_of(const Credentials& credentials, DigestFunction digest, const http1::RequestHead& head,
+                                                       std::string& scratch);
+/// Who that is, in words that a new secret for the same name does not change: "user bob", "token desk-a", "token" and the digest of one
+/// without a name.
+[[nodiscard]] std::string principal_of(const Credentials::Entry& entry);
+/// 64 hexadecimal digits in lower case.
+[[nodiscard]] std::string hex_text(const Digest& digest);
 /// True if all bytes are the same; the time does not depend on them.
 [[nodiscard]] bool same_digest(const Digest& a, const Digest& b);
 

@@ -38,6 +38,7 @@ void Exchange::recycle() {
   session_ = SessionHash{};
   session_known_ = session_issue_ = session_stays_ = false;
   admission_text_.clear();
+  principal_.clear();
   if (shaped_) forget_cache();
   if (keyed_ || absent_ != nullptr) forget_order();
   shaped_ = takes_gzip_ = short_read_ = pack_broken_ = false;
@@ -70,6 +71,8 @@ void Exchange::recycle() {
   trail_.clear();
   held_noted_ = false;
   unarmed_there_.clear();
+  order_met_ = rules_differ_there_ = false;
+  order_who_.clear();
   client_framing_ = http1::Framing::kNone;
   status_ = 0;
   response_begun_ = response_complete_ = upstream_keep_alive_ = refused_ = switched_ = false;
@@ -125,6 +128,7 @@ void Exchange::begin(Client& down, const http1::RequestHead& head) {
     return;
   }
   const RouteMatch match = core_.table == nullptr ? RouteMatch{} : core_.table->table->find(method_, head.host, *path);
+  if (accepted.kind == ListenerKind::kPeer && !http1::is_safe(method_) && differs_from_entry(head, match.route)) return;
   if (match.route == nullptr) {
     answer_unroutable(match);
     return;
@@ -326,8 +330,9 @@ void Exchange::make_attempt_head() {
   if (traced_) append_traceparent_field();
   if (shaped_) append_request_fields();
   const bool is_primary = service_ != nullptr && service_->view.holder == PrimaryView::Holder::kLocal;
+  const std::string order = keyed_ && endpoint_->endpoint.kind == EndpointKind::kPeer ? order_words() : std::string();
   append_attempt_head(head_, {endpoint_->endpoint.kind, core_.settings.node, is_primary,
-                              service_ == nullptr ? Epoch{} : service_->view.epoch});
+                              service_ == nullptr ? Epoch{} : service_->view.epoch, order});
 }
 
 // ---- what is sent ----

@@ -41,6 +41,7 @@ struct MadeId {
 /// How long the answer of a peer that is primary no longer may take to arrive: milliseconds where it gave the role away, and where it
 /// hangs its clients are told so much later.
 inline constexpr Milliseconds kFormerWait{1000};
+inline constexpr std::string_view kOrderRulesDiffer = "order-rules-differ";  ///< to a peer: an order under a key that would be another one here
 inline constexpr std::string_view kPrimaryChanged = "primary_changed";
 inline constexpr std::string_view kPrimaryChangedText = "the primary changed while the request was there";
 
@@ -198,7 +199,10 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void forget_cache();
   [[nodiscard]] FieldFacts field_facts() const;
   // Orders under keys (exchange_order.cc).
+  [[nodiscard]] bool differs_from_entry(const http1::RequestHead& head, const Route* route);
   void note_order(const http1::RequestHead& head);
+  void note_order_who(const http1::RequestHead& head);
+  [[nodiscard]] std::string order_words() const;
   void take_order_key(std::optional<std::string> key);
   void lack_order_key();
   [[nodiscard]] std::string_view order_body();
@@ -367,6 +371,10 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   TimePoint wait_until_{};
   Milliseconds wait_pause_{0};
   std::string client_text_;           ///< address of the client; only with rules that may name it
+  std::string principal_;             ///< who has shown a secret of its route; only with a rule for orders
+  std::string order_who_;             ///< digest of who asks for this order, in digits; empty = nothing is known of that
+  bool order_met_ = false;            ///< the agent that the client has met treats it as an order under a key, too
+  bool rules_differ_there_ = false;   ///< the holder elsewhere has refused it: its rule for orders is another one
   bool keyed_ = false;                ///< its route wants a key, and it has or may have one
   bool order_looked_ = false;         ///< the ledger was asked though nobody leads
   bool recording_answer_ = false;     ///< answer_ is on its way into the ledger

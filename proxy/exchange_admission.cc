@@ -24,7 +24,9 @@ void Exchange::admit(const http1::RequestHead& head, std::string_view path) {
            "see allow and deny of the route, and trusted_proxies of the listener", Milliseconds{0});
     return;
   }
-  if (!rules.credentials.entries.empty() && !is_authorized(rules.credentials, core_.settings.digest, head, admission_text_)) {
+  const Credentials::Entry* secret =
+      rules.credentials.entries.empty() ? nullptr : credentials_of(rules.credentials, core_.settings.digest, head, admission_text_);
+  if (!rules.credentials.entries.empty() && secret == nullptr) {
     ++state_->counters.unauthorized;
     refuse(401, "unauthorized", "this route asks for credentials that the request did not carry",
            "send Authorization with a token or password of this route", Milliseconds{0});
@@ -35,6 +37,7 @@ void Exchange::admit(const http1::RequestHead& head, std::string_view path) {
     return;
   }
   admission_text_.clear();
+  if (secret != nullptr && route_->order) principal_ = principal_of(*secret);
   if (rules.rate_table == nullptr || admit_rate(head, address, path)) admit_concurrency();
 }
 

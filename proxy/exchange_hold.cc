@@ -92,6 +92,7 @@ void Exchange::refuse_unarmed_to_peer() {
 // @param field  value of kRefusedField
 void Exchange::note_refusal(std::string_view field) {
   unarmed_there_.clear();
+  rules_differ_there_ = field == kOrderRulesDiffer;
   if (!field.starts_with(kNotArmed)) return;
   field.remove_prefix(std::min(kNotArmed.size() + 2, field.size()));
   unarmed_there_ = field.empty() ? "no reason is given" : field.substr(0, kUnarmedReasonMax);
@@ -99,6 +100,11 @@ void Exchange::note_refusal(std::string_view field) {
 }
 
 void Exchange::reply_not_taken() {
+  if (rules_differ_there_ && service_->view.holder == PrimaryView::Holder::kPeer) {
+    ++core_.counters.orders_rules_differ;
+    return reply(503, "order_rules_differ", "the agent of the primary has other settings for the keys of these orders, or none; nothing was sent",
+                 "give all agents the same routes (idempotency: key and zone), then try again with the same order key", Outcome::kNotSent, kAskAgain);
+  }
   const bool here = waits_for_arming();
   if (!here && (unarmed_there_.empty() || service_->view.holder != PrimaryView::Holder::kPeer)) {
     const bool none = service_->view.holder == PrimaryView::Holder::kNone;

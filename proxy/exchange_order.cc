@@ -33,6 +33,8 @@ void append_payload(std::string& out, std::string_view framed) {
   }
 }
 
+constexpr std::string_view kNobody = "-";  // in kOrderField: nothing is known of who asks
+
 constexpr std::string_view kNotSentState = "not_sent", kDoneState = "done", kUnknownState = "unknown", kRefusedState = "refused";
 
 // For traces: what the ledger says about an order, in the words of its rows as far as there is one.
@@ -69,9 +71,52 @@ class AbsentClient final : private AcceptedFacts, public Client {
 
 // ---- the key ----
 
+// An agent with another rule, or none, would look for the key in another row or another place: a key that is known would be sent again.
+// @return true: it is refused, early_ says so
+bool Exchange::differs_from_entry(const http1::RequestHead& head, const Route* route) {
+  const auto met = head.find(kOrderField);
+  order_met_ = met.has_value();
+  if (!met) return false;
+  const std::size_t end = std::min(met->find(' '), met->size());
+  const std::string_view who = met->substr(std::min(end + 1, met->size()));
+  const bool is_known = who.size() == 2 * Digest().size() && who.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  if (route != nullptr && route->order && met->substr(0, end) == order_identity(*route->order) && (is_known || who == kNobody)) {
+    if (is_known) order_who_ = who;
+    return false;
+  }
+  ++core_.counters.peer_refusals_sent;
+  early_.status = 421;
+  early_.code = early_.refused = kOrderRulesDiffer;
+  early_.outcome = name_of(Outcome::kNotSent);
+  return true;
+}
+
+// The agent that the client has met knows more than the others: it has checked credentials, and its rules may rewrite fields.
+void Exchange::note_order_who(const http1::RequestHead& head) {
+  if (order_met_ || core_.settings.digest == nullptr) return;
+  std::string text;
+  for (const http1::Header& field : head.headers) {
+    if (!http1::same_text(field.name, route_->order->account_field)) continue;
+    text += "account ";
+    text += field.value;
+    text += '\n';
+  }
+  text += principal_;
+  if (!text.empty()) order_who_ = hex_text(core_.settings.digest(text));
+}
+
+// What a peer is told of it.
+std::string Exchange::order_words() const {
+  std::string out = order_identity(*route_->order);
+  out += ' ';
+  out += order_who_.empty() ? kNobody : std::string_view(order_who_);
+  return out;
+}
+
 void Exchange::note_order(const http1::RequestHead& head) {
   const OrderRule& rule = *route_->order;
   keyed_ = true;
+  note_order_who(head);
   // It is fingerprinted and may wait for its reservation: all of it is kept.
   down_->set_body_limit(std::min<std::uint64_t>(route_->body_bytes_max, core_.settings.replay_bytes_max));
   if (rule.from == OrderKeyFrom::kJson) return;
@@ -103,10 +148,12 @@ void Exchange::take_order_key(std::optional<std::string> key) {
 
 void Exchange::lack_order_key() {
   keyed_ = false;
-  if (!route_->order->required) {
-    // Where the key is a field the agent that the client has met has counted it.
-    const bool is_first = route_->order->from == OrderKeyFrom::kJson || down_->accepted().kind == ListenerKind::kDownstream;
-    if (is_first) ++core_.counters.orders_keyless;
+  const bool from_body = route_->order->from == OrderKeyFrom::kJson;
+  // A key that the agent saw which the client has met has been lost on the way.
+  const bool lost = order_met_ && !from_body;
+  if (!route_->order->required && !lost) {
+    // Where the key is a field that agent has counted it.
+    if (from_body || down_->accepted().kind == ListenerKind::kDownstream) ++core_.counters.orders_keyless;
     return;
   }
   ++core_.counters.orders_unkeyed;
@@ -198,11 +245,13 @@ void Exchange::ask_ledger() {
   }
   const OrderRule& rule = *route_->order;
   order_.service = route_->service;
-  order_.zone = rule.zone.empty() ? route_->name : rule.zone;
+  order_.zone = rule.zone;
   order_.retention = rule.retention;
   order_.timed = wants_spans();
   const std::string_view body = order_body();
-  std::string text(std::string_view(head_).substr(0, method_bytes_ + 1 + target_bytes_));
+  // A second client's key is no repetition of the first one's order, though every byte be the same. No method begins with '@'.
+  std::string text = order_who_.empty() ? std::string() : "@" + order_who_ + " ";
+  text += std::string_view(head_).substr(0, method_bytes_ + 1 + target_bytes_);
   text += '\n';
   text += body;
   order_.fingerprint = core_.settings.digest(text);
@@ -250,7 +299,7 @@ void Exchange::order_told(const OrderReply& told) {
       return;
     case OrderVerdict::kOther:
       ++counters.orders_key_reused;
-      reply(422, "order_key_reused", "this key stands for another order: method, target or body differ", "use a fresh key for each order", Outcome::kNotSent);
+      reply(422, "order_key_reused", "this key stands for another order: method, target, body, account or credentials differ", "use a fresh key for each order", Outcome::kNotSent);
       return;
     case OrderVerdict::kFull:
       ++counters.orders_unreserved;

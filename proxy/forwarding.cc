@@ -222,6 +222,7 @@ RequestIdPlace append_request_head(std::string& out, const http1::RequestHead& h
 void append_attempt_head(std::string& out, const AttemptFacts& facts) {
   if (facts.kind == EndpointKind::kPeer) {
     append_header(out, kHopField, facts.node);
+    if (!facts.order.empty()) append_header(out, kOrderField, facts.order);
   } else {
     append_header(out, kNodeField, facts.node);
     append_header(out, kRoleField, facts.is_primary ? "primary" : "standby");

@@ -18,6 +18,7 @@ inline constexpr std::string_view kNodeField = "X-Outrigger-Node";        ///< t
 inline constexpr std::string_view kRoleField = "X-Outrigger-Role";        ///< to the instance: "primary" or "standby"
 inline constexpr std::string_view kEpochField = "X-Outrigger-Epoch";      ///< to the instance: decimal
 inline constexpr std::string_view kHopField = "X-Outrigger-Hop";          ///< to a peer: name of the agent that entered it
+inline constexpr std::string_view kOrderField = "X-Outrigger-Order";      ///< to a peer: the request is an order under a key: order_identity, and digest of who asks or "-"
 inline constexpr std::string_view kRefusedField = "X-Outrigger-Refused";  ///< from a peer: its instance got nothing, and why
 inline constexpr std::string_view kOutcomeField = "X-Outrigger-Outcome";  ///< to the client: "not-sent" or "unknown"
 
@@ -61,6 +62,7 @@ struct AttemptFacts {
   std::string_view node;      ///< this agent
   bool is_primary = false;
   Epoch epoch{};
+  std::string_view order;     ///< value of kOrderField; empty = none
 };
 /// Completes the head, blank line included.
 void append_attempt_head(std::string& out, const AttemptFacts& facts);

@@ -40,7 +40,7 @@ void Counters::add(const Counters& other) {
       &Counters::halted, &Counters::orders_sent, &Counters::orders_unknown, &Counters::orders_reserved,
       &Counters::orders_recorded, &Counters::orders_replayed, &Counters::orders_unkeyed, &Counters::orders_keyless, &Counters::orders_key_reused,
       &Counters::orders_repeated_early, &Counters::orders_unreserved, &Counters::orders_unrecorded, &Counters::orders_without_client,
-      &Counters::orders_not_armed,
+      &Counters::orders_rules_differ, &Counters::orders_not_armed,
       &Counters::peer_refusals_sent,
       &Counters::peer_refusals_received, &Counters::lease_stops, &Counters::writes_denied, &Counters::late_lease_writes,
       &Counters::tunnels, &Counters::tunnels_told, &Counters::h2_connections, &Counters::h2_streams, &Counters::h2_resets, &Counters::h2_streams_refused,

@@ -123,6 +123,7 @@ struct Counters {
   std::uint64_t orders_repeated_early = 0;  ///< 409: in flight, or unknown
   std::uint64_t orders_unreserved = 0;      ///< 503: ledger full or not to be reached; not sent
   std::uint64_t orders_unrecorded = 0;      ///< 504: answered, but the ledger has another end
+  std::uint64_t orders_rules_differ = 0;    ///< 503: the agent of the primary has another OrderRule for it, or none; not sent
   std::uint64_t orders_not_armed = 0;       ///< 503: the primary may not be given orders (PrimaryView::armed); not sent
   std::uint64_t orders_without_client = 0;  ///< went on when their client left
   std::uint64_t peer_refusals_sent = 0, peer_refusals_received = 0;

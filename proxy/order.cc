@@ -11,6 +11,24 @@ bool fits(std::string_view key) { return !key.empty() && key.size() <= OrderRule
 
 }  // namespace
 
+std::string order_identity(const OrderRule& rule) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string out = rule.zone;
+  out += rule.from == OrderKeyFrom::kHeader ? "/header:" : rule.from == OrderKeyFrom::kQuery ? "/query:" : "/json:";
+  for (const char c : rule.name) {
+    // Names of fields have no case. A pointer may hold any byte, a field may not.
+    if (rule.from == OrderKeyFrom::kHeader && c >= 'A' && c <= 'Z') {
+      out += static_cast<char>(c - 'A' + 'a');
+    } else if (is_visible(c) && c != '%') {
+      out += c;
+    } else {
+      const auto byte = static_cast<unsigned char>(c);
+      out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    }
+  }
+  return out;
+}
+
 std::optional<std::string> order_key_of(std::string_view value) {
   if (!value.starts_with('"')) {
     if (!fits(value) || !std::all_of(value.begin(), value.end(), is_visible)) return std::nullopt;

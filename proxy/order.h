@@ -2,7 +2,7 @@
 /// Orders under keys: what is written down before the first byte of an order leaves, and before its answer is passed on.
 ///
 /// A route with an OrderRule takes a key from each unsafe request. Before the request is given to the local instance the key is
-/// reserved, with a fingerprint of method, target and body, in a ledger that all agents share; the answer is recorded there before the client
+/// reserved, with a fingerprint of method, target, body and who asks (account, credentials of the route), in a ledger that all agents share; the answer is recorded there before the client
 /// sees it. Whoever sends the same key again, to whichever agent, gets the recorded answer byte for byte. So a key is sent at
 /// most once by itself; what became of one whose answer never came is said as it is: not known.
 /// Source: draft-ietf-httpapi-idempotency-key-header (field, 400, 409, 422); Outbox pattern (recorded before passed on).
@@ -28,18 +28,25 @@ enum class OrderKeyFrom : std::uint8_t {
   kJson,    ///< a string or integer in the body, by JSON Pointer (RFC 6901)
 };
 
+/// Of rules that name none: one for all routes, so that a key is the same order whatever a route is called, and whichever of
+/// several routes, methods or hosts it comes by.
+inline constexpr std::string_view kOrderZone = "orders";
+
 /// What a route asks of orders. Unsafe methods only; upgrades are no orders.
 struct OrderRule {
   OrderKeyFrom from = OrderKeyFrom::kHeader;
   std::string name = "Idempotency-Key";    ///< field, parameter, or pointer
   bool required = true;                    ///< without a key: 400; else the request passes as on any other route
-  std::string zone;                        ///< routes of one zone share their keys; empty = the route's name
+  std::string zone{kOrderZone};            ///< routes of one zone share their keys; 1..64 letters, digits, '.', '_', '-'
+  std::string account_field = "X-Account"; ///< of the client's request; its value says who orders; empty = none does
   Milliseconds retention{24LL * 3600 * 1000};  ///< how long an answer is kept at least
   std::uint32_t answer_bytes_max = 256 * 1024;  ///< head and body; of a longer answer only status and head are kept
 
   static constexpr std::size_t kKeyBytesMax = 255;
   friend bool operator==(const OrderRule&, const OrderRule&) = default;
 };
+/// By what two agents find the same row for the same request: zone, and place of the key, without blanks. What else a rule says may differ.
+[[nodiscard]] std::string order_identity(const OrderRule& rule);
 /// The key in the value of a field; nullopt if that is none.
 [[nodiscard]] std::optional<std::string> order_key_of(std::string_view value);
 /// What a document has at a place.

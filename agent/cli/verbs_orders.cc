@@ -156,7 +156,7 @@ void add_orders(CLI::App& app, Session& session, const std::shared_ptr<Options>&
   resolve.footer("Examples: outrigger orders resolve orders 6f1c done --status 201 --body '{\"id\":7}'\n"
                  "          outrigger orders resolve orders 6f1c not_sent --reason 'not in the broker's list'");
   for (CLI::App* verb : {&show, &resolve}) {
-    verb->add_option("zone", options->zone, "name of its route, or the zone that routes share")->required();
+    verb->add_option("zone", options->zone, "of its route's idempotency rule; \"orders\" where that names none")->required();
     verb->add_option("key", options->key, "the client's key")->required();
   }
   resolve.add_option("verdict", options->verdict, "done: it is placed; not_sent: it is not, and may be sent again under its key")

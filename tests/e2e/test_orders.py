@@ -9,13 +9,16 @@ from harness import RealProcesses, get_json, patience, wait_until
 KEYED = 'pool = "primary"\nhold = "5s"\nidempotency = { key = "header:Idempotency-Key", retention = "1h" }\ntimeouts = { first_byte = "1500ms" }\n'
 
 
-class Orders(RealProcesses):
+class KeyedOrders(RealProcesses):
+    """Three agents whose route of orders has keys; `keyed` is what stands in it."""
+    keyed = KEYED
+
     def setUp(self):
         super().setUp()
         self.made = self.make_cluster()
         text = self.made.config.read_text()
         self.assertIn('pool = "primary"\nhold = "5s"\n', text)
-        self.made.config.write_text(text.replace('pool = "primary"\nhold = "5s"\n', KEYED, 1))
+        self.made.config.write_text(text.replace('pool = "primary"\nhold = "5s"\n', self.keyed, 1))
         self.made.start()
         self.wait_ready(self.made)
 
@@ -49,6 +52,8 @@ class Orders(RealProcesses):
     def primary(self):
         return self.made.node(self.made.wait_agreed(20 * patience())[0])
 
+
+class Orders(KeyedOrders):
     def test_the_same_key_gets_the_same_answer_from_every_agent_and_one_order(self):
         status, headers, body = self.send(self.made.nodes[0], "k-1")
         self.assertEqual(status, 201, body)

@@ -6,7 +6,10 @@
 #include <fstream>
 
 #include "agent/config.h"
+#include "agent/config_reload.h"
+#include "agent/parts.h"
 #include "agent/route_content.h"
+#include "tests/unit/agent/read_config.h"
 
 namespace agent {
 namespace {
@@ -15,17 +18,42 @@ using ::testing::HasSubstr;
 
 TEST(ConfigOrder, IdempotencySaysWhereTheKeyOfAnOrderStands) {
   const auto route = [](const std::string& line) { return parse_config("[[route]]\npath = \"/\"\n" + line + "\n", "test.toml"); };
-  const auto full = route("pool = \"primary\"\nidempotency = { key = \"json:/id~1x\", required = false, retention = \"48h\", zone = \"z\", answer_max = \"4KiB\" }");
+  const auto full = route("pool = \"primary\"\nidempotency = { key = \"json:/id~1x\", required = false, retention = \"48h\", zone = \"z\", answer_max = \"4KiB\", account_header = \"X-Desk\" }");
   ASSERT_TRUE(full);
-  EXPECT_EQ(full->routes.at(0).idempotency, (IdempotencyConfig{"json:/id~1x", false, Milliseconds(172'800'000), "z", 4096}));
+  EXPECT_EQ(full->routes.at(0).idempotency, (IdempotencyConfig{"json:/id~1x", false, Milliseconds(172'800'000), "z", 4096, "X-Desk"}));
   EXPECT_EQ(route("pool = \"primary\"\nidempotency = {}")->routes.at(0).idempotency, IdempotencyConfig{});
+  EXPECT_EQ(route("pool = \"primary\"\nname = \"a\"\nidempotency = {}")->routes.at(0).idempotency->zone, "orders") << "whatever a route is called";
   EXPECT_FALSE(route("pool = \"primary\"")->routes.at(0).idempotency);
   for (const char* bad : {"pool = \"all\"\nidempotency = {}", "pool = \"primary\"\nidempotency = { key = \"Idempotency-Key\" }",
                           "pool = \"primary\"\nidempotency = { key = \"header:a b\" }", "pool = \"primary\"\nidempotency = { key = \"json:id\" }",
                           "pool = \"primary\"\nidempotency = { key = \"json:/a~2\" }", "pool = \"primary\"\nidempotency = { key = \"query:a&b\" }",
                           "pool = \"primary\"\nidempotency = { retention = \"1s\" }", "pool = \"primary\"\nidempotency = { zone = \"a/b\" }",
-                          "pool = \"primary\"\nidempotency = { answer_max = \"1MiB\" }", "pool = \"primary\"\nidempotency = { kee = \"x\" }"})
+                          "pool = \"primary\"\nidempotency = { answer_max = \"1MiB\" }", "pool = \"primary\"\nidempotency = { account_header = \"a b\" }",
+                          "pool = \"primary\"\nidempotency = { zone = \"\" }", "pool = \"primary\"\nidempotency = { kee = \"x\" }"})
     EXPECT_FALSE(route(bad)) << bad;
+}
+
+TEST(ConfigOrder, WhoseOrderItIsIsSaidByTheHeaderThatHaltsGoBy) {
+  const auto rule = [](const std::string& more, const std::string& options) {
+    const auto table = route_table(good("[service]\nname = \"trader\"\naddress = \"127.0.0.1:9000\"\n" + more + "[[route]]\npath = \"/\"\npool = \"primary\"\nname = \"r\"\n" +
+                                        "idempotency = { " + options + " }\n"), nullptr, {});
+    EXPECT_TRUE(table) << table.error().detail;
+    return table ? *(*table)->routes().at(0).order : proxy::OrderRule{};
+  };
+  EXPECT_EQ(rule("", "").account_field, "X-Account");
+  EXPECT_EQ(rule("[halt]\naccount_header = \"X-Desk\"\n", "").account_field, "X-Desk");
+  EXPECT_EQ(rule("[halt]\naccount_header = \"X-Desk\"\n", "account_header = \"X-Api-Key\"").account_field, "X-Api-Key");
+  EXPECT_EQ(rule("", "").zone, "orders");
+  EXPECT_EQ(rule("", "zone = \"z\"").zone, "z");
+}
+
+TEST(ConfigOrder, ANewHeaderForAccountsIsForRoutesWithKeysToo) {
+  const auto takes_routes = [](const std::string& route) {
+    const std::string text = "[service]\naddress = \"127.0.0.1:9000\"\n[[route]]\npath = \"/\"\npool = \"primary\"\n" + route;
+    return ConfigDifference(good(text), good(text + "[halt]\naccount_header = \"X-Desk\"\n")).has(ConfigPart::kRoute);
+  };
+  EXPECT_TRUE(takes_routes("idempotency = {}\n"));
+  EXPECT_FALSE(takes_routes(""));
 }
 
 // A field that agents write anew is another key at each hop: the order would be sent once per try.

@@ -215,6 +215,12 @@ TEST(PlanConcerns, SessionsAndKeysOfOrdersGoByTheirZone) {
   };
   EXPECT_THAT(concern(plan(orders("a", ""), orders("b", "")), ConcernKind::kRoute, "/orders").forgotten, ElementsAre(HasSubstr("is sent again")));
   EXPECT_THAT(concern(plan(orders("a", ""), orders("a", "cancel = true\n")), ConcernKind::kRoute, "/orders").kept, Contains(HasSubstr("keys of orders of zone a")));
+  const auto unnamed = [](const std::string& more) {
+    return "[service]\naddress = \"127.0.0.1:9001\"\n[[route]]\npath = \"/orders\"\npool = \"primary\"\n" + more;
+  };
+  const std::string before = unnamed("idempotency = {}\n");
+  EXPECT_THAT(concern(plan(before, unnamed("name = \"n\"\nidempotency = {}\n")), ConcernKind::kRoute, "/orders").kept, Contains(HasSubstr("zone orders"))) << "a name is no zone";
+  EXPECT_THAT(concern(plan(before, unnamed("idempotency = { key = \"query:id\" }\n")), ConcernKind::kRoute, "/orders").forgotten, ElementsAre(HasSubstr("is sent again")));
 }
 
 TEST(PlanConcerns, PoolsKeepWhatIsKnownOfEndpointsThatStay) {

@@ -300,7 +300,7 @@ TEST(CredentialsTest, TokensAndPasswords) {
   std::string scratch;
   const auto opens = [&](const Fields& fields) {
     const Head head(fields);
-    return is_authorized(all, fake_digest, head.head, scratch);
+    return credentials_of(all, fake_digest, head.head, scratch) != nullptr;
   };
   EXPECT_TRUE(opens({{"Authorization", "Bearer token-one"}}));
   EXPECT_TRUE(opens({{"authorization", "bearer  token-one"}}));
@@ -313,7 +313,21 @@ TEST(CredentialsTest, TokensAndPasswords) {
   EXPECT_FALSE(opens({{"X-Api-Key", "saltsalt:bob:swordfish"}})) << "a password's preimage is no token";
   EXPECT_FALSE(opens({}));
   const Head good(Fields{{"X-Api-Key", "token-one"}});
-  EXPECT_FALSE(is_authorized(all, nullptr, good.head, scratch)) << "without a digest nobody gets in";
+  EXPECT_EQ(credentials_of(all, nullptr, good.head, scratch), nullptr) << "without a digest nobody gets in";
+}
+
+TEST(CredentialsTest, ATokenMayHaveANameThatOutlivesItsSecret) {
+  const std::string digest(64, 'a'), other(64, 'b');
+  const auto who = [](const std::string& text) {
+    const auto entry = Credentials::parse(text);
+    return entry ? principal_of(*entry) : std::string("none");
+  };
+  EXPECT_EQ(who("desk-a:sha256:" + digest), "token desk-a");
+  EXPECT_EQ(who("desk-a:sha256:" + other), "token desk-a");
+  EXPECT_EQ(who("sha256:" + digest), "token " + digest);
+  EXPECT_EQ(who("desk-a:sha256:12345678:" + digest), "user desk-a") << "a token and a user of one name are two";
+  EXPECT_EQ(who(":sha256:" + digest), "none");
+  EXPECT_EQ(Credentials::parse("desk-a:sha256:" + digest)->user, "");
 }
 
 // ---- through a proxy ----
