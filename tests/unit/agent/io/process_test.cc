@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+
 #include <csignal>
 #include <optional>
 
@@ -72,6 +74,28 @@ TEST_F(Run, DeadlineKillsTheWholeGroup) {
   EXPECT_EQ(exit->exit_code, -1);
   EXPECT_EQ(exit->standard_output, "started\n");
   EXPECT_GE(exit->duration, options.deadline);
+}
+
+TEST_F(Run, OneThatEndedInTimeDidSoHoweverLateWeLook) {
+  auto options = shell("echo done");
+  options.deadline = Milliseconds(1);
+  bool in_time = false;
+  // Where it takes longer to end, it gets more: the loop stands still until it has ended and its deadline is over.
+  for (; !in_time && options.deadline < kPatience; options.deadline *= 4) {
+    exit.reset();
+    const TimePoint deadline = boottime_now() + options.deadline;
+    spawn(options);
+    siginfo_t info{};
+    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(process->pid()), &info, WEXITED | WNOWAIT), 0);
+    in_time = boottime_now() < deadline;
+    while (boottime_now() < deadline + Milliseconds(2)) {
+    }
+    ASSERT_TRUE(run_until(*loop, [this] { return exit.has_value(); }));
+  }
+  ASSERT_TRUE(in_time);
+  EXPECT_FALSE(exit->deadline_passed);
+  EXPECT_TRUE(exit->ok());
+  EXPECT_EQ(exit->standard_output, "done\n");
 }
 
 TEST_F(Run, GrandchildThatHoldsThePipesIsCutOff) {
