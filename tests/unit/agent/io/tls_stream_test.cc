@@ -112,7 +112,7 @@ TEST_P(Tls, LargeTransfersKeepEveryByteUnderBackPressure) {
   EXPECT_EQ(server_sink.data.size(), sent.size());
   EXPECT_TRUE(server_sink.data == sent);
   EXPECT_EQ(client->write_queue_bytes(), 0U);
-  EXPECT_EQ(client_sink.drained, 1);
+  EXPECT_GE(client_sink.drained, 1);  // once more if the word of its end had to wait
 }
 
 TEST_P(Tls, ManySmallBuffersShareRecordsInOrder) {
