@@ -68,7 +68,7 @@ class Arming(RealProcesses):
         return wait_until(check, seconds * patience(), f"arming {wanted}")
 
     def order(self, node, key):
-        return get_json(node.api, f"/outrigger/v1/orders/POST%20%2Forders/{key}")
+        return get_json(node.api, f"/outrigger/v1/orders/orders/{key}")
 
     def in_background(self, entry, key):
         """An order whose client may see its agent die."""
