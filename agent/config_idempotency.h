@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace agent {
 
@@ -15,6 +16,7 @@ struct IdempotencyConfig {
   std::string zone = "orders";         ///< routes of one zone share their keys
   std::uint64_t answer_bytes_max = 256 * 1024;  ///< head and body that are kept; 1 .. 256 KiB
   std::string account_header{};        ///< of requests: whose order it is; empty = that of [halt]
+  std::vector<int> unknown_statuses{500, 502, 504};  ///< ["500", "502", "504"]: answers that do not say what became of the order; 400..599, 0..16
   friend bool operator==(const IdempotencyConfig&, const IdempotencyConfig&) = default;
 };
 

@@ -95,6 +95,7 @@ proxy::OrderRule order_rule(const IdempotencyConfig& config, const HaltConfig& h
   rule.zone = config.zone;
   rule.account_field = config.account_header.empty() ? halt.account_header : config.account_header;
   rule.answer_bytes_max = static_cast<std::uint32_t>(config.answer_bytes_max);
+  rule.unknown_statuses = config.unknown_statuses;
   return rule;
 }
 

@@ -215,6 +215,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   void reservation_late();
   void order_head(const http1::ResponseHead& head);
   void order_gathered();
+  [[nodiscard]] bool leaves_unknown(const OrderAnswer& answer) const;
   void replay(const OrderAnswer& answer, bool again);
   void go_on_after(const OrderAnswer& answer);
   enum class AnswerText : std::uint8_t { kWhole, kHead };

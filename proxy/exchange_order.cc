@@ -8,6 +8,7 @@
 namespace proxy {
 namespace {
 
+constexpr std::string_view kUnknownField = "X-Outrigger-Outcome: unknown\r\n";
 constexpr std::string_view kReplayedField = "Idempotent-Replayed: true\r\n";
 constexpr std::string_view kUnkept =
     "{\"code\":\"order_answer_not_kept\",\"message\":\"the order was answered with this status; its body was too long to be kept\"}\n";
@@ -364,20 +365,30 @@ void Exchange::order_gathered() {
     return;
   }
   std::shared_ptr<const OrderAnswer> record = answer_;
-  if (!fits) {
+  if (leaves_unknown(*answer_)) {
+    record.reset();
+  } else if (!fits) {
     record = std::make_shared<const OrderAnswer>(OrderAnswer{answer_->status, answer_->head, {}, false});
   }
   response_complete_ ? release_attempt() : up_->pause_reading();
   recording_answer_ = true;
   ticket_ = core_.take_ticket(*this);
   ledger_at_ = core_.now;
-  core_.host.orders()->settle(ticket_, order_, reservation_, OrderEnd::kAnswered, std::move(record));
+  const OrderEnd end = record == nullptr ? OrderEnd::kUnknown : OrderEnd::kAnswered;
+  core_.host.orders()->settle(ticket_, order_, reservation_, end, std::move(record));
   arm_timer();
+}
+
+// The instance answers, and does not know either: final would be a guess.
+bool Exchange::leaves_unknown(const OrderAnswer& answer) const {
+  const std::vector<int>& statuses = route_->order->unknown_statuses;
+  return std::find(statuses.begin(), statuses.end(), answer.status) != statuses.end();
 }
 
 void Exchange::order_recorded(bool recorded, const OrderCommit& commit) {
   core_.drop_ticket(std::exchange(ticket_, OrderTicket{}));
-  order_state_ = !recorded ? kRefusedState : phase_ == Phase::kReserving ? kNotSentState : kDoneState;
+  const bool unknown = answer_ != nullptr && leaves_unknown(*answer_);
+  order_state_ = !recorded ? kRefusedState : phase_ == Phase::kReserving ? kNotSentState : unknown ? kUnknownState : kDoneState;
   if (order_.timed) note_ledger_span(SpanOf::kRecord, order_state_, commit);
   if (phase_ == Phase::kReserving) {
     reservation_ = 0;
@@ -395,9 +406,10 @@ void Exchange::order_recorded(bool recorded, const OrderCommit& commit) {
           "ask for this order with the same key", Outcome::kUnknown);
     return;
   }
-  ++core_.counters.orders_recorded;
-  note(Step::kRecorded);
+  if (!unknown) ++core_.counters.orders_recorded;
+  note(Step::kRecorded, unknown ? kUnknownState : std::string_view());
   const auto answer = std::move(answer_);
+  if (unknown) admission_text_ += kUnknownField;
   response_complete_ ? replay(*answer, false) : go_on_after(*answer);
 }
 
@@ -416,7 +428,7 @@ void Exchange::replay(const OrderAnswer& answer, bool again) {
   }
   if (packer_ != nullptr) pack_response();
   write_response();
-  outcome_ = Outcome::kAnswered;
+  outcome_ = !again && leaves_unknown(answer) ? Outcome::kUnknown : Outcome::kAnswered;
   finish(keep_client_ && keeps_client() ? Client::Next::kRequest : Client::Next::kClose);
 }
 

@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proxy/admission.h"
 #include "proxy/stream.h"
@@ -41,6 +42,9 @@ struct OrderRule {
   std::string account_field = "X-Account"; ///< of the client's request; its value says who orders; empty = none does
   Milliseconds retention{24LL * 3600 * 1000};  ///< how long an answer is kept at least
   std::uint32_t answer_bytes_max = 256 * 1024;  ///< head and body; of a longer answer only status and head are kept
+  /// Answers that say nothing of what became of the order: they reach the client as they are, and the order is unknown. Ours is the
+  /// default: what servers make of an exception (500), of an answer that they did not understand (502) or that did not come (504).
+  std::vector<int> unknown_statuses{500, 502, 504};
 
   static constexpr std::size_t kKeyBytesMax = 255;
   friend bool operator==(const OrderRule&, const OrderRule&) = default;

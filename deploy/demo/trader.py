@@ -108,7 +108,7 @@ class Trader:
         self.orders_host, self.orders_port = place.rsplit(":", 1)
         self.orders_path, self.fenced = (f"/{prefix}" if prefix else "") + "/orders", bool(arguments.orders)
         self.delay = (arguments.delay_ms_min / 1000, arguments.delay_ms_max / 1000)
-        self.think = arguments.think_ms_max / 1000
+        self.think, self.lost_status = arguments.think_ms_max / 1000, arguments.lost_status
         self.feed = Feed(self.exchange)
         self.started = time.monotonic()
         self.status, self.position, self.sent, self.failed = "healthy", 0, 0, 0
@@ -343,7 +343,12 @@ class Session(threading.Thread):
         trader.note(self.arrived, order["client_order_id"], epoch)
         if trader.think:
             time.sleep(random.uniform(0, trader.think))  # limits, prices: the window in which a frozen trader becomes a zombie
-        status, answer = trader.place(order, epoch)
+        try:
+            status, answer = trader.place(order, epoch)
+        except Lost as problem:
+            if not trader.lost_status:
+                raise
+            status, answer = trader.lost_status, {"error": str(problem)}
         if status != 201:
             trader.failed += 1
         time.sleep(random.uniform(*trader.delay))  # books, risk, database: the window in which a crash is ambiguous
@@ -388,6 +393,8 @@ def main():
     parser.add_argument("--think-ms-max", type=float, default=0, help="between reading an order and sending it to the exchange, at most")
     parser.add_argument("--delay-ms-min", type=float, default=3, help="between the exchange's reply and ours")
     parser.add_argument("--delay-ms-max", type=float, default=10)
+    parser.add_argument("--lost-status", type=int, default=0, help="answer this, as frameworks do, when the exchange does not say what became of "
+                        "an order; default: no answer, and the connection ends")
     arguments = parser.parse_args()
     threading.stack_size(256 * 1024)
     sys.setswitchinterval(0.001)  # many short requests at once: let each have its turn soon

@@ -32,11 +32,11 @@ export async function placeOrder(agents, key, order, seconds = 60) {
         headers: { "Content-Type": "application/json", "Idempotency-Key": key },
       });
       const { status } = reply, body = await reply.text(), outcome = reply.headers.get("x-outrigger-outcome");
-      // An answer of the instance is final. An agent's own says: not sent (429, 503), or unknown until now (409, 502, 504).
-      // All of these may be repeated, but only ever with the same key.
+      // Without the field the answer is the instance's, recorded and final. With it, it says what became of the order until now: not
+      // sent (429, 503), or unknown (409, 500, 502, 504). All of these may be repeated, but only ever with the same key.
       if (outcome === null) return { verdict: verdictOf(status, false), status, body };
       doubt ||= outcome !== "not-sent";
-      if (![409, 429, 502, 503, 504].includes(status)) return { verdict: verdictOf(status, doubt), status, body };
+      if (![409, 429, 500, 502, 503, 504].includes(status)) return { verdict: verdictOf(status, doubt), status, body };
       answer = { verdict: "unknown", status, body };
       wait = waitOf(reply.headers.get("retry-after"));
     } catch { doubt = true; /* no answer: perhaps it was placed, so the same key is the only safe thing to send */ }

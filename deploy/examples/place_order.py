@@ -38,12 +38,12 @@ def place_order(agents, key, order, seconds=60.0):
             connection.request("POST", "/orders", json.dumps(order), {"Content-Type": "application/json", "Idempotency-Key": key})
             reply = connection.getresponse()
             body, outcome = reply.read(), reply.getheader("X-Outrigger-Outcome")
-            # An answer of the instance is final, whatever it says. An agent's own says what became of the order: not sent (429,
-            # 503), or unknown until now (409, 502, 504). All of these may be repeated, but only ever with the same key.
+            # Without the field the answer is the instance's, recorded and final. With it, it says what became of the order until now:
+            # not sent (429, 503), or unknown (409, 500, 502, 504). All of these may be repeated, but only ever with the same key.
             if outcome is None:
                 return verdict_of(reply.status, False), reply.status, body
             doubt = doubt or outcome != "not-sent"
-            if reply.status not in (409, 429, 502, 503, 504):
+            if reply.status not in (409, 429, 500, 502, 503, 504):
                 return verdict_of(reply.status, doubt), reply.status, body
             answer, wait = ("unknown", reply.status, body), seconds_of(reply.getheader("Retry-After"))
         except (OSError, http.client.HTTPException):

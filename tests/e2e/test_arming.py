@@ -13,10 +13,11 @@ HOOK = REPO / "tests" / "e2e" / "reconcile_hook.py"
 
 
 class Arming(RealProcesses):
-    def start(self, arming, hold="5s", hook=True, delay_ms=None):
+    def start(self, arming, hold="5s", hook=True, delay_ms=None, trader=()):
         """A cluster whose orders carry keys, with [arming]; the hook asks the paper exchange.
         @param hook  False: none; "url": the first trader's own, over HTTP"""
         self.made = self.make_cluster()
+        self.made.trader_options = list(trader)
         if delay_ms:
             self.made.trader_options = ["--delay-ms-min", delay_ms, "--delay-ms-max", delay_ms + 50]
         command = json.dumps([sys.executable, "-B", str(HOOK), self.made.exchange_address, str(self.made.folder)])
@@ -128,6 +129,18 @@ class Arming(RealProcesses):
         self.assertEqual(self.placed("c-1"), 1)
         self.assertEqual(self.made.wait_agreed(20 * patience()), (holder, epoch), "nobody had to fail for it")
         self.assertTrue(self.arming(entry)["armed"])
+
+    def test_an_instance_that_answers_500_leaves_the_order_unknown_until_the_exchange_was_asked(self):
+        holder, _ = self.start(['mode = "auto"', 'timeout = "10s"', 'quiet = "500ms"', 'every = "2s"'], hook="url", trader=["--lost-status", 500])
+        entry = self.others(holder)[0]
+        request(self.made.exchange_address, "PUT", "/mode", b'{"drop_replies": 1000}')  # the trader has orders of its own
+        status, headers, body = self.send(entry, "h-1")
+        self.assertEqual((status, headers.get("x-outrigger-outcome"), list(body)), (500, "unknown", ["error"]), "the instance's own words")
+        for node in self.made.nodes:
+            _, headers, body = self.send_until(node, "h-1")
+            self.assertEqual((body["status"], headers["idempotent-replayed"]), ("accepted", "true"))
+        self.assertEqual(self.placed("h-1"), 1)
+        self.assertEqual(self.order(entry, "h-1")["source"], "hook")
 
     # --- what a hook that fails, and a person, do ----------------------------------------------------------------------
     def test_a_hook_that_fails_arms_nothing_and_says_so_until_it_works(self):

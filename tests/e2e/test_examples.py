@@ -77,12 +77,12 @@ class OrderClients(unittest.TestCase):
         return agent
 
     def test_whatever_is_not_final_is_repeated_with_the_same_key(self):
-        agent = self.fake((503, {**NOT_SENT, "Retry-After": "1"}, "{}"), (0, {}, ""), (504, UNKNOWN, "{}"), (502, UNKNOWN, "{}"),
+        agent = self.fake((503, {**NOT_SENT, "Retry-After": "1"}, "{}"), (0, {}, ""), (500, UNKNOWN, "{}"), (504, UNKNOWN, "{}"), (502, UNKNOWN, "{}"),
                           (429, NOT_SENT, "{}"), (409, UNKNOWN, '{"code": "order_in_flight"}'), (201, {}, '{"order_id": 7}'))
         code, out, err = self.place([agent.address])
         self.assertEqual((code, out), (0, '201 {"order_id": 7}\n'), err)
         self.assertEqual({(key, json.loads(body)["quantity"]) for key, body, _ in agent.seen}, {("key-1", 1)})
-        self.assertEqual(len(agent.seen), 7)
+        self.assertEqual(len(agent.seen), 8)
         self.assertGreaterEqual(agent.seen[1][2] - agent.seen[0][2], 0.99, "Retry-After was not honoured")
 
     def test_a_dead_agent_is_left_for_the_next(self):

@@ -18,9 +18,12 @@ using ::testing::HasSubstr;
 
 TEST(ConfigOrder, IdempotencySaysWhereTheKeyOfAnOrderStands) {
   const auto route = [](const std::string& line) { return parse_config("[[route]]\npath = \"/\"\n" + line + "\n", "test.toml"); };
-  const auto full = route("pool = \"primary\"\nidempotency = { key = \"json:/id~1x\", required = false, retention = \"48h\", zone = \"z\", answer_max = \"4KiB\", account_header = \"X-Desk\" }");
+  const auto full = route("pool = \"primary\"\nidempotency = { key = \"json:/id~1x\", required = false, retention = \"48h\", zone = \"z\", answer_max = \"4KiB\", "
+                          "account_header = \"X-Desk\", unknown_statuses = [\"503\"] }");
   ASSERT_TRUE(full);
-  EXPECT_EQ(full->routes.at(0).idempotency, (IdempotencyConfig{"json:/id~1x", false, Milliseconds(172'800'000), "z", 4096, "X-Desk"}));
+  EXPECT_EQ(full->routes.at(0).idempotency, (IdempotencyConfig{"json:/id~1x", false, Milliseconds(172'800'000), "z", 4096, "X-Desk", {503}}));
+  EXPECT_EQ(IdempotencyConfig{}.unknown_statuses, (std::vector<int>{500, 502, 504}));
+  EXPECT_TRUE(route("pool = \"primary\"\nidempotency = { unknown_statuses = [] }")->routes.at(0).idempotency->unknown_statuses.empty());
   EXPECT_EQ(route("pool = \"primary\"\nidempotency = {}")->routes.at(0).idempotency, IdempotencyConfig{});
   EXPECT_EQ(route("pool = \"primary\"\nname = \"a\"\nidempotency = {}")->routes.at(0).idempotency->zone, "orders") << "whatever a route is called";
   EXPECT_FALSE(route("pool = \"primary\"")->routes.at(0).idempotency);
@@ -29,7 +32,8 @@ TEST(ConfigOrder, IdempotencySaysWhereTheKeyOfAnOrderStands) {
                           "pool = \"primary\"\nidempotency = { key = \"json:/a~2\" }", "pool = \"primary\"\nidempotency = { key = \"query:a&b\" }",
                           "pool = \"primary\"\nidempotency = { retention = \"1s\" }", "pool = \"primary\"\nidempotency = { zone = \"a/b\" }",
                           "pool = \"primary\"\nidempotency = { answer_max = \"1MiB\" }", "pool = \"primary\"\nidempotency = { account_header = \"a b\" }",
-                          "pool = \"primary\"\nidempotency = { zone = \"\" }", "pool = \"primary\"\nidempotency = { kee = \"x\" }"})
+                          "pool = \"primary\"\nidempotency = { zone = \"\" }", "pool = \"primary\"\nidempotency = { kee = \"x\" }",
+                          "pool = \"primary\"\nidempotency = { unknown_statuses = [\"200\"] }", "pool = \"primary\"\nidempotency = { unknown_statuses = [\"5xx\"] }"})
     EXPECT_FALSE(route(bad)) << bad;
 }
 
