@@ -222,9 +222,12 @@ void Exchange::peer_refused() {
   note(Step::kRefusedThere, refused_end_ == AttemptEnd::kRefusedByPeer ? "its instance got nothing" : "its instance failed");
   refused_ = false;
   response_complete_ = false;
-  attempt_code_ = refused_end_ == AttemptEnd::kRefusedByPeer ? "refused_by_peer" : "failed_at_peer";
   EndpointState* endpoint = endpoint_;
   const bool failed_there = refused_end_ != AttemptEnd::kRefusedByPeer;
+  const int status = failed_there ? attempt_status_ : 503;
+  const std::string_view code = failed_there ? "failed_at_peer" : "refused_by_peer";
+  attempt_code_ = code;
+  const std::string_view message = failed_there ? "an instance at another agent failed or did not answer" : "the agent in charge could not take the request";
   if (failed_there) session_stays_ = true;
   RetryVerdict verdict = judge({route_->kind, method_, route_->retry, replayable_, attempt_count_,
                                 core_.settings.attempts_max}, refused_end_);
@@ -238,13 +241,13 @@ void Exchange::peer_refused() {
   if (verdict == RetryVerdict::kHold) {
     hold();
   } else if (verdict == RetryVerdict::kGiveUp) {
-    reply(failed_there ? 502 : 503, "refused_by_peer", "the agent in charge could not take the request", "try again",
+    reply(status, code, message, failed_there ? "look at that agent's instance" : "try again",
           failed_there ? Outcome::kUnknown : Outcome::kNotSent, Milliseconds{1000});
   } else {
     ++core_.counters.retries;
     tried_.push_back(endpoint);
-    last_code_ = "refused_by_peer";
-    last_message_ = "the agent in charge could not take the request";
+    last_code_ = code;
+    last_message_ = message;
     if (!may_have_arrived(last_end_)) last_end_ = refused_end_;
     dispatch();
   }

@@ -103,6 +103,20 @@ TEST_F(Pool, APeersFailureIsPassedOnForUnsafeRequestsAndWhereNothingElseIs) {
   EXPECT_TRUE(read->take().starts_with("HTTP/1.1 502 "));
 }
 
+TEST_F(Pool, AFailureAtAPeerIsCalledThatWhenNothingElseMayBeTried) {
+  settings.retry_burst = 0;
+  settings.retry_percent = 0;
+  start();
+  set_pool({endpoint(2, EndpointKind::kPeer), endpoint(3, EndpointKind::kPeer)});
+  auto c = client();
+  c->send(get("/x"));
+  up(0).connect();
+  up(0).send("HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 3\r\nX-Outrigger-Outcome: unknown\r\n\r\n{}\n");
+  const std::string answer = c->take();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 504 ")) << answer;
+  EXPECT_TRUE(has(answer, "\"code\":\"failed_at_peer\"") && has(answer, "X-Outrigger-Outcome: unknown\r\n")) << answer;
+}
+
 TEST_F(Pool, TheAnswerThatEjectsAnEndpointIsStillPassedOn) {
   settings.outlier.consecutive = 1;
   start();
