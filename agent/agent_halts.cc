@@ -10,7 +10,7 @@ namespace agent {
 /// Before the first frame of a peer and before the first client: what stood at the last end stands from the beginning.
 io::Result<void> Agent::start_halts() {
   HaltDriverParts parts;
-  parts.path = (identity_.data_dir / "halts").string();
+  parts.path = (identity_.data_dir / kHaltFileName).string();
   parts.node = config_.node.name;
   parts.settings = config_.halt;
   if (halt_follower_) parts.known = halt_follower_->known();
@@ -33,7 +33,7 @@ io::Result<void> Agent::start_halts() {
 /// This process has no mesh and no store from here on, and its clients stay a while: whoever has its place now writes down what stands.
 void Agent::follow_halts() {
   HaltFollowerParts parts;
-  parts.path = (identity_.data_dir / "halts").string();
+  parts.path = (identity_.data_dir / kHaltFileName).string();
   parts.settings = config_.halt;
   parts.publish = [this](std::shared_ptr<const proxy::HaltView> view) { proxy_->publish_halts(std::move(view)); };
   parts.log = [](std::string_view event, const std::string& detail) { log_line(LogLevel::kWarn, event, detail); };

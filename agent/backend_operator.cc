@@ -46,6 +46,7 @@ struct AgentOperator::Restore {
   std::uint64_t proposed = 0;  // chunks
   std::uint64_t rows = 0;
   bool begun = false;
+  std::string halted;  // by this restore
   // Of the helper.
   std::shared_ptr<io::Spool> state;
   std::uint64_t at = 0;
@@ -224,9 +225,10 @@ void AgentOperator::propose_next(const std::shared_ptr<Restore>& restore) {
       if (!*alive) return;
       if (!chunk) return end_restore(restore, failed(chunk.error()));
       if (chunk->empty()) {
+        if (auto halted = halt_before(restore); !halted) return end_restore(restore, tl::make_unexpected(halted.error()));
         propose(restore, store::kv::RestoreCommit{restore->id, restore->proposed}, [this, restore](store::kv::Index index) {
           restore->begun = false;
-          end_restore(restore, api::SnapshotRestored{api::Index{store::kv::value(index)}, restore->rows});
+          end_restore(restore, api::SnapshotRestored{api::Index{store::kv::value(index)}, restore->rows, restore->halted});
         });
         return;
       }
@@ -235,6 +237,19 @@ void AgentOperator::propose_next(const std::shared_ptr<Restore>& restore) {
     };
   });
   if (!posted) end_restore(restore, failed(api::Errc::kBusy, "no thread for the restore"));
+}
+
+// A snapshot has no orders. In a cluster that lives they stay as they are; one that begins anew with a copy has none, and would send again what
+// the old one has sent. So it comes back halted, as the old one would have, until somebody has looked.
+api::Result<void> AgentOperator::halt_before(const std::shared_ptr<Restore>& restore) {
+  const auto routes = parts_.routes ? parts_.routes() : nullptr;
+  const bool takes_orders = routes != nullptr && std::any_of(routes->routes().begin(), routes->routes().end(), [](const auto& route) { return route.order.has_value(); });
+  if (!takes_orders || parts_.store->core().state().orders().size() > 0 || halts() == nullptr) return {};
+  auto halt = halts()->halt({"global", "restored from a snapshot, which has no orders, into an empty ledger: look at the brokers for orders of before, then resume",
+                             "snapshot restore", true});
+  if (!halt) return tl::make_unexpected(halt.error());
+  restore->halted = halt->id;
+  return {};
 }
 
 void AgentOperator::propose(const std::shared_ptr<Restore>& restore, store::kv::CommandBody body,

@@ -39,7 +39,8 @@ inline constexpr std::uint8_t kHaltFrameVersion = 1;
 [[nodiscard]] store::kv::HaltSet set_for_lift(const store::kv::HaltSet& set, const std::vector<store::kv::HaltTag>& tags);
 [[nodiscard]] inline bool is_halt_frame(std::string_view frame) { return !frame.empty() && frame.front() == kHaltFrame; }
 
-/// What is kept in the data directory.
+/// What is kept in the data directory, in kHaltFileName.
+inline constexpr const char* kHaltFileName = "halts";
 struct HaltFile {
   std::uint64_t replica = 0;  ///< under which this agent gives halts; not 0
   store::kv::HaltSet set;

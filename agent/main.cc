@@ -34,7 +34,7 @@ std::string host_name() {
 }
 
 tl::expected<std::string, std::string> recover(const agent::cli::RecoverRequest& request) {
-  auto report = agent::recover({request.data_dir, request.reseed, request.accept_torn_tail, request.apply});
+  auto report = agent::recover({request.data_dir, request.reseed, request.accept_torn_tail, request.apply, request.halt});
   if (!report) return tl::make_unexpected(report.error().detail);
   return *report;
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "agent/cluster.h"
+#include "agent/halt_keeper.h"
 #include "agent/io/clock.h"
 #include "agent/io/crypto.h"
 #include "agent/io/file.h"
@@ -58,7 +59,29 @@ Json report_of(const store::RecoveryPlan& plan, const store::kv::ClusterId& id, 
           {"last_index", plan.last.value},
           {"uncommitted", plan.last.value - plan.commit.value},
           {"keys", plan.keys},
+          {"halt", order.halt},
           {"dropped", dropped}};
+}
+
+// What the lost majority acknowledged may be missing in the ledger, and a key that it does not know would be sent again. So nobody sends
+// until a person has looked. Under a new replica: what the old one gave last nobody here knows. A file that cannot be read halts everything anyway.
+io::Result<void> leave_halt(const std::filesystem::path& data_dir) {
+  const std::string path = (data_dir / kHaltFileName).string();
+  HaltFile file;
+  if (auto bytes = io::read_file(path, kHaltFileBytesMax); bytes) {
+    auto known = decode_halt_file(*bytes);
+    if (!known) return {};
+    file = std::move(*known);
+  } else if (bytes.error().code != io::Errc::kNotFound) {
+    return tl::make_unexpected(bytes.error());
+  }
+  store::kv::Halt all;
+  all.reason = "recovered without its majority: look at the brokers for orders that the ledger does not know, then resume";
+  all.who = "raft recover";
+  all.time_ms = static_cast<std::uint64_t>(io::wall_ms());
+  file.replica = 1 + io::random_below(UINT64_MAX);
+  if (auto added = file.set.add(file.replica, std::move(all)); !added) return io::fail(io::Errc::kInvalidArgument, path + ": " + added.error().detail);
+  return io::replace_file(path, encode(file), 0600);
 }
 
 io::Result<std::string> go_on_alone(const RecoverOrder& order) {
@@ -81,6 +104,9 @@ io::Result<std::string> go_on_alone(const RecoverOrder& order) {
   auto recovery = store::plan_recovery(*self, *loaded, id);
   if (!recovery) return io::fail(io::Errc::kInvalidArgument, recovery.error().detail);
   if (order.apply) {
+    if (order.halt) {  // first: wherever this is cut short, it is too much rather than too little
+      if (auto left = leave_halt(order.data_dir); !left) return tl::make_unexpected(left.error());
+    }
     recovery->batch.seq = store::disk::BatchSeq{1};
     if (auto written = (*disk)->write(recovery->batch); !written)
       return io::fail(io::Errc::kIo, "store: " + written.error().detail);

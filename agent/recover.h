@@ -18,6 +18,7 @@ struct RecoverOrder {
   bool reseed = false;
   bool accept_torn_tail = false;  ///< open although the log ends in the middle of a batch (site-wide power cut)
   bool apply = false;
+  bool halt = true;  ///< leave a halt of everything behind when going on alone: the ledger of orders may lack some
 };
 
 /// The file in a data directory that keeps the agent from founding a cluster of its own until it has joined one.

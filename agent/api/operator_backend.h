@@ -19,6 +19,7 @@ struct SnapshotSaved {
 struct SnapshotRestored {
   Index index{};  ///< every index is this or above now
   std::uint64_t rows = 0;
+  std::string halted;  ///< the halt that was given because the ledger of orders was empty; empty = none
 };
 
 class HaltBackend;  // halt_backend.h

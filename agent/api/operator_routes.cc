@@ -42,6 +42,7 @@ void put_snapshot(Api& api, const Call& call) {
   auto done = api.answer<SnapshotRestored>(call.id, [](const SnapshotRestored& restored) {
     Response response;
     add_consul_headers(response, restored.index, {restored.index, true, Milliseconds(0)});
+    if (!restored.halted.empty()) response.headers.emplace_back("X-Outrigger-Halted", restored.halted);
     return response;
   });
   backend->snapshot_restore(call.request.file, force, [done = std::move(done)](Result<SnapshotRestored> result) {

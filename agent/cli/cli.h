@@ -22,7 +22,7 @@ inline constexpr int kExitPartial = 3; ///< "audit verify --peers": nothing was 
 /// What `raft recover` is asked to do to the data directory of an agent that does not run.
 struct RecoverRequest {
   std::string data_dir;
-  bool reseed = false, accept_torn_tail = false, apply = false;
+  bool reseed = false, accept_torn_tail = false, apply = false, halt = true;
 };
 
 /// What a verb may touch outside of the arguments, so that tests can watch it.

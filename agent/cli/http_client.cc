@@ -81,6 +81,7 @@ class Call final : public io::StreamSink, public proxy::http1::ResponseSink {
     reply_.status = head.status;
     reply_.index = head.find("X-Consul-Index").value_or("");
     reply_.content_type = head.find("Content-Type").value_or("");
+    reply_.halted = head.find("X-Outrigger-Halted").value_or("");
     reply_.request_id = head.find("X-Request-Id").value_or("");
     return proxy::http1::Flow::kContinue;
   }

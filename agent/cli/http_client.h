@@ -16,6 +16,7 @@ struct HttpReply {
   int status = 0;
   std::string index;         ///< X-Consul-Index; empty when absent
   std::string content_type;  ///< empty when absent
+  std::string halted;        ///< X-Outrigger-Halted: the halt that a restore gave; empty when absent
   std::string request_id;    ///< X-Request-Id, of answers through a proxy; empty when absent
   std::string body;
 };

@@ -75,7 +75,7 @@ int run_list(Session& session) {
 
 struct RecoverOptions {
   std::string data_dir;
-  bool reseed = false, yes = false, torn = false;
+  bool reseed = false, yes = false, torn = false, no_halt = false;
 };
 
 void print_alone(Session& session, const Json& report) {
@@ -93,11 +93,15 @@ void print_alone(Session& session, const Json& report) {
   if (rows.size() > 1) session.print_table(rows);
   out << "Dropped nodes that come back are of the old cluster and are refused: run \"outrigger raft recover --reseed\" on "
          "each of them.\n";
+  if (cell(report, "halt") == "true") {
+    out << "Orders that the lost nodes acknowledged may be missing in its ledger, and would be sent again. So everything is halted: look at the "
+           "brokers, then \"outrigger resume --all\".\n";
+  }
 }
 
 int run_recover(Session& session, const RecoverOptions& options) {
   if (!session.host.recover) return session.fail("this build cannot recover a data directory");
-  const auto text = session.host.recover({options.data_dir, options.reseed, options.torn, options.yes});
+  const auto text = session.host.recover({options.data_dir, options.reseed, options.torn, options.yes, !options.no_halt});
   if (!text) return session.fail(text.error(), "nothing was changed");
   const Json report = Json::parse(*text, nullptr, false);
   if (session.json()) return session.print(report), kExitOk;
@@ -127,6 +131,7 @@ void add_recover(CLI::App& raft, Session& session) {
   recover.add_option("--data,--data-dir", options->data_dir, "data directory of the agent [node.data_dir]")->required();
   recover.add_flag("--reseed", options->reseed, "this node's disk is damaged, or of a cluster that was left behind");
   recover.add_flag("--accept-torn-tail", options->torn, "the log ends in the middle of a write (site-wide power cut)");
+  recover.add_flag("--no-halt", options->no_halt, "leave no halt behind: nobody sends orders through this cluster");
   recover.add_flag("--yes", options->yes, "do it");
   recover.callback([&session, options] { session.chosen = [&session, options] { return run_recover(session, *options); }; });
 }

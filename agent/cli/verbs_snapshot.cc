@@ -86,8 +86,12 @@ int run_restore(Session& session, const std::string& path, bool force) {
   const auto reply = http_call(session.api, request);
   if (!reply) return session.fail(reply.error());
   if (reply->status != 200) return session.fail("not restored: " + reply->body, "the state is as it was");
-  if (session.json()) return session.print({{"ok", true}}), kExitOk;
+  if (session.json()) return session.print({{"ok", true}, {"halted", reply->halted.empty() ? Json(nullptr) : Json(reply->halted)}}), kExitOk;
   session.host.out << "restored " << path << "\n";
+  if (!reply->halted.empty()) {
+    session.host.out << "The ledger of orders is empty, and a snapshot has none: what was sent before would be sent again. So everything is halted: look at the "
+                        "brokers, then \"outrigger resume " << reply->halted << "\".\n";
+  }
   return kExitOk;
 }
 

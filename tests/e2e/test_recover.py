@@ -68,6 +68,12 @@ class Recover(RealProcesses):
         for i in range(50):
             self.assertEqual(self.value(survivor.api, f"k{i}"), str(i).encode())
         wait_until(lambda: (survivor.role() or {}).get("role") == "primary", 20, "a primary again")
+        halts = get_json(survivor.api, "/outrigger/v1/halts")["halts"]
+        self.assertEqual([(one["scope"], one["who"]) for one in halts], [("global", "raft recover")])
+        wait_until(lambda: get_json(survivor.api, "/outrigger/v1/halts")["halts"][0]["recorded"], 20, "the halt in the log")
+        code, _, err = self.run_cli(*walk("resume")[0].split(), api=survivor.api)
+        self.assertEqual(code, 0, err)
+        self.assertEqual(get_json(survivor.api, "/outrigger/v1/halts")["halts"], [])
         self.assertGreater(survivor.role()["epoch"], epoch + 1000, "no epoch of the lost majority is granted again")
 
         # The machine with a new disk joins as it is.
