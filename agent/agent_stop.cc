@@ -117,6 +117,8 @@ void Agent::step_down() {
     case Phase::kReleasing: {
       const bool held = primary_ && primary_->core().record().holder == HolderId{raft_id_.value};
       if (held && !late) break;
+      // Orders that a service had in hand have ended, or may go to no broker any more: nobody needs the way there.
+      if (!handing_over_) proxy_->drain_egress(now + kDrainWait);
       enter(Phase::kTransferring, kTransferWait);
       hooks_until_ = now + kHooksWait;
       if (store_->core().leader() == raft_id_) {

@@ -76,6 +76,7 @@ io::Result<ProxyDriver::Place> ProxyDriver::open_place(const ProxyListen& listen
   Place place;
   place.name = listen.address.to_string();
   place.id = ++place_count_;
+  place.is_egress = listen.egress != nullptr;
   io::ListenOptions options;
   options.reuse_port = !listen.address.is_unix();
   const std::string name = io::SocketShelf::name_of(io::SocketKind::kStream, listen.address);
@@ -186,6 +187,7 @@ io::Result<void> ProxyDriver::publish_listeners(const std::vector<ProxyListen>& 
     if (const auto old = named(places_, name); old != places_.end()) {
       post_all([id = old->id, settings](ProxyWorker& worker) { worker.renew(id, settings); });
       next.push_back(std::move(*old));
+      next.back().is_egress = listen.egress != nullptr;
       places_.erase(old);
       continue;
     }
@@ -410,11 +412,25 @@ std::function<void()> ProxyDriver::after_all_workers(std::function<void()> done)
   };
 }
 
+void ProxyDriver::close_places(PlacesOf whose) {
+  std::vector<Place> staying;
+  for (Place& place : std::exchange(places_, {})) {
+    if (whose == PlacesOf::kClients && place.is_egress) staying.push_back(std::move(place));
+    else close_place(std::move(place));
+  }
+  places_ = std::move(staying);
+}
+
 void ProxyDriver::drain(io::TimePoint deadline, std::function<void()> done) {
-  for (Place& place : std::exchange(places_, {})) close_place(std::move(place));
+  close_places(PlacesOf::kClients);
   post_all([deadline, idle = after_all_workers(std::move(done)), news = news_.sender()](ProxyWorker& worker) {
     worker.drain(deadline, [news, idle] { news.send(idle); });
   });
+}
+
+void ProxyDriver::drain_egress(io::TimePoint deadline) {
+  close_places(PlacesOf::kAll);
+  post_all([deadline](ProxyWorker& worker) { worker.drain_egress(deadline); });
 }
 
 void ProxyDriver::retire(io::TimePoint idle_until, io::TimePoint deadline, std::function<void()> done) {

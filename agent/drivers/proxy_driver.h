@@ -151,8 +151,11 @@ class ProxyDriver {
   void recent(const std::string& request_id, std::function<void(std::optional<std::string>)> done);
   [[nodiscard]] Tap& tap() { return tap_; }
   [[nodiscard]] SpanExporter* spans() { return spans_.get(); }  ///< null = there are none; lives as long as this
-  /// Closes the listeners, finishes what runs until `deadline`; `done` when no connection is left or it has passed.
+  /// Closes the listeners of clients, finishes what runs until `deadline`. Those of egress stay: what clients wait for may still have to
+  /// reach its broker. `done` when no connection is left, also of egress, for whose end drain_egress must be called.
   void drain(io::TimePoint deadline, std::function<void()> done);
+  /// Closes the listeners of egress, finishes what runs there until `deadline`.
+  void drain_egress(io::TimePoint deadline);
   /// For a process whose sockets somebody else serves from now on: accepts what waits, then nothing; every connection ends
   /// after its present request, or when it idles at `idle_until`; what runs at `deadline` is ended. `done` as of drain.
   void retire(io::TimePoint idle_until, io::TimePoint deadline, std::function<void()> done);
@@ -178,11 +181,14 @@ class ProxyDriver {
     std::uint64_t id = 0;
     std::vector<std::unique_ptr<io::ListenSocket>> sockets;
     std::size_t watched_by = 0;  ///< workers that have not yet let go of it
+    bool is_egress = false;
   };
   ProxyDriver(io::Loop& loop, ProxyDriverSettings settings, ProxyDriverCallbacks callbacks);
   io::Result<Place> open_place(const ProxyListen& listen);
   [[nodiscard]] std::vector<const io::ListenSocket*> sockets_of(const Place& place, std::size_t worker) const;
   void close_place(Place place);
+  enum class PlacesOf : std::uint8_t { kClients, kAll };
+  void close_places(PlacesOf whose);
   void on_place_left(std::uint64_t id);
   std::function<void()> after_all_workers(std::function<void()> done) const;
   io::Result<void> start_writers(io::Loop& loop);

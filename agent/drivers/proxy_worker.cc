@@ -39,6 +39,9 @@ ProxyWorker::ProxyWorker(io::Loop& loop, const ProxyDriverSettings& settings, Re
       retire_(loop, [this] {
         if (parting_until_) core_.drain(io::boottime_now());
         relay_.end_all();
+        touched();
+      }),
+      egress_end_(loop, [this] {
         if (egress_) egress_->end_all();
         touched();
       }),
@@ -91,6 +94,8 @@ void ProxyWorker::retire(io::TimePoint idle_until, io::TimePoint deadline, std::
   idle_ = std::move(idle);
   core_.part_with(std::nullopt, idle_until);
   if (egress_) egress_->part_with(std::nullopt, idle_until);
+  egress_ends_ = true;
+  egress_end_.arm(deadline);
   retire_.arm(deadline);
   touched();
 }
@@ -136,8 +141,14 @@ void ProxyWorker::drain(io::TimePoint deadline, std::function<void()> idle) {
   handshakes_.clear();
   idle_ = std::move(idle);
   core_.drain(deadline);
-  if (egress_) egress_->drain(deadline);
   retire_.arm(deadline);  // TCP connections have no end of their own
+  touched();
+}
+
+void ProxyWorker::drain_egress(io::TimePoint deadline) {
+  egress_ends_ = true;
+  if (egress_) egress_->drain(deadline);
+  egress_end_.arm(deadline);
   touched();
 }
 
@@ -372,7 +383,7 @@ void ProxyWorker::end_turn() {
   else if (!timer_.armed() || timer_.deadline() != deadline) timer_.arm(deadline);
   const bool all_known = handshakes_.size() + headers_.size() + hellos_.size() == 0;
   if (all_known && !parted_relays_.empty()) parted_relays_.clear();
-  if (idle_ && all_known && core_.idle() && relay_.idle() && closing_.size() == 0 && (!egress_ || egress_->idle())) std::exchange(idle_, nullptr)();
+  if (idle_ && all_known && core_.idle() && relay_.idle() && closing_.size() == 0 && (!egress_ || (egress_ends_ && egress_->idle()))) std::exchange(idle_, nullptr)();
 }
 
 }  // namespace agent::drivers

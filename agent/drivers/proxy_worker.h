@@ -64,8 +64,9 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   void accept(std::unique_ptr<io::ByteStream> stream, proxy::Accepted accepted);
   /// A peer's, by the mesh listener.
   void adopt(io::DetachedStream stream, std::string client);
-  /// See ProxyDriver::drain.
+  /// See ProxyDriver::drain; `idle` runs once, at the end of a turn, and with egress not before drain_egress.
   void drain(io::TimePoint deadline, std::function<void()> idle);
+  void drain_egress(io::TimePoint deadline);
   void set_tap(std::shared_ptr<RecordRing> ring) { tap_ = std::move(ring); }
   [[nodiscard]] std::optional<std::string> find_recent(std::string_view request_id) const { return recent_.find(request_id); }
   [[nodiscard]] proxy::Proxy& core() { return core_; }
@@ -157,6 +158,8 @@ class ProxyWorker final : public proxy::Host, public proxy::Connector, public pr
   std::map<std::uint64_t, std::shared_ptr<const proxy::RelayRoute>> parted_relays_;  // of listeners gone while handshakes ran
   std::optional<io::TimePoint> parting_until_;  // retiring
   io::Timer retire_;
+  io::Timer egress_end_;
+  bool egress_ends_ = false;  // it takes nothing new any more, or what comes is parted with
   std::function<void()> idle_;
   RecentRequests recent_;
   std::shared_ptr<RecordRing> tap_;  // null: nobody looks on

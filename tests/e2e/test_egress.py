@@ -1,5 +1,6 @@
 """Egress: what the service sends to its broker leaves only under the lease, by requests, CONNECT tunnels and TCP; a trader and
-an agent that wake from a pause after another was promoted reach the exchange with nothing of their old epoch."""
+an agent that wake from a pause after another was promoted reach the exchange with nothing of their old epoch; an order in the
+trader's hands gets there though its agent is being stopped."""
 
 import http.server
 import json
@@ -327,6 +328,111 @@ trails = "64KiB"
                             (service + "[kernel_permit]\n", ("kernel_permit.exec",))):
             said = self.assert_refused(text, *words)
             self.assertNotIn("hunter2", said)
+
+
+class SlowTrader:
+    """Takes an order, thinks until it is told to go on, and only then calls its broker, by a connection of its own."""
+
+    def __init__(self, egress_port):
+        self.taken, self.go_on, outer = threading.Event(), threading.Event(), self
+
+        class Orders(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_arguments):
+                pass
+
+            def say(self, status, answer=b"ok"):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def do_GET(self):
+                self.say(200)
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.taken.set()
+                outer.go_on.wait(20 * patience())
+                try:
+                    status, _, answer = request(f"127.0.0.1:{egress_port}", "POST", "/egress/broker/orders", body,
+                                                {"X-Outrigger-Epoch": self.headers["X-Outrigger-Epoch"]})[:3]
+                    self.say(status, answer)
+                except OSError as error:
+                    self.say(500, repr(error).encode())
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Orders)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self):
+        self.go_on.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class PlannedStop(EgressTest):
+    def start(self):
+        self.market = self.exchange()
+        self.entry, self.url, self.connect, self.tcp = free_ports(4)
+        self.trader = SlowTrader(self.url)
+        self.addCleanup(self.trader.close)
+        self.agent, self.api = self.start_single("n1", f"""
+[service]
+address = "127.0.0.1:{self.trader.port}"
+order_wait = "10s"
+[service.health]
+every = "100ms"
+timeout = "90ms"
+{STEADY_CHECK}
+[[listen]]
+address = "127.0.0.1:{self.entry}"
+[[route]]
+name = "orders"
+path = "/"
+pool = "primary"
+[proxy]
+threads = 2
+""" + self.entries(self.market, self.url, self.connect, self.tcp))
+        wait_until(lambda: get_json(self.api, "/outrigger/v1/egress")["permit"] == "open", 15 * patience(), "the role")
+
+    def is_closed(self, port):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    def stop_with_an_order_in_hand(self, stop):
+        self.start()
+        answers = []
+        order = threading.Thread(target=lambda: answers.append(request(f"127.0.0.1:{self.entry}", "POST", "/orders", b"x", timeout=30 * patience())))
+        order.start()
+        self.addCleanup(order.join)
+        self.assertTrue(self.trader.taken.wait(20 * patience()))
+        stop()
+        wait_until(lambda: self.is_closed(self.entry), 10 * patience(), "the clients' listener to be closed")
+        self.trader.go_on.set()
+        order.join()
+        self.assertEqual((answers[0][0], answers[0][2]), (200, b'{"code":"accepted"}'))
+        self.assertEqual(self.market.count("url", 1), 1)
+        self.assertEqual(self.wait_exit(self.agent, 20 * patience())[0], 0)
+        self.assertTrue(all(self.is_closed(port) for port in (self.url, self.connect, self.tcp)))
+
+    def test_an_order_in_the_traders_hands_reaches_the_broker(self):
+        self.stop_with_an_order_in_hand(lambda: self.agent.send(signal.SIGTERM))
+
+    def test_a_leave_waits_for_it_as_well(self):
+        leaving = []
+        self.addCleanup(lambda: [one.join() for one in leaving])
+
+        def leave():
+            leaving.append(threading.Thread(target=self.run_cli, args=("leave",), kwargs={"api": self.api}))
+            leaving[0].start()
+
+        self.stop_with_an_order_in_hand(leave)
 
 
 if __name__ == "__main__":
