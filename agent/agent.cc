@@ -295,6 +295,7 @@ io::Result<void> Agent::start_proxy() {
   auto proxy = drivers::ProxyDriver::start(*loop_, std::move(*settings), std::move(callbacks));
   if (!proxy) return tl::make_unexpected(proxy.error());
   proxy_ = std::move(*proxy);
+  watch_workers();
   route_table_ = *routes;
   rates_->set_routes(*route_table_);
   sticky_->routes_changed();
@@ -339,6 +340,7 @@ io::Result<void> Agent::start_service() {
     callbacks.before_release = [this](std::function<void()> go) { if (kernel_permit_) kernel_permit_->shut(std::move(go)); };
   }
   primary_ = std::make_unique<PrimaryDriver>(*loop_, std::move(*settings), *store_, chance, std::move(callbacks));
+  primary_->on_trouble(own_trouble());
   if (auto armed = start_arming(); !armed) return armed;
   checks_->start();
   watch_switchover();
@@ -451,6 +453,7 @@ BackendParts Agent::backend_parts() {
   parts.drain = [this](bool enable, api::Completion<std::monostate> done) { drain(enable, std::move(done)); };
   parts.dns = [this] { return dns_.get(); };
   parts.draining = [this] { return draining_; };
+  parts.hung_workers = [this] { return pulse_ ? pulse_->hung() : std::size_t{0}; };
   parts.listen_tls = &listen_tls_;
   parts.reloads = [this] { return std::pair(reloads_, reloads_refused_); };
   parts.id = identity_.id.to_string();

@@ -67,9 +67,11 @@ void Agent::on_store_event(const store::Event& event) {
     log_line(LogLevel::kWarn, "founding_waits", waits->reason);
   } else if (const auto* aside = std::get_if<store::SteppedAside>(&event)) {
     const gossip::Member* member = member_with(aside->to);
-    log_line(LogLevel::kWarn, "slow_disk", "this agent led the cluster and its disk is far slower than the others' (99 % of its syncs within " +
-                                               std::to_string(aside->own.fsync_p99.count() / 1'000) + " ms): leadership goes to " +
+    const std::string why = !aside->own ? "hangs" : "is far slower than the others' (99 % of its syncs within " + std::to_string(aside->own->fsync_p99.count() / 1'000) + " ms)";
+    log_line(LogLevel::kWarn, "slow_disk", "this agent led the cluster and its disk " + why + ": leadership goes to " +
                                                (member != nullptr ? member->name : std::to_string(aside->to.value)));
+  } else if (const auto* disk = std::get_if<store::DiskHangs>(&event)) {
+    on_disk_hangs(*disk);
   } else if (std::holds_alternative<store::SnapshotInstalled>(event)) {
     log_line(LogLevel::kInfo, "snapshot_installed", "the whole state came from a peer");
     if (primary_) primary_->on_lease(store_->core().state().lease(service));
@@ -245,6 +247,33 @@ void Agent::publish_primary() {
   tell_predecessor(view);
   if (kernel_permit_) kernel_permit_->follow(view);
   proxy_->publish_primary(std::move(view));
+}
+
+// Nothing that is decided gets here while it lasts: no order could be written down, so somebody else has to take them.
+void Agent::on_disk_hangs(const store::DiskHangs& news) {
+  const std::string lasted = std::to_string(news.lasted.count()) + " ms";
+  if (news.hangs) {
+    log_line(LogLevel::kError, "disk_hangs", "the disk has not ended a sync for " + lasted + ": orders are left to other agents until it does; look at the volume of node.data_dir");
+  } else {
+    log_line(LogLevel::kWarn, "disk_answers", "the disk answers again, after " + lasted);
+  }
+  if (primary_) primary_->on_trouble(own_trouble());
+}
+
+// A worker that is stuck keeps what it has taken, and the control loop would renew the lease for ever.
+void Agent::watch_workers() {
+  const auto ask = [this](std::size_t number, std::function<void()> task) { return proxy_->tell(number, [task = std::move(task)](proxy::Proxy&) { task(); }); };
+  pulse_ = std::make_unique<drivers::Pulse>(*loop_, worker_count(config_), ask, [this](std::size_t number, bool hangs) {
+    const std::string who = "worker " + std::to_string(number);
+    if (hangs) log_line(LogLevel::kError, "worker_hangs", who + " has not answered for seconds: orders are left to other agents until it does");
+    else log_line(LogLevel::kWarn, "worker_answers", who + " answers again");
+    if (primary_) primary_->on_trouble(own_trouble());
+  });
+}
+
+std::string Agent::own_trouble() const {
+  if (store_ && store_->core().disk_hangs()) return "the own disk hangs";
+  return pulse_ && pulse_->hung() > 0 ? "a worker of this agent hangs" : "";
 }
 
 void Agent::on_instance(drivers::InstanceHealth health, const std::string& reason) {

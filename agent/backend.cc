@@ -533,6 +533,9 @@ std::vector<api::HealthItem> AgentBackend::ready() const {
   const store::Store& core = parts_.store->core();
   items.push_back({"cluster", !core.cluster_id().is_none(), core.cluster_id().is_none() ? "in no cluster yet" : ""});
   items.push_back({"leader", bool(core.leader()), core.leader() ? "" : "no leader is known"});
+  items.push_back({"disk", !core.disk_hangs(), core.disk_hangs() ? "the disk has not answered for seconds" : ""});
+  const std::size_t hung = parts_.hung_workers ? parts_.hung_workers() : 0;
+  items.push_back({"workers", hung == 0, hung == 0 ? "" : std::to_string(hung) + " of them do not answer"});
   if (parts_.checks != nullptr) {
     const bool ok = parts_.checks->health() == drivers::InstanceHealth::kPassing || parts_.checks->health() == drivers::InstanceHealth::kDegraded;
     items.push_back({"instance", ok, ok ? "" : std::string(drivers::name_of(parts_.checks->health())) + " " + parts_.checks->reason()});

@@ -101,6 +101,7 @@ struct BackendParts {
   std::function<void(bool, api::Completion<std::monostate>)> drain;  ///< true = take this agent out of traffic
   std::function<const drivers::DnsDriver*()> dns;  ///< null while DNS is off
   std::function<bool()> draining;
+  std::function<std::size_t()> hung_workers{};  ///< how many do not answer; empty in tests without workers
   const ListenTls* listen_tls = nullptr;   ///< null: no listener has TLS
   std::function<std::pair<std::uint64_t, std::uint64_t>()> reloads;  ///< applied, refused
   std::function<api::OperatorBackend*()> operators;  ///< null while the agent begins or ends

@@ -122,7 +122,7 @@ std::shared_ptr<const proxy::RelayRoute> relay_route(const Config& config, const
   route->hold = tcp.hold;
   route->connect_timeout = tcp.connect_timeout;
   route->idle_timeout = tcp.idle_timeout;
-  const std::uint32_t workers = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
+  const std::uint32_t workers = worker_count(config);
   route->connections_max = std::max(1U, tcp.connections_max / workers);
   route->proxy_protocol = tcp.proxy_protocol;
   route->access_log = tcp.access_log;
@@ -209,7 +209,7 @@ std::shared_ptr<const proxy::RelayRoute> egress_relay(const Config& config, cons
   route->service = egress.service;
   route->connect_timeout = egress.connect_timeout;
   route->idle_timeout = egress.idle_timeout;
-  const std::uint32_t workers = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
+  const std::uint32_t workers = worker_count(config);
   route->connections_max = std::max(1U, egress.connections_max / workers);
   route->access_log = egress.access_log;
   proxy::EgressRule rule;
@@ -338,9 +338,13 @@ io::Result<std::optional<ArmingDriverSettings>> arming_settings(const Config& co
   return std::optional(std::move(settings));
 }
 
+std::uint32_t worker_count(const Config& config) {
+  return config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
+}
+
 io::Result<drivers::ProxyDriverSettings> proxy_settings(const Config& config) {
   drivers::ProxyDriverSettings settings;
-  settings.threads = config.proxy.threads != 0 ? config.proxy.threads : std::max(1U, std::thread::hardware_concurrency());
+  settings.threads = worker_count(config);
   settings.proxy.node = config.node.name;
   settings.proxy.zone = config.node.zone;
   settings.proxy.digest = sha256_of;

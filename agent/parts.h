@@ -19,6 +19,9 @@
 
 namespace agent {
 
+/// Threads that serve traffic: as set, or one per processor.
+[[nodiscard]] std::uint32_t worker_count(const Config& config);
+
 /// Label of clusters without `mesh.cluster`.
 inline constexpr const char* kDefaultCluster = "outrigger";
 

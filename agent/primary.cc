@@ -31,17 +31,25 @@ Primary::Primary(PrimaryConfig config, std::function<std::uint64_t(std::uint64_t
 }
 
 bool Primary::electable() const {
-  return config_.eligible && !draining_ && instance_ == InstanceState::kPassing;
+  return config_.eligible && !draining_ && instance_ == InstanceState::kPassing && trouble_.empty();
+}
+
+void Primary::on_trouble(TimePoint now, std::string trouble) {
+  if (trouble == trouble_) return;
+  trouble_ = std::move(trouble);
+  if (!trouble_.empty()) give_up(now, trouble_, false);
+  consider(now);
+}
+
+void Primary::give_up(TimePoint now, const std::string& reason, bool wait_for_orders) {
+  if (phase_ == Phase::kHolding || phase_ == Phase::kYielding) begin_yield(now, reason, wait_for_orders);
+  else if (phase_ == Phase::kLapsed) send_release(now);
 }
 
 void Primary::on_instance(TimePoint now, InstanceState state) {
   if (state == instance_) return;
   instance_ = state;
-  if (state != InstanceState::kPassing && (phase_ == Phase::kHolding || phase_ == Phase::kYielding)) {
-    begin_yield(now, describe(state), !gone(state));
-  } else if (state != InstanceState::kPassing && phase_ == Phase::kLapsed) {
-    send_release(now);
-  }
+  if (state != InstanceState::kPassing) give_up(now, describe(state), !gone(state));
   consider(now);
 }
 

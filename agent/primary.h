@@ -87,6 +87,9 @@ class Primary {
   Primary(PrimaryConfig config, std::function<std::uint64_t(std::uint64_t)> chance);
 
   void on_instance(TimePoint now, InstanceState state);
+  /// What of this agent itself does not work, for people: "the own disk hangs". Empty: all does. Meanwhile it is as if the instance were critical:
+  /// orders are given to whoever can take them.
+  void on_trouble(TimePoint now, std::string trouble);
   /// The lease as of the newest applied entry. Calls with older state than a call before are a bug of the host.
   void on_lease(TimePoint now, const LeaseRecord& record);
   /// Answer to an Acquire, Renew or Release. Answers to requests no longer of interest are ignored.
@@ -135,6 +138,7 @@ class Primary {
   void send_release(TimePoint now);
   void begin_yield(TimePoint now, const std::string& reason, bool wait_for_orders);
   void finish_yield(TimePoint now);
+  void give_up(TimePoint now, const std::string& reason, bool wait_for_orders);
   void become_primary(TimePoint now, const std::string& reason);
   void lose(TimePoint now, Phase next, const std::string& reason);
   void extend(TimePoint valid_until);
@@ -143,6 +147,7 @@ class Primary {
   PrimaryConfig config_;
   std::function<std::uint64_t(std::uint64_t)> chance_;
   InstanceState instance_ = InstanceState::kUnknown;
+  std::string trouble_;
   LeaseRecord record_;
   Phase phase_ = Phase::kIdle;
   Role role_ = Role::kStandby;

@@ -55,6 +55,11 @@ PrimaryDriver::~PrimaryDriver() {
   stop_telling();
 }
 
+void PrimaryDriver::on_trouble(std::string trouble) {
+  core_.on_trouble(io::boottime_now(), std::move(trouble));
+  run();
+}
+
 void PrimaryDriver::on_instance(drivers::InstanceHealth health) {
   core_.on_instance(io::boottime_now(), instance_state(health));
   changed_ = true;

@@ -58,6 +58,7 @@ class PrimaryDriver {
   ~PrimaryDriver();  ///< closes the gate, cuts hooks off
 
   void on_instance(drivers::InstanceHealth health);
+  void on_trouble(std::string trouble);  ///< as Primary::on_trouble
   /// The lease row as applied here (nullptr = none yet) was changed, or a leader was found.
   void on_lease(const store::kv::Lease* lease);
   void on_orders_drained(Epoch epoch);

@@ -35,6 +35,7 @@
 #include "agent/drivers/mesh.h"
 #include "agent/drivers/order_desk.h"
 #include "agent/drivers/proxy_driver.h"
+#include "agent/drivers/pulse.h"
 #include "agent/drivers/rate_driver.h"
 #include "agent/drivers/store_driver.h"
 #include "agent/egress_keeper.h"
@@ -134,6 +135,9 @@ class Agent {
   api::Result<std::vector<std::string>> partition(const std::vector<std::string>& names);
   [[nodiscard]] bool is_cut_off(const gossip::Address& address) const;
   void on_instance(drivers::InstanceHealth health, const std::string& reason);
+  void on_disk_hangs(const store::DiskHangs& news);
+  void watch_workers();
+  [[nodiscard]] std::string own_trouble() const;  ///< what of this agent does not work, so that others have to trade; empty = all does
   void on_role_change();
   /// Orders for the holder of the lease come through a key, from any agent of the cluster.
   void watch_switchover();
@@ -232,6 +236,7 @@ class Agent {
   std::shared_ptr<proxy::GuardTable> guard_table_;  // null: no [guard]; shared with the workers
   AppBreakers app_breakers_;
   std::unique_ptr<drivers::ProxyDriver> proxy_;
+  std::unique_ptr<drivers::Pulse> pulse_;  ///< of its workers
   std::unique_ptr<GuardExchange> guard_;  // null: no [guard]
   std::unique_ptr<AgentTraffic> traffic_;
   std::unique_ptr<HealthExchange> health_;

@@ -15,6 +15,8 @@ namespace store {
 ///   4. One of them has all but a little of the log: the one with most of it is the successor.
 ///   5. At most once per kPause and process, and not within kHold of taking office. Together with rule 1 this cannot
 ///      swing back: the old leader would have to become kFactor times faster than the new one first.
+/// A disk that hangs has no figures: none of its syncs ends. Then rules 1, 2 and 5 do not count, and of the peers' disks nothing has to be known:
+///   it hands over at once, again and again, as long as those who were heard are a majority without it.
 /// Figures that peers do not send count as unknown, and unknown disks are not healthy ones.
 /// Source:    store.md 2 (slow disk); Ongaro's thesis 3.10 (transfer).
 /// Ownership: a value inside Store, asked by the leader every kObserveEvery. Decides only; Raft carries it out.
@@ -34,8 +36,12 @@ class StepAside {
   /// @return the voter to hand over to, if it is time to; then the pause begins
   [[nodiscard]] std::optional<NodeId> successor(const std::vector<raft::PeerStatus>& peers,
                                                 const raft::ConfState& conf, raft::Index last, TimePoint now);
+  /// The same for a leader whose disk hangs.
+  [[nodiscard]] std::optional<NodeId> successor_of_hung(const std::vector<raft::PeerStatus>& peers, const raft::ConfState& conf,
+                                                        raft::Index last, TimePoint now) const;
 
  private:
+  [[nodiscard]] bool fit(const raft::PeerStatus& peer, const raft::ConfState& conf, TimePoint now) const;
   [[nodiscard]] std::optional<NodeId> candidate(const std::vector<raft::PeerStatus>& peers,
                                                 const raft::ConfState& conf, raft::Index last, TimePoint now) const;
 

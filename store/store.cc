@@ -286,6 +286,8 @@ void Store::tick(TimePoint now) {
   if (!impl_->stopped()) impl_->tick(now);
 }
 
+bool Store::disk_hangs() const { return impl_->disk_hangs; }
+
 TimePoint Store::next_deadline() const { return impl_->stopped() ? TimePoint::max() : impl_->next_deadline(); }
 
 bool Store::has_output() const {
@@ -309,7 +311,7 @@ Output Store::take_output(TimePoint now) {
     impl.flush_reads(now);
     impl.pump(now);
     impl.flush_snapshots(now);
-    impl.emit_batch();
+    impl.emit_batch(now);
   }
   for (const kv::WatchId id : impl.machine.take_woken()) impl.output.woken.push_back(id);
   return std::exchange(impl.output, Output{});

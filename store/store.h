@@ -106,6 +106,7 @@ class Store {
   [[nodiscard]] Status status(TimePoint now) const;
   [[nodiscard]] raft::Index durable_applied() const;  ///< the mirrored state on disk is at least this far
   [[nodiscard]] Counters counters() const;
+  [[nodiscard]] bool disk_hangs() const;                  ///< as the last DiskHangs says
   [[nodiscard]] const kv::ClusterId& cluster_id() const;  ///< none until founded or joined, and durable
   [[nodiscard]] NodeId leader() const;                    ///< 0 = unknown
   [[nodiscard]] Duration last_contact(TimePoint now) const;  ///< since the leader was last heard; 0 on the leader

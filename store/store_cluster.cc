@@ -73,6 +73,7 @@ void Store::Impl::observe_members(TimePoint now) {
   const raft::ConfState conf = raft->conf_state();
   name_members(conf, now);
   if (raft->transferee()) return;
+  if (disk_hangs) return maybe_step_aside(now);
   const auto change = membership.wanted(conf, cluster, now);
   if (!change) return maybe_step_aside(now);
   // Refused while an earlier change is not applied: asked again at the next look.
@@ -80,10 +81,12 @@ void Store::Impl::observe_members(TimePoint now) {
 }
 
 void Store::Impl::maybe_step_aside(TimePoint now) {
-  const auto to = step_aside.successor(raft->peers(), raft->conf_state(), raft->log().last_index(), now);
+  const raft::Index last = raft->log().last_index();
+  const auto to = disk_hangs ? step_aside.successor_of_hung(raft->peers(), raft->conf_state(), last, now)
+                             : step_aside.successor(raft->peers(), raft->conf_state(), last, now);
   if (!to || !raft->step(raft::TransferLeader{*to}, now)) return;
   ++counters.stepped_aside;
-  output.events.emplace_back(SteppedAside{*to, *disk_times});
+  output.events.emplace_back(SteppedAside{*to, disk_hangs ? std::nullopt : disk_times});
 }
 
 // Keeps the directory id -> name, so that every node can say who is missing although gossip has forgotten it.

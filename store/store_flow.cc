@@ -152,7 +152,7 @@ void Store::Impl::on_soft_state(const raft::SoftState& soft, TimePoint now) {
 
 // --- the disk -----------------------------------------------------------------------------------------------------
 
-void Store::Impl::emit_batch() {
+void Store::Impl::emit_batch(TimePoint now) {
   if (stopped() || in_flight || !batch_wanted) return;
   Batch batch;
   batch.seq = disk::BatchSeq{++batch_count};
@@ -171,12 +171,14 @@ void Store::Impl::emit_batch() {
   output.persist = std::exchange(next, disk::PersistBatch{});
   batch_wanted = false;
   in_flight = std::move(batch);
+  in_flight_since = now;
   ++counters.batches;
 }
 
 void Store::Impl::on_persisted(disk::BatchSeq seq, TimePoint now) {
   if (!in_flight || in_flight->seq != seq) return stop("the disk acknowledged a batch that is not under way");
   const Batch batch = *std::exchange(in_flight, std::nullopt);
+  if (std::exchange(disk_hangs, false)) output.events.emplace_back(DiskHangs{false, std::chrono::floor<Milliseconds>(now - in_flight_since)});
   if (batch.applied) durable_applied = std::max(durable_applied, *batch.applied);
   if (batch.cluster_id) {
     durable_cluster = *batch.cluster_id;
@@ -194,6 +196,18 @@ void Store::Impl::on_persisted(disk::BatchSeq seq, TimePoint now) {
     send_durable();
   }
   compact(now);
+}
+
+// Slow disks end their syncs, and their figures tell. One that hangs ends none, and says nothing: it is seen by what it has been given.
+TimePoint Store::Impl::hang_due() const {
+  return in_flight && !disk_hangs ? in_flight_since + std::max(config.disk_hang, 2 * config.election_max) : TimePoint::max();
+}
+
+void Store::Impl::watch_disk(TimePoint now) {
+  if (hang_due() > now) return;
+  disk_hangs = true;
+  ++counters.disk_hangs;
+  output.events.emplace_back(DiskHangs{true, std::chrono::floor<Milliseconds>(now - in_flight_since)});
 }
 
 void Store::Impl::send_durable() {

@@ -186,6 +186,7 @@ void Store::Impl::tick(TimePoint now) {
     take_founding_actions(now);
   }
   tick_keepers(now);
+  watch_disk(now);
   if (leads() && observe_at <= now) observe_members(now);
   for (const SnapshotSender::Ended& ended : sender.tick(now)) end_transfer(ended, now);
   resend(now);
@@ -263,7 +264,7 @@ Error Store::Impl::late_error(bool sent, TimePoint now) const {
 }
 
 raft::TimePoint Store::Impl::next_deadline() const {
-  TimePoint due = std::min({raft->next_deadline(), writes.next_deadline(), reads.next_deadline(),
+  TimePoint due = std::min({hang_due(), raft->next_deadline(), writes.next_deadline(), reads.next_deadline(),
                             sender.next_deadline(), observe_at, retry_at});
   if (cluster.is_none()) due = std::min(due, founding.next_deadline());
   // Nothing is due before office is confirmed by an entry; applying that entry wakes this core anyway.

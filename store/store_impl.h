@@ -52,7 +52,9 @@ struct Store::Impl {
   void note_order(const kv::Applied& applied, TimePoint now);
   void note_newest_order(TimePoint now);  ///< of a state that came as a whole
   void on_soft_state(const raft::SoftState& soft, TimePoint now);
-  void emit_batch();
+  void emit_batch(TimePoint now);
+  void watch_disk(TimePoint now);
+  [[nodiscard]] TimePoint hang_due() const;  // max: nothing to find out
   void on_persisted(disk::BatchSeq seq, TimePoint now);
   void send_durable();
   void compact(TimePoint now);
@@ -204,6 +206,8 @@ struct Store::Impl {
   bool batch_wanted = false;
   bool next_grant = false, next_founding = false;
   std::optional<Batch> in_flight;
+  TimePoint in_flight_since;
+  bool disk_hangs = false;  // as last told
   std::uint64_t batch_count = 0;
   raft::PersistSeq persisted;  // newest that Raft was told
   std::deque<Held> held;       // messages that wait for the disk, in order

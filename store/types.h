@@ -36,6 +36,7 @@ struct Config {
   Duration read_lease_margin = Milliseconds(50);      ///< raft::Config::lease_margin
   std::uint32_t voters = 5;                           ///< 1..9; even counts are used as one less
   Duration replace_after = Milliseconds(60'000);      ///< a voter gone for so long is replaced
+  Duration disk_hang = Milliseconds(2'000);           ///< a batch that the disk has had for so long hangs; at least twice election_max
   Duration resend_after = Milliseconds(300);          ///< an unanswered forward is sent again (safe: request ids)
   std::uint64_t log_keep_entries = 16'384;            ///< log kept behind the applied index for slow followers ...
   std::size_t log_keep_bytes = std::size_t{4} << 20;  ///< ... but no more payload than this
@@ -135,13 +136,19 @@ struct FoundingWaits {
 struct SnapshotInstalled {
   kv::Index index;
 };  ///< the whole state was replaced
-/// This node led with a disk far slower than its peers' and hands leadership to `to` (step_aside.h).
+/// This node led with a disk far slower than its peers', or with one that hangs, and hands leadership to `to` (step_aside.h).
 struct SteppedAside {
   NodeId to;
-  DiskTimes own;
+  std::optional<DiskTimes> own;  ///< none: it hangs, or nothing has ended yet
+};
+/// The disk has had a batch for Config::disk_hang and not answered, or (hangs = false) it answers again. Nothing that is decided
+/// reaches this node's state meanwhile: whoever needs that, as a primary does, has to leave it to others.
+struct DiskHangs {
+  bool hangs = false;
+  Milliseconds lasted{};  ///< since the batch was handed over
 };
 using Event = std::variant<LeaderChanged, LeaseChanged, ConfChanged, ClusterFounded, ForeignPeer, FoundingWaits,
-                           SnapshotInstalled, SteppedAside>;
+                           SnapshotInstalled, SteppedAside, DiskHangs>;
 
 /// A rule was broken or the disk failed: stop the process. Nothing else happens in this core any more.
 struct Fatal {
@@ -193,6 +200,7 @@ struct Counters {
   std::uint64_t writes = 0, writes_forwarded = 0, writes_resent = 0, writes_repeated = 0;
   std::uint64_t reads = 0, renewals = 0, expires = 0, batches = 0;
   std::uint64_t snapshots_sent = 0, snapshots_installed = 0, conf_changes = 0, stepped_aside = 0;
+  std::uint64_t disk_hangs = 0;                ///< times that the disk hung
   std::uint64_t snapshots_resumed = 0;         ///< transfers that went on after a lost connection
   std::uint64_t snapshots_refused = 0;         ///< arriving ones: flipped, cut short, out of order, of another cluster
   std::uint64_t snapshots_failed = 0;          ///< ours, given up: silent receiver, or the disk could not read

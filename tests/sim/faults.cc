@@ -196,7 +196,7 @@ bool Faults::inject_process(FaultKind kind, int target) {
   switch (kind) {
     case FaultKind::kShortStop:
     case FaultKind::kLongStop: {
-      const Nanos length = (kind == FaultKind::kShortStop ? random_.between(5, 300) : random_.between(300, 8'000));
+      const Nanos length = (kind == FaultKind::kShortStop ? random_.between(5, 300) : random_.between(300, 3'000));
       machine(target).stop();
       lasting(length * kMillisecond, [this, target] { machine(target).resume(); });
       return true;

@@ -229,6 +229,10 @@ void Process::on_event(const store::Event& event) {
                         [&](const store::SteppedAside& e) {
                           world_->trace.add(world_->scheduler.now(), machine_->index(), "steps aside", e.to.value);
                         },
+                        [&](const store::DiskHangs& e) {
+                          world_->trace.add(world_->scheduler.now(), machine_->index(), "disk hangs", static_cast<std::uint64_t>(e.hangs));
+                          primary_.on_trouble(now(), e.hangs ? "the own disk hangs" : "");
+                        },
                         [&](const store::FoundingWaits& e) {
                           world_->trace.add(world_->scheduler.now(), machine_->index(), "founding waits",
                                             e.founder.value, 0, e.reason);

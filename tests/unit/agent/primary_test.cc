@@ -208,6 +208,41 @@ TEST_F(PrimaryTest, Section5_5_AGoneInstanceYieldsWithoutWaiting) {
   EXPECT_EQ(std::get<Release>(out[release]).epoch, Epoch{3});
 }
 
+// No order can be written down here: what is healthy about the instance helps nobody.
+TEST_F(PrimaryTest, TroubleOfTheAgentItselfIsLikeACriticalInstance) {
+  elect(3);
+  core->on_trouble(now, "the own disk hangs");
+  EXPECT_FALSE(core->may_write(now));
+  const auto out = core->take_output();
+  std::size_t gate = out.size(), release = out.size();
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (std::holds_alternative<CloseGate>(out[i])) gate = std::min(gate, i);
+    if (std::holds_alternative<Release>(out[i])) release = std::min(release, i);
+    const auto* role = std::get_if<RoleChange>(&out[i]);
+    EXPECT_TRUE(role == nullptr || role->role == Role::kStandby || role->reason == "the own disk hangs");
+  }
+  ASSERT_LT(release, out.size());
+  EXPECT_LT(gate, release);
+  core->on_answer(now, std::get<Release>(out[release]).request, Answer::kGranted, Epoch{});
+  vacant(3);
+  core->tick(now + 10s);
+  EXPECT_TRUE(take<Acquire>().empty()) << "not while it lasts";
+  core->on_trouble(now + 10s, "the own disk hangs");
+  EXPECT_TRUE(core->take_output().empty()) << "told twice";
+  core->on_trouble(now + 10s, "");
+  EXPECT_EQ(take<Acquire>().size(), 1U);
+}
+
+TEST_F(PrimaryTest, TroubleDuringALapseGivesTheLeaseBack) {
+  elect(3);
+  now += 2s;
+  core->tick(now);
+  ASSERT_FALSE(core->may_write(now));
+  core->take_output();
+  core->on_trouble(now, "the own disk hangs");
+  EXPECT_EQ(take<Release>().size(), 1U);
+}
+
 TEST_F(PrimaryTest, Section5_5_ADegradedInstanceLetsOrdersFinishFirst) {
   const TimePoint start = now;
   elect();

@@ -1,0 +1,110 @@
+"""Parts of an agent that hang while the rest of it goes on: others trade, as if all of it had crashed."""
+
+import ctypes
+import os
+
+from harness import get_json, patience, request, wait_until
+from test_orders import KeyedOrders
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 17, 0x4206, 0x4207, 0x40000000
+
+
+class HungThread:
+    """One thread of a process, stopped as a system call that does not return stops it; the others go on."""
+
+    def __init__(self, process, name):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        self.libc.ptrace.restype = ctypes.c_long
+        pid = process.pid
+        named = [int(task) for task in os.listdir(f"/proc/{pid}/task") if self.name_of(pid, task) == name]
+        self.thread = named[0]
+        if self.libc.ptrace(PTRACE_SEIZE, self.thread, None, None) != 0:
+            raise PermissionError(os.strerror(ctypes.get_errno()))
+        self.libc.ptrace(PTRACE_INTERRUPT, self.thread, None, None)
+        os.waitpid(self.thread, WALL)
+
+    @staticmethod
+    def name_of(pid, task):
+        with open(f"/proc/{pid}/task/{task}/comm", encoding="utf-8") as file:
+            return file.read().strip()
+
+    def wake(self):
+        self.libc.ptrace(PTRACE_DETACH, self.thread, None, None)
+
+
+class PartsThatHang(KeyedOrders):
+    def hang(self, node, name):
+        try:
+            hung = HungThread(node.agent, name)
+        except PermissionError as problem:
+            self.skipTest(f"threads cannot be stopped here: {problem}")
+        self.addCleanup(hung.wake)
+        return hung
+
+    def leader(self):
+        return wait_until(lambda: next((node for node in self.made.nodes if node.leads()), None), 20 * patience(), "a leader")
+
+    def lead(self, node):
+        """Makes `node` the leader of the store."""
+        def leads():
+            if not node.leads():
+                self.run_cli("raft", "transfer", node.name, api=self.leader().api)
+            return node.leads()
+        wait_until(leads, 20 * patience(), f"{node.name} leads", pause=0.5)
+
+    def ready(self, node):
+        return request(node.api, "GET", "/outrigger/v1/health/ready")
+
+    def assert_goes_on_without(self, victim, thread="storage", said=b"the disk has not answered", log="disk"):
+        others = [node for node in self.made.nodes if node is not victim]
+        hung = self.hang(victim, thread)
+        taken = []
+
+        def placed(node):
+            key = f"{node.name}-{len(taken)}"  # a new order each time: what was reserved before may be unknown now, and stays that without a hook
+            taken.append(key)
+            try:
+                return key if self.send(node, key, timeout=20)[0] == 201 else None
+            except OSError:
+                return None
+        # Whatever is written shows it; until it shows, the others may well go on by themselves.
+        wait_until(lambda: [placed(others[0]), self.ready(victim)[0]][1] == 503, 40 * patience(), f"{victim.name} to say that its {log} hangs")
+        if thread == "storage":
+            wait_until(lambda: self.leader() in others, 20 * patience(), "a leader whose disk works")
+        keys = [wait_until(lambda n=node: placed(n), 40 * patience(), f"an order at {node.name} while the disk of {victim.name} hangs") for node in others]
+        for key in keys:
+            self.assertEqual(self.placed(key), 1)
+        role = wait_until(lambda: self.made.agreed_role(others), 20 * patience(), "a primary")
+        self.assertNotEqual(role[0], victim.name)
+        self.assertIn(said, self.ready(victim)[2])
+        self.assertIn(f"{log}_hangs", victim.agent.tail(400))
+        hung.wake()
+        wait_until(lambda: self.ready(victim)[0] == 200, 30 * patience(), f"the {log} to be back")
+        wait_until(lambda: (get_json(victim.api, f"/outrigger/v1/orders/orders/{keys[0]}?stale") or {}).get("state") == "done",
+                   30 * patience(), "what it missed")
+        self.assertIn(f"{log}_answers", victim.agent.tail(400))
+        return role
+
+    def test_the_disk_of_the_leader_that_is_primary(self):
+        holder, _ = self.made.wait_agreed(20 * patience())
+        victim = self.made.node(holder)
+        self.lead(victim)
+        self.assert_goes_on_without(victim)
+
+    def test_the_disk_of_a_primary_that_follows(self):
+        holder, _ = self.made.wait_agreed(20 * patience())
+        victim = self.made.node(holder)
+        self.lead(next(node for node in self.made.nodes if node is not victim))
+        self.assert_goes_on_without(victim)
+
+    def test_the_disk_of_a_leader_with_the_primary_elsewhere(self):
+        holder, _ = self.made.wait_agreed(20 * patience())
+        victim = next(node for node in self.made.nodes if node.name != holder)
+        self.lead(victim)
+        role = self.assert_goes_on_without(victim)
+        self.assertEqual(role[0], holder, "nothing is wrong with it")
+
+    def test_a_worker_of_the_primary(self):
+        holder, _ = self.made.wait_agreed(20 * patience())
+        self.assert_goes_on_without(self.made.node(holder), "proxy-0", b"of them do not answer", "worker")
