@@ -1,8 +1,12 @@
 #pragma once
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
 #include <cctype>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 
 #include "agent/config_document.h"
@@ -133,18 +137,36 @@ inline void config_merge(ConfigNode& base, ConfigNode&& over, bool at_root) {
 
 // ---------------------------------------------------------------- other sources
 
-/// Reads at most `bytes_max` bytes. @return the text or what went wrong, for people.
-inline tl::expected<std::string, std::string> config_read_file(const std::filesystem::path& path,
-                                                               std::size_t bytes_max) {
-  std::error_code code;
-  if (std::filesystem::is_directory(path, code)) return tl::unexpected(std::string("it is a folder"));
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return tl::unexpected(std::string(std::strerror(errno)));
-  std::string text(bytes_max + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (in.bad()) return tl::unexpected(std::string(std::strerror(errno)));
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.size() > bytes_max) return tl::unexpected("it is larger than " + std::to_string(bytes_max) + " bytes");
+/// Why a file cannot be read; empty = it can. A pipe, a terminal or another device may never end, and a running agent reads
+/// settings where everything else waits for it. /dev/null is how people say "no settings".
+inline std::string config_why_no_file(const struct stat& file) {
+  if (S_ISREG(file.st_mode) || (S_ISCHR(file.st_mode) && file.st_rdev == makedev(1, 3))) return {};
+  return S_ISDIR(file.st_mode) ? "it is a folder" : "it is no file but a pipe, a socket or a device";
+}
+
+/// Reads at most `bytes_max` bytes, without ever waiting for somebody else. @return the text or what went wrong, for people.
+inline tl::expected<std::string, std::string> config_read_file(const std::filesystem::path& path, std::size_t bytes_max) {
+  const auto fault = [](int number) { return tl::unexpected(std::string(std::strerror(number))); };
+  struct stat found{};
+  // Looked at before it is opened, since opening alone does things to some devices, and after, since it may be another one by then.
+  if (::stat(path.c_str(), &found) != 0) return fault(errno);
+  if (auto why = config_why_no_file(found); !why.empty()) return tl::unexpected(std::move(why));
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (fd < 0) return fault(errno);
+  std::string text(bytes_max + 1, '\0'), why;
+  std::size_t size = 0;
+  int number = ::fstat(fd, &found) == 0 ? 0 : errno;
+  if (number == 0) why = config_why_no_file(found);
+  for (ssize_t got = 1; number == 0 && why.empty() && got != 0 && size < text.size();) {
+    got = ::read(fd, text.data() + size, text.size() - size);
+    if (got > 0) size += static_cast<std::size_t>(got);
+    else if (got < 0 && errno != EINTR) number = errno;
+  }
+  ::close(fd);
+  if (number != 0) return fault(number);
+  if (!why.empty()) return tl::unexpected(std::move(why));
+  if (size > bytes_max) return tl::unexpected("it is larger than " + std::to_string(bytes_max) + " bytes");
+  text.resize(size);
   return text;
 }
 

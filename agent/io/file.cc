@@ -85,8 +85,12 @@ Result<void> replace(const std::string& path, std::string_view content, std::uin
 
 Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
   const std::string what = "read " + path;
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (file.get() < 0) return tl::unexpected(from_errno(errno, what));
+  struct stat found{};
+  if (::fstat(file.get(), &found) != 0) return tl::unexpected(from_errno(errno, what));
+  // Whoever writes into it would say when the reading ends.
+  if (S_ISFIFO(found.st_mode)) return fail(Errc::kInvalidArgument, what + ": it is no file but a pipe");
   std::string content;
   std::array<char, 16384> block;
   while (true) {

@@ -11,7 +11,7 @@
 
 namespace agent::io {
 
-/// The whole content. Errors: kNotFound, kPermission, kTooLarge (over `bytes_max`), kInvalidArgument (a directory), kIo.
+/// The whole content; waits for nobody. Errors: kNotFound, kPermission, kTooLarge (over `bytes_max`), kInvalidArgument (a directory, a pipe), kIo.
 Result<std::string> read_file(const std::string& path, std::size_t bytes_max);
 
 /// Replaces `path` so that a crash at any moment leaves the old or the new content, whole: a temporary file beside

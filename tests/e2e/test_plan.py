@@ -1,6 +1,7 @@
 """What a reload would change, asked beforehand: `outrigger plan` against agents under requests, and then the reload itself."""
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -142,6 +143,24 @@ class Plan(RealProcesses):
             self.assertEqual(status, 400, body[:80] + answer.decode())
         self.assertEqual(request(self.api, "POST", "/outrigger/v1/plan", json.dumps({"files": [{"name": "/a", "text": "\u0000\u0001"}]}).encode())[0], 200)
         self.assert_no_crash(self.process)
+
+    def test_names_that_lead_to_no_file_hold_nothing_up(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for settings in (f'[mesh]\nca = "{pipe}"\ncert = "{pipe}"\nkey = "{pipe}"\n', f'[mesh]\ngossip_key_file = "{pipe}"\n'):
+            body = json.dumps({"files": [{"name": str(self.folder / "new.toml"), "text": settings}]})
+            status, _, answer = request(self.api, "POST", "/outrigger/v1/plan", body.encode())
+            self.assertEqual(status, 200)
+            self.assertIn("it is no file but a pipe", json.loads(answer)["problems"][0]["message"])
+        self.file.write_text(self.before + f"""[[egress]]
+name = "b"
+listen = "127.0.0.1:{free_ports(1)[0]}"
+url = "http://127.0.0.1:9"
+inject = ["X-Key: file:{pipe}"]
+""")
+        code, found = self.plan()
+        self.assertEqual((code, found["problems"]), (2, []), "a credential that cannot be read is told when it is wanted")
+        self.assertEqual(request(self.proxy, "GET", "/x")[0], 200)
 
     def test_without_an_agent_it_says_so_and_what_to_do(self):
         self.process.send(signal.SIGTERM)

@@ -1,5 +1,6 @@
 #include "agent/io/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -68,6 +69,17 @@ TEST_F(Files, ReadingIsBounded) {
   EXPECT_EQ(read_file(directory, 5).error().code, Errc::kInvalidArgument);
   ASSERT_TRUE(replace_file(path("empty"), ""));
   EXPECT_EQ(*read_file(path("empty"), 0), "");
+}
+
+TEST_F(Files, APipeIsRefusedAndNotWaitedFor) {
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  const int held = ::open(path("pipe").c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);  // so that reading would begin
+  ASSERT_EQ(::write(held, "secret", 6), 6);
+  const auto read = read_file(path("pipe"), 3);
+  ::close(held);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, Errc::kInvalidArgument) << read.error().detail;
+  EXPECT_NE(read.error().detail.find("it is no file but a pipe"), std::string::npos) << read.error().detail;
 }
 
 TEST_F(Files, DirectoriesAreMadeWithTheirParents) {
