@@ -66,7 +66,11 @@ void read_node(Reading& reading, ConfigReader reader, const std::string& host_na
   NodeConfig& node = reading.config.node;
   for (const char c : host_name.substr(0, 64)) node.name += config_is_name({&c, 1}) ? c : '-';
   if (node.name.empty()) node.name = "localhost";
-  if (reader.text("name", node.name)) check_name(reader, "name", node.name);
+  const std::string by_machine = config_quoted(node.name);
+  if (reader.text("name", node.name)) {
+    check_name(reader, "name", node.name);
+    reader.note_by_others("name", by_machine);
+  }
   if (reader.path("data_dir", node.data_dir, false) && node.data_dir.empty())
     reader.problem("data_dir", "the path is empty", "leave the key out for ./outrigger-data");
   reader.path("pid_file", node.pid_file, false);
@@ -162,6 +166,7 @@ void read_mesh(Reading& reading, ConfigReader reader) {
     check_ip(reader, "advertise", mesh.advertise);
     if (config_is_any_ip(mesh.advertise))
       reader.problem("advertise", mesh.advertise + " is nowhere to connect to", "give this machine's own address");
+    reader.note_by_others("advertise", config_is_any_ip(mesh.bind) ? std::string() : config_quoted(mesh.bind));
   } else if (config_is_any_ip(mesh.bind)) {
     reader.problem("bind", mesh.bind + " does not say where others reach this agent", "set mesh.advertise as well");
   } else {
@@ -191,9 +196,10 @@ void read_mesh(Reading& reading, ConfigReader reader) {
 void read_raft(Reading& reading, ConfigReader reader) {
   RaftConfig& raft = reading.config.raft;
   reader.number("bootstrap_expect", raft.bootstrap_expect, 1, 9);
-  raft.bootstrap = reading.config.mesh.seeds.empty() && raft.bootstrap_expect == 0;
+  const bool alone = raft.bootstrap_expect == 1 || (reading.config.mesh.seeds.empty() && raft.bootstrap_expect == 0);
+  raft.bootstrap = alone;
   const bool asked = reader.boolean("bootstrap", raft.bootstrap);
-  if (raft.bootstrap_expect == 1 && !asked) raft.bootstrap = true;
+  reader.note_by_others("bootstrap", alone ? "true" : "false");
   if (asked && raft.bootstrap && raft.bootstrap_expect > 1)
     reader.problem("bootstrap", "bootstrap = true starts a cluster alone, bootstrap_expect waits for others",
                    "keep bootstrap_expect on the first agents, or bootstrap on exactly one");

@@ -88,6 +88,7 @@ void read_compress(const std::set<std::string>& all_keys, ConfigReader reader, R
     if (type == "text/event-stream")
       reader.problem("types", "a stream of events is never compressed", "remove it: each event has to leave at once");
   }
+  reader.note_meaning("types", config_quoted(compress.types));
   if (compress.types.empty()) reader.problem("types", "nothing would be compressed", "name some types, or remove compress");
   reader.finish(all_keys);
 }
@@ -118,8 +119,7 @@ void check_together(ConfigReader& reader, const RouteConfig& route) {
 }  // namespace
 
 void config_read_content(const std::set<std::string>& all_keys, const RouteChecks& checks, ConfigReader& reader, RouteConfig& route) {
-  std::uint64_t body_max = 0;
-  if (reader.size("body_max", body_max, 0, 1ULL << 40)) route.body_max = body_max;
+  reader.size("body_max", route.body_max, 0, 1ULL << 40);
   auto request = reader.section("request_headers");
   read_route_headers(checks, request, route.request_headers, false);
   request.finish(all_keys);

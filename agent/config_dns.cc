@@ -24,6 +24,7 @@ void read_domain(ConfigReader& reader, const std::string& key, std::string& doma
   if (!reader.text(key, domain)) return;
   std::transform(domain.begin(), domain.end(), domain.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   if (domain.ends_with('.')) domain.pop_back();
+  reader.note_meaning(key, config_quoted(domain));
   if (!is_domain(domain) && !(may_be_empty && domain.empty()))
     reader.problem(key, "\"" + domain + "\" is no domain name", "write a name such as \"consul\" or \"mesh.example.com\"");
 }
@@ -31,6 +32,7 @@ void read_domain(ConfigReader& reader, const std::string& key, std::string& doma
 void read_listen(ConfigReader& reader, DnsConfig& dns) {
   std::string text;
   if (!reader.text("listen", text)) return;
+  reader.note_by_others("listen", config_quoted(dns.listen.text()) + " if nobody has it");  // a port that is asked for is wanted
   dns.listen_is_default = false;
   const auto address = text == "off" ? std::optional(HostPort{}) : parse_host_port(text);
   if (!address || address->is_unix()) {
@@ -39,6 +41,7 @@ void read_listen(ConfigReader& reader, DnsConfig& dns) {
   }
   dns.enabled = text != "off";
   dns.listen = *address;
+  if (dns.enabled) reader.note_meaning("listen", config_quoted(dns.listen.text()));
 }
 
 }  // namespace
@@ -59,7 +62,8 @@ void config_read_dns(ConfigReader reader, const std::set<std::string>& all_keys,
   reader.number("answers_max", dns.answers_max, 0, 1000);
   reader.boolean("truncate_flag", dns.truncate_flag);
   dns.udp_bytes_max = dns.listen.is_local() ? kLargeDatagram : kSafeDatagram;
-  reader.number("udp_bytes_max", dns.udp_bytes_max, 512, kLargeDatagram);
+  const std::string by_address = std::to_string(dns.udp_bytes_max);
+  if (reader.number("udp_bytes_max", dns.udp_bytes_max, 512, kLargeDatagram)) reader.note_by_others("udp_bytes_max", by_address);
   reader.number("connections_max", dns.connections_max, 1, 10000);
   reader.finish(all_keys);
 }

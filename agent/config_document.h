@@ -87,6 +87,12 @@ inline std::string config_quoted(const std::vector<std::string>& list) {
   for (const std::string& one : list) out += (out.empty() ? "[" : ", ") + config_quoted(one);
   return out.empty() ? "[]" : out + "]";
 }
+/// Of statuses, as they are written.
+inline std::vector<std::string> config_words(const std::vector<int>& numbers) {
+  std::vector<std::string> out;
+  for (const int number : numbers) out.push_back(std::to_string(number));
+  return out;
+}
 inline std::string config_duration_text(Milliseconds value) {
   const auto count = value.count();
   if (count != 0 && count % 3600000 == 0) return std::to_string(count / 3600000) + "h";
@@ -131,8 +137,19 @@ class ConfigReader {
 
   /// For the sheet: a key that no getter takes. @return true
   bool note(const std::string& key, std::string otherwise, std::string text) {
-    findings_->sheet[name_of(key)] = {std::move(text), std::move(otherwise), false};
+    findings_->sheet[name_of(key)] = {std::move(text), std::move(otherwise), false, false};
     return true;
+  }
+  /// For the sheet, of a key that a getter has taken: what it means, where that can be written in more than one way.
+  void note_meaning(const std::string& key, std::string text) {
+    if (const auto found = findings_->sheet.find(name_of(key)); found != findings_->sheet.end()) found->second.text = std::move(text);
+  }
+  /// The same: without it the value follows from others (ConfigSetting::by_others). @param otherwise  for people
+  void note_by_others(const std::string& key, std::string otherwise) {
+    const auto found = findings_->sheet.find(name_of(key));
+    if (found == findings_->sheet.end()) return;
+    found->second.otherwise = std::move(otherwise);
+    found->second.by_others = true;
   }
   bool text(const std::string& key, std::string& out, std::size_t bytes_max = 4096) {
     std::string otherwise = config_quoted(out);
@@ -192,6 +209,14 @@ class ConfigReader {
     out = static_cast<T>(*value);
     return true;
   }
+  /// Without the key there is no number: none is a default that could be written out.
+  template <typename T>
+  bool number(const std::string& key, std::optional<T>& out, std::uint64_t min, std::uint64_t max) {
+    T value{};
+    if (!number(key, value, min, max)) return false;
+    out = value;
+    return note(key, {}, std::to_string(value));
+  }
   bool duration(const std::string& key, Milliseconds& out, Milliseconds min, Milliseconds max) {
     static constexpr std::pair<std::string_view, double> kUnits[] = {
         {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
@@ -219,6 +244,13 @@ class ConfigReader {
       return out_of_range(key, written(key), std::to_string(min) + " bytes", std::to_string(max) + " bytes");
     const std::uint64_t before = std::exchange(out, static_cast<std::uint64_t>(*value));
     return note(key, config_size_text(before), config_size_text(out));
+  }
+  /// As the number that may be absent.
+  bool size(const std::string& key, std::optional<std::uint64_t>& out, std::uint64_t min, std::uint64_t max) {
+    std::uint64_t value = 0;
+    if (!size(key, value, min, max)) return false;
+    out = value;
+    return note(key, {}, config_size_text(value));
   }
   bool list(const std::string& key, std::vector<std::string>& out, std::size_t count_max) {
     const auto* node = leaf(key);
@@ -261,6 +293,13 @@ class ConfigReader {
     std::string hint = near.empty() ? "write one of" : "did you mean \"" + near + "\"? Valid are";
     for (std::size_t i = 0; i < names.size(); ++i) hint += (i == 0 ? " \"" : ", \"") + names[i] + "\"";
     return problem(key, "unknown value \"" + value + "\"", hint), false;
+  }
+  /// As the number that may be absent.
+  bool address(const std::string& key, std::optional<HostPort>& out) {
+    HostPort value;
+    if (!address(key, value)) return false;
+    out = value;
+    return note(key, {}, config_quoted(value.text()));
   }
   bool address(const std::string& key, HostPort& out) {
     std::string value;

@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kBreakersMax = 64, kStatusesMax = 16, kNeverMax = 64;
 
 void read_statuses(ConfigReader& reader, GuardConfig& guard) {
-  std::vector<std::string> words;
+  std::vector<std::string> words = config_words(guard.statuses);
   if (!reader.list("statuses", words, kStatusesMax)) return;
   guard.statuses.clear();
   for (const std::string& word : words) {
@@ -19,6 +19,7 @@ void read_statuses(ConfigReader& reader, GuardConfig& guard) {
     if (code == std::errc{} && stop == word.data() + word.size() && status >= 400 && status <= 499) guard.statuses.push_back(status);
     else reader.problem("statuses", "\"" + word + "\" is no status from 400 to 499", "write [\"401\", \"403\"]; what a server fails at is not the client's fault");
   }
+  reader.note_meaning("statuses", config_quoted(config_words(guard.statuses)));
   if (words.empty()) reader.problem("statuses", "nothing counts as a failure", "name some, or remove [guard]");
 }
 

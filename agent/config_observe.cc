@@ -87,17 +87,20 @@ void config_read_access_log(ConfigReader reader, const std::set<std::string>& al
                             AccessLogConfig& log) {
   reader.choice("to", log.to, {{"off", LogTarget::kOff}, {"file", LogTarget::kFile}, {"stdout", LogTarget::kStdout}, {"syslog", LogTarget::kSyslog}});
   log.file = data_dir / "access.log";
-  if (reader.path("file", log.file, false) && log.file.empty())
-    reader.problem("file", "the path is empty", "leave the key out for access.log in node.data_dir");
+  const std::string beside_data = config_quoted(log.file.string());
+  if (reader.path("file", log.file, false)) {
+    reader.note_by_others("file", beside_data);
+    if (log.file.empty()) reader.problem("file", "the path is empty", "leave the key out for access.log in node.data_dir");
+  }
   reader.size("file_bytes_max", log.file_bytes_max, 64 << 10, 1ULL << 40);
   reader.number("files_max", log.files_max, 1, 1000);
-  std::string syslog;
+  std::string syslog = log.syslog.text();
   if (reader.text("syslog", syslog)) {
     const auto address = parse_host_port(syslog);
     if (!address || (!address->is_unix() && address->port == 0))
       reader.problem("syslog", "\"" + syslog + "\" is no address", "write \"127.0.0.1:514\" (UDP) or \"unix:/dev/log\"");
     else
-      log.syslog = *address;
+      reader.note_meaning("syslog", config_quoted((log.syslog = *address).text()));
   }
   reader.boolean("query", log.query);
   reader.size("buffer", log.buffer_bytes, 64 << 10, 256 << 20);

@@ -10,7 +10,7 @@ namespace agent {
 namespace {
 
 void read_unknown_statuses(ConfigReader& reader, IdempotencyConfig& rule) {
-  std::vector<std::string> words;
+  std::vector<std::string> words = config_words(rule.unknown_statuses);
   if (!reader.list("unknown_statuses", words, 16)) return;
   rule.unknown_statuses.clear();
   for (const std::string& word : words) {
@@ -19,6 +19,7 @@ void read_unknown_statuses(ConfigReader& reader, IdempotencyConfig& rule) {
     if (code == std::errc{} && stop == word.data() + word.size() && status >= 400 && status <= 599) rule.unknown_statuses.push_back(status);
     else reader.problem("unknown_statuses", "\"" + word + "\" is no status from 400 to 599", "write [\"500\", \"502\", \"504\"], or [] if each answer of the instance is final");
   }
+  reader.note_meaning("unknown_statuses", config_quoted(config_words(rule.unknown_statuses)));
 }
 
 }  // namespace

@@ -156,20 +156,21 @@ std::string above(const std::string& named) {
   return {};
 }
 
-/// Without a table of that name its keys have their defaults; of others nothing is there.
-bool is_always_there(const std::string& table) {
-  static const std::set<std::string> kOptional = {"service", "arming", "guard", "kernel_permit"};
-  return table.find(kOpen) == std::string::npos && !kOptional.contains(table.substr(0, table.find('.')));
+std::string above_key(const std::string& key) { return key.substr(0, key.rfind('.') == std::string::npos ? 0 : key.rfind('.')); }
+
+/// Whether without a table of that name its keys have their defaults. @param named  empty = the top
+bool is_there(const NamedSheet& side, const std::string& named, const std::string& key) {
+  if (named.empty() || side.has(named)) return true;
+  return config_table_is_always_there(pattern_of(key)) && is_there(side, above(named), above_key(key));
 }
 
 /// One side's key that the other side does not have. Nothing, where saying it would change nothing.
 void add_lone(const NamedSheet& side, const NamedSheet& other, const std::string& named, const std::string& key, PlanVerb verb,
               const ReloadRule* rule, std::vector<PlanChange>& out) {
   const ConfigSetting& setting = side.at(key);
-  if (setting.is_table && side.has_leaf_below(key)) return;
-  const std::string table = above(named);
-  const bool table_stays = table.empty() || other.has(table) || is_always_there(table);
-  if (!setting.is_table && setting.text == setting.otherwise && table_stays) return;
+  if (setting.is_table && (side.has_leaf_below(key) || is_there(other, named, key))) return;
+  const bool table_stays = is_there(other, above(named), above_key(key));
+  if (!setting.is_table && setting.text == setting.otherwise && !setting.by_others && table_stays) return;
   PlanChange change{verb, key, element_of(named), {}, {}, {}, rule};
   (verb == PlanVerb::kAdded ? change.after : change.before) = plan_shown(key, setting.text);
   if (table_stays) change.otherwise = plan_shown(key, setting.otherwise);
@@ -227,9 +228,9 @@ std::string plan_shown(const std::string& key, const std::string& text) {
   const bool field_line = (last == "set" || last == "add") && (pattern.starts_with("route[].request_headers.") || pattern.starts_with("route[].response_headers."));
   if (kSecrets.contains(pattern) || field_line) return text == "[]" || text == "\"\"" ? text : "(hidden)";
   if (last != "exec") return text;
-  // A program is worth seeing; its arguments may be passwords.
-  const std::size_t first = text.find("\", \"");
-  return first == std::string::npos ? text : text.substr(0, first + 1) + ", (arguments hidden)]";
+  // A program is worth seeing; its arguments may be passwords, also those of somebody who took argv for a shell's line.
+  const std::size_t first = std::min(text.find("\", \""), text.find(' '));
+  return first == std::string::npos ? text : text.substr(0, first) + "\", (arguments hidden)]";
 }
 
 std::vector<PlanChange> plan_changes(const Config& running, const ConfigSheet& running_sheet, const ReadSettings& fresh) {

@@ -17,6 +17,7 @@ void read_route_match(ConfigReader& reader, RouteConfig& route) {
     if (!config_is_name(method))
       reader.problem("methods", "\"" + method + "\" is no method", "write [\"GET\", \"POST\"]");
   }
+  reader.note_meaning("methods", config_quoted(route.methods));
   if (reader.text("path", route.path)) {
     route.path_is_exact = route.path.starts_with('=');
     if (route.path_is_exact) route.path.erase(0, 1);
@@ -26,6 +27,7 @@ void read_route_match(ConfigReader& reader, RouteConfig& route) {
   }
   reader.text("host", route.host, 255);
   for (char& c : route.host) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  reader.note_meaning("host", config_quoted(route.host));
   if (route.host.find_first_of(" /:") != std::string::npos)
     reader.problem("host", "\"" + route.host + "\" is no host name", "leave out scheme and port");
 }
@@ -100,8 +102,7 @@ void read_route_rate(const std::set<std::string>& all_keys, ConfigReader reader,
   } else if (reader.present() && !reader.has("limit")) {
     reader.problem("limit", "rate does not say how much", "add limit = \"10/s\"");
   }
-  std::uint32_t burst = 0;
-  if (reader.number("burst", burst, 0, 500'000)) rate.burst = burst;
+  reader.number("burst", rate.burst, 0, 500'000);
   const bool said = reader.boolean("nodelay", rate.nodelay);
   if (said && !rate.burst)
     reader.problem("nodelay", "nodelay says how a burst is let through, and there is no burst", "add burst = 20, or remove nodelay");
@@ -302,8 +303,7 @@ void config_read_limits(ConfigReader& reader, const std::set<std::string>& all_k
   read_route_rate(all_keys, reader.section("rate"), route);
   reader.number("concurrency", route.concurrency, 0, 1'000'000);
   read_route_places(all_keys, reader, route);
-  std::uint64_t body_max = 0;
-  if (reader.size("body_max", body_max, 0, 1ULL << 40)) route.body_max = body_max;
+  reader.size("body_max", route.body_max, 0, 1ULL << 40);
 }
 
 void config_read_routes(ConfigReader& root, const std::set<std::string>& all_keys, const RouteChecks& checks, Config& config) {

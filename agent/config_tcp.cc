@@ -23,11 +23,9 @@ TcpConfig read_route(ConfigReader& reader, const std::vector<ListenConfig>& othe
     reader.problem("name", "\"" + tcp.name + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
   if (reader.present() && !reader.has("name"))
     reader.problem("name", "a TCP route needs a name, by which the other agents know it", "add name = \"db\", the same on all agents");
-  HostPort to;
-  if (reader.address("to", to)) {
-    tcp.to = to;
-    if (!to.is_unix() && to.port == 0) reader.problem("to", "port 0 is nowhere to connect to", "give the service's own port");
-    if (to == listen.address) reader.problem("to", "the route would lead to itself", "give the service's own address");
+  if (reader.address("to", tcp.to)) {
+    if (!tcp.to->is_unix() && tcp.to->port == 0) reader.problem("to", "port 0 is nowhere to connect to", "give the service's own port");
+    if (*tcp.to == listen.address) reader.problem("to", "the route would lead to itself", "give the service's own address");
   }
   reader.choice("pool", tcp.pool, {{"primary", Pool::kPrimary}, {"all", Pool::kAll}});
   const bool held = reader.duration("hold", tcp.hold, Milliseconds(0), minutes(5));

@@ -142,7 +142,7 @@ void config_read_client_tls(ConfigReader& above, const TlsReading& reading, cons
   if (tls.verify && tls.ca.empty()) tls.ca = kSystemAuthorities;
   if (!tls.verify) tls.ca.clear();
   tls.server_name = host;
-  reader.text("server_name", tls.server_name, 255);
+  if (reader.text("server_name", tls.server_name, 255)) reader.note_by_others("server_name", config_quoted(host));
   reader.path("cert", tls.cert, true);
   reader.path("key", tls.key, true);
   sound = check_file(reading, reader, "cert", tls.cert) && check_file(reading, reader, "key", tls.key) && sound;

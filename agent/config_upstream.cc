@@ -26,6 +26,12 @@ std::optional<std::pair<int, int>> parse_statuses(std::string_view text) {
   return std::pair(*first, *last);
 }
 
+std::vector<std::string> status_words(const std::vector<std::pair<int, int>>& ranges) {
+  std::vector<std::string> out;
+  for (const auto& [first, last] : ranges) out.push_back(std::to_string(first) + (first == last ? "" : "-" + std::to_string(last)));
+  return out;
+}
+
 void read_http_part(ConfigReader& reader, const AssertCheck& check, CheckConfig& out) {
   if (reader.text("http", out.http, 1024) && (!out.http.starts_with('/') || out.http.find_first_of(" \t\r\n#") != std::string::npos))
     reader.problem("http", "\"" + out.http + "\" is no request path", "it starts with '/' and holds no blanks; the place is the endpoint's address");
@@ -36,6 +42,7 @@ void read_http_part(ConfigReader& reader, const AssertCheck& check, CheckConfig&
       if (const auto range = parse_statuses(one)) out.expect.push_back(*range);
       else reader.problem("expect", "\"" + one + "\" is no status from 200 to 599", "write [\"200\"], [\"200-299\", \"401\"]");
     }
+    reader.note_meaning("expect", config_quoted(status_words(out.expect)));
     if (expect.empty()) reader.problem("expect", "no status would be good", "name some, or remove the key");
   }
   out.asserts = config_read_asserts(check, reader, "assert");
@@ -47,10 +54,8 @@ CheckConfig read_check(ConfigReader& reader, const std::set<std::string>& all_ke
   read_http_part(reader, check, out);
   reader.boolean("tcp", out.tcp);
   reader.list("exec", out.exec, 64);
-  HostPort address;
-  if (reader.address("address", address)) {
-    out.address = address;
-    if (!address.is_unix() && address.port == 0) reader.problem("address", "port 0 is nowhere to connect to", "give the real port");
+  if (reader.address("address", out.address)) {
+    if (!out.address->is_unix() && out.address->port == 0) reader.problem("address", "port 0 is nowhere to connect to", "give the real port");
   }
   reader.duration("every", out.every, Milliseconds(50), std::chrono::hours(1));
   reader.duration("timeout", out.timeout, Milliseconds(10), std::chrono::minutes(5));
@@ -112,7 +117,9 @@ bool read_place(ConfigReader& reader, UpstreamEndpointConfig& out) {
 void read_endpoints(ConfigReader& reader, const std::set<std::string>& all_keys, const Config& config, UpstreamConfig& out) {
   for (auto& one : reader.tables("endpoints", kEndpointsMax)) {
     UpstreamEndpointConfig endpoint;
-    if (!read_place(one, endpoint)) {
+    const bool placed = read_place(one, endpoint);
+    one.note_meaning("address", config_quoted(endpoint.text()));
+    if (!placed) {
       if (one.present() && !one.has("address")) one.problem("address", "an endpoint without an address", "add address = \"10.0.2.1:9000\"");
     } else if (!endpoint.address.is_unix() && endpoint.address.port == 0) {
       one.problem("address", "port 0 is nowhere to connect to", "give the real port");
@@ -159,7 +166,9 @@ void read_reach(ConfigReader& reader, const TlsReading& tls, UpstreamConfig& ups
   // Each endpoint's certificate carries its own name, unless one is given for all.
   const auto first = std::find_if(upstream.endpoints.begin(), upstream.endpoints.end(), [](const auto& e) { return !e.address.is_unix(); });
   config_read_client_tls(reader, tls, first == upstream.endpoints.end() ? "" : first->name.empty() ? first->address.host : first->name, upstream.tls);
-  if (upstream.tls && !reader.section("tls").has("server_name")) upstream.tls->server_name.clear();
+  ConfigReader table = reader.section("tls");
+  if (upstream.tls && !table.has("server_name")) upstream.tls->server_name.clear();
+  table.note_by_others("server_name", {});  // each its own
   const auto named = std::count_if(upstream.endpoints.begin(), upstream.endpoints.end(), [](const auto& e) { return !e.name.empty(); });
   const bool on_socket = std::any_of(upstream.endpoints.begin(), upstream.endpoints.end(), [](const auto& e) { return e.address.is_unix(); });
   if (upstream.tls && upstream.tls->verify && upstream.tls->server_name.empty() && on_socket)

@@ -185,6 +185,7 @@ class PlanOfACluster(Neighbours):
         file = self.folder / "b" / "outrigger.toml"
         file.write_text(file.read_text().replace("[service.health]", 'weight = 2\n[service.health]'))
         after = get_json(self.apis[1], "/outrigger/v1/plan")["hash"]["after"]
+        self.assertNotEqual(after, first["b"], "the file is another one, so there is something to be told")
         request(self.apis[1], "PUT", "/outrigger/v1/reload")
         wait_until(lambda: told(self.apis[0])["b"] == after, 10 * patience(), "the other agent to know")
 
