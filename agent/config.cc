@@ -226,7 +226,7 @@ void read_raft(Reading& reading, ConfigReader reader) {
 
 void read_path(ConfigReader& reader, const char* key, std::string& path) {
   if (reader.text(key, path) && (!path.starts_with('/') || path.find_first_of(" \r\n\t#") != std::string::npos))
-    reader.problem(key, "\"" + path + "\" is no request path", "it starts with '/' and holds no blanks");
+    reader.problem(key, "\"" + config_url_shown(path) + "\" is no request path", "it starts with '/' and holds no blanks");
 }
 
 void read_health(Reading& reading, ConfigReader reader) {

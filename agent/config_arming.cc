@@ -1,5 +1,7 @@
 #include "agent/config_arming.h"
 
+#include "agent/config_values.h"
+
 namespace agent {
 
 std::optional<HookConfig> config_read_hook(const std::set<std::string>& all_keys, ConfigReader reader, ConfigReader& above, const std::string& key) {
@@ -13,7 +15,7 @@ std::optional<HookConfig> config_read_hook(const std::set<std::string>& all_keys
   else if (!hook.exec.empty() && hook.exec.front().empty())
     above.problem(key, "the program's name is empty", "write " + key + " = { exec = [\"/path/program\"] }");
   else if (!hook.url.empty() && (!hook.url.starts_with("http://") || hook.url.size() < 9))
-    above.problem(key, "\"" + hook.url + "\" is no http URL", "write \"http://127.0.0.1:9001/" + key + "\"; TLS is not spoken here");
+    above.problem(key, "\"" + config_url_shown(hook.url) + "\" is no http URL", "write \"http://127.0.0.1:9001/" + key + "\"; TLS is not spoken here");
   return hook;
 }
 

@@ -27,6 +27,7 @@ void read_route_headers(const RouteChecks& checks, ConfigReader& reader, Headers
   }
   for (std::size_t i = 0; i < headers.set.size(); ++i) {
     const std::string_view name = header_name(headers.set[i]);
+    if (name.size() == headers.set[i].size()) continue;  // it has no name: that is told already, and what it has may be a secret
     for (std::size_t j = 0; j < i; ++j)
       if (same_header(name, header_name(headers.set[j])))
         reader.problem("set", "\"" + std::string(name) + "\" is set twice", "keep one of the two, or put the other into add");

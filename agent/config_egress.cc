@@ -33,7 +33,7 @@ bool is_own_field(std::string_view name) {
 void read_url(ConfigReader& reader, const TlsReading& reading, EgressConfig& out) {
   if (!reader.text("url", out.url, 1024)) return;
   const bool https = out.url.starts_with("https://");
-  const auto bad = [&](const std::string& hint) { reader.problem("url", "\"" + out.url + "\" is no address of a broker", hint); };
+  const auto bad = [&](const std::string& hint) { reader.problem("url", "\"" + config_url_shown(out.url) + "\" is no address of a broker", hint); };
   if (!https && !out.url.starts_with("http://")) return bad("write \"https://api.broker\" or \"https://api.broker:8443/v2\"");
   const std::string rest = out.url.substr(https ? 8 : 7);
   const std::size_t slash = std::min(rest.find('/'), rest.size());
@@ -68,8 +68,9 @@ void read_fields(ConfigReader& reader, EgressConfig& out) {
       continue;
     }
     if (!is_field_name(parsed->field) || is_own_field(parsed->field))
-      reader.problem("inject", "\"" + parsed->field + "\" is no field that can be added", "name one that the broker reads a credential from");
-    if (!names.insert(parsed->field).second) reader.problem("inject", "\"" + parsed->field + "\" is added twice", "remove one");
+      reader.problem("inject", "\"" + config_field_shown(line) + "\" is no field that can be added", "name one that the broker reads a credential from");
+    else if (!names.insert(parsed->field).second)
+      reader.problem("inject", "\"" + parsed->field + "\" is added twice", "remove one");
   }
 }
 

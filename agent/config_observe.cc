@@ -115,7 +115,7 @@ void config_read_tracing(ConfigReader reader, const TlsReading& reading, Tracing
   Url url;
   if (reader.text("endpoint", tracing.endpoint) && !tracing.endpoint.empty()) {
     const std::string fault = read_url(tracing.endpoint, url);
-    if (!fault.empty()) reader.problem("endpoint", "\"" + tracing.endpoint + "\": " + fault, "write \"http://127.0.0.1:4318/v1/traces\"");
+    if (!fault.empty()) reader.problem("endpoint", "\"" + config_url_shown(tracing.endpoint) + "\": " + fault, "write \"http://127.0.0.1:4318/v1/traces\"");
     if (!tracing.enabled) reader.problem("endpoint", "without traces there are no spans to send", "add enabled = true, or remove this key");
   }
   for (const char* key : {"service_name", "headers", "gzip", "batch", "batch_wait", "queue", "timeout", "tls"}) {

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "agent/config_values.h"
+
 namespace agent {
 namespace {
 
@@ -227,6 +229,8 @@ std::string plan_shown(const std::string& key, const std::string& text) {
   const std::string_view last = std::string_view(pattern).substr(pattern.rfind('.') + 1);
   const bool field_line = (last == "set" || last == "add") && (pattern.starts_with("route[].request_headers.") || pattern.starts_with("route[].response_headers."));
   if (kSecrets.contains(pattern) || field_line) return text == "[]" || text == "\"\"" ? text : "(hidden)";
+  static const std::set<std::string_view> kUrls = {"url", "endpoint", "http", "metrics"};
+  if (kUrls.contains(last) || pattern == "service.health.path") return config_url_shown(text);
   if (last != "exec") return text;
   // A program is worth seeing; its arguments may be passwords, also those of somebody who took argv for a shell's line.
   const std::size_t first = std::min(text.find("\", \""), text.find(' '));

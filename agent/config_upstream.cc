@@ -34,8 +34,8 @@ std::vector<std::string> status_words(const std::vector<std::pair<int, int>>& ra
 
 void read_http_part(ConfigReader& reader, const AssertCheck& check, CheckConfig& out) {
   if (reader.text("http", out.http, 1024) && (!out.http.starts_with('/') || out.http.find_first_of(" \t\r\n#") != std::string::npos))
-    reader.problem("http", "\"" + out.http + "\" is no request path", "it starts with '/' and holds no blanks; the place is the endpoint's address");
-  std::vector<std::string> expect;
+    reader.problem("http", "\"" + config_url_shown(out.http) + "\" is no request path", "it starts with '/' and holds no blanks; the place is the endpoint's address");
+  std::vector<std::string> expect = status_words(out.expect);
   if (reader.list("expect", expect, 16)) {
     out.expect.clear();
     for (const std::string& one : expect) {

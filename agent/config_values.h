@@ -40,6 +40,25 @@ inline std::optional<std::vector<std::byte>> config_gossip_key(std::string_view 
   return out;
 }
 
+/// A URL or a request's path as people may see it who may not see secrets: without user and query, where passwords and tokens stand.
+/// Any text is taken, sound or not, with or without quotes around it.
+inline std::string config_url_shown(std::string_view text) {
+  const bool quoted = text.size() > 1 && text.front() == '"' && text.back() == '"';
+  if (quoted) return "\"" + config_url_shown(text.substr(1, text.size() - 2)) + "\"";
+  const std::size_t query = text.find('?'), user = text.rfind('@');
+  std::string out(text.substr(0, query));
+  // Up to the last '@', wherever it stands: a password may hold a '/' or a '?' that nobody escaped.
+  if (user != std::string_view::npos) {
+    const std::size_t scheme = text.find("//");
+    out = std::string(text.substr(0, scheme < user ? scheme + 2 : 0)) + "(hidden)";
+    if (query == std::string_view::npos || user < query) out += text.substr(user, query == std::string_view::npos ? query : query - user);
+  }
+  return query == std::string_view::npos ? out : out + "?(hidden)";
+}
+
+/// The name that a line "Name: value" seems to begin with: nothing behind it is said in messages, it may be a secret.
+inline std::string config_field_shown(std::string_view line) { return std::string(line.substr(0, std::min(line.find_first_of(": \t"), std::size_t{64}))); }
+
 inline bool config_is_cidr(const std::string& text) {
   const auto slash = text.find('/');
   if (slash == std::string::npos) return config_is_ip(text);

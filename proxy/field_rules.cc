@@ -35,8 +35,14 @@ bool is_among(const Names& names, std::string_view name) {
 
 bool is_value(std::string_view text) { return std::all_of(text.begin(), text.end(), http1::is_value_byte); }
 
+/// What a line that is none seems to begin with. The rest is in no message: it may be a secret.
+std::string seeming_name(std::string_view line) {
+  const auto end = std::find_if_not(line.begin(), line.end(), [](char c) { return http1::is_token_byte(c); });
+  return "\"" + std::string(line.begin(), std::min(end, line.begin() + std::min<std::ptrdiff_t>(64, std::ssize(line)))) + "\"";
+}
+
 std::string why_not(FieldSide side, std::string_view name) {
-  if (name.empty() || !std::all_of(name.begin(), name.end(), http1::is_token_byte)) return "\"" + std::string(name) + "\" is no field name";
+  if (name.empty() || !std::all_of(name.begin(), name.end(), http1::is_token_byte)) return seeming_name(name) + (name.empty() ? "" : " and what follows it") + " is no field name";
   const HeaderId id = http1::header_id_of(name);
   const bool told = side == FieldSide::kResponse && id == HeaderId::kRequestId;
   if ((id != HeaderId::kOther && !told) || same_text(name, "Via") || is_among(kBodyFields, name)) {
@@ -98,7 +104,7 @@ tl::expected<FieldTemplate, std::string> FieldTemplate::parse(std::string_view t
     if (found == std::end(kVariables)) {
       std::string known;
       for (const auto& [one, variable] : kVariables) known += (known.empty() ? "{" : ", {") + std::string(one) + "}";
-      return tl::make_unexpected("{" + std::string(name) + "} is not known; there are " + known);
+      return tl::make_unexpected("a variable in {} is not known (\"{{\" writes a brace); there are " + known);
     }
     piece.variable = found->second;
     made.pieces_.push_back(std::exchange(piece, Piece{}));
@@ -119,7 +125,10 @@ void FieldTemplate::append(std::string& out, const FieldFacts& facts) const {
 tl::expected<FieldRule, std::string> FieldRule::parse(FieldVerb verb, FieldSide side, std::string_view text) {
   if (text.size() > kFieldBytesMax) return tl::make_unexpected("the field is longer than 4096 bytes");
   const std::size_t colon = verb == FieldVerb::kDel ? text.size() : text.find(':');
-  if (colon == std::string_view::npos) return tl::make_unexpected("\"" + std::string(text.substr(0, 80)) + "\" has no colon; write \"Name: value\"");
+  if (colon == std::string_view::npos) {
+    const bool one_word = std::all_of(text.begin(), text.end(), http1::is_token_byte);  // which may be the secret itself
+    return tl::make_unexpected((one_word ? "a line" : "the line that begins with " + seeming_name(text)) + " has no colon; write \"Name: value\"");
+  }
   FieldRule rule;
   rule.verb = verb;
   rule.name = text.substr(0, colon);
