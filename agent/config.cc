@@ -24,7 +24,6 @@ namespace {
 using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
-constexpr std::size_t kProblemsMax = 100;
 
 // ---------------------------------------------------------------- checks of single values
 
@@ -382,8 +381,7 @@ tl::expected<ReadSettings, std::vector<ConfigProblem>> finish_reading(ReadSettin
     return std::tie(a.first, a.second.line, a.second.column) < std::tie(b.first, b.second.line, b.second.column);
   });
   std::vector<ConfigProblem> out;
-  for (auto& [rank, problem] : findings.problems)
-    if (out.size() < kProblemsMax) out.push_back(std::move(problem));
+  for (auto& [rank, problem] : findings.problems) out.push_back(std::move(problem));
   return tl::unexpected(std::move(out));
 }
 
@@ -522,7 +520,7 @@ tl::expected<ReadSettings, std::vector<ConfigProblem>> read_settings(const Confi
   if (!findings.problems.empty()) return finish_reading(std::move(settings), findings);
   const auto keys = config_keys();
   const std::set<std::string> all_keys(keys.begin(), keys.end());
-  settings.files_text = files_text(tree, all_keys);
+  const ConfigNode of_files = tree;
   ConfigNode above;
   config_read_environment(source.environment, rank + 1, above, findings);
   config_merge(tree, std::move(above), true);
@@ -536,6 +534,7 @@ tl::expected<ReadSettings, std::vector<ConfigProblem>> read_settings(const Confi
   Reading reading{findings, config, all_keys, true, source.check_assert, source.check_registration,
                   source.check_listen_tls, source.check_instance_tls, {source.check_header, true}};
   read_all(reading, tree, source.host_name);
+  if (findings.problems.empty()) settings.files_text = files_text(of_files, all_keys);
   return finish_reading(std::move(settings), findings);
 }
 

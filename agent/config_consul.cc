@@ -81,6 +81,8 @@ class ConsulFile {
       if (key == theirs) return problem(key, "it is not supported", std::string(why));
     if (std::find(std::begin(kPassedOver), std::end(kPassedOver), key) != std::end(kPassedOver))
       return warnings_.push_back(at_.source + ": " + key + " is ignored");
+    if (findings_.full()) return;
+    ++findings_.hints;
     std::vector<std::string> known(std::begin(kPassedOver), std::end(kPassedOver));
     for (const auto& [theirs, ours] : kSame) known.emplace_back(theirs);
     const std::string near = nearest_word(key, known);

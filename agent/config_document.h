@@ -44,13 +44,19 @@ struct ConfigNode {
   }
 };
 
-/// Collects problems and the names of all keys that were asked for.
+inline constexpr std::size_t kConfigProblemsMax = 100;  // more are not read by anybody, and each costs time to be put into words
+
+/// Collects problems and the names of all keys that were asked for. Bound: kConfigProblemsMax; what is beyond is not kept.
 struct ConfigFindings {
   std::vector<std::pair<std::size_t, ConfigProblem>> problems;  ///< with the rank of the source
   std::set<std::string> keys;                                   ///< dotted; list elements as "[]"
   ConfigSheet sheet;                                            ///< every key that was taken, with its value
+  std::size_t hints = 0;                                        ///< words that were looked for among all others, for `unknown key`
+
+  [[nodiscard]] bool full() const { return problems.size() >= kConfigProblemsMax; }
 
   void add(const ConfigOrigin& at, std::string key, std::string message, std::string hint) {
+    if (full()) return;
     if (!at.spelled.empty()) message += " (set by " + at.spelled + ")";
     problems.push_back({at.rank, {at.source, at.line, at.column, std::move(key), std::move(message), std::move(hint)}});
   }
@@ -335,7 +341,8 @@ class ConfigReader {
   void finish(const std::set<std::string>& all_keys) {
     if (table_ == nullptr) return;
     for (const auto& [key, node] : *table_)
-      if (!own_.contains(key))
+      if (findings_->full()) return;  // whoever sends a text decides how many wrong keys there are
+      else if (!own_.contains(key))
         findings_->add(node.key_at, name_of(key), "unknown key \"" + key + "\"", unknown_hint(key, all_keys));
   }
 
@@ -389,7 +396,8 @@ class ConfigReader {
             (near.empty() ? "" : "did you mean \"" + near + "\"? ") + ("units: " + valid));
     return std::nullopt;
   }
-  std::string unknown_hint(const std::string& key, const std::set<std::string>& all_keys) const {
+  std::string unknown_hint(const std::string& key, const std::set<std::string>& all_keys) {
+    ++findings_->hints;
     const std::vector<std::string> own(own_.begin(), own_.end());
     if (const auto near = nearest_word(key, own); !near.empty()) return "did you mean \"" + near + "\"?";
     for (const auto& known : all_keys) {
