@@ -84,7 +84,7 @@ api::PlanReport plan_report(const ConfigPlan& plan, const Config& fresh) {
   api::PlanReport report;
   for (const PlanChange& change : plan.changes) {
     report.changes.push_back({word_of(change.verb), change.key, change.element, change.before, change.after, change.otherwise,
-                              std::string(change.rule->name), change.rule->by == TakenBy::kReload});
+                              std::string(change.rule->name), change.rule->by == TakenBy::kReload, change.moved});
   }
   for (const PlanConcern& concern : plan.concerns)
     report.touched.push_back({std::string(name_of(concern.kind)), concern.name, concern.pool, word_of(concern.verb), {}, concern.routes, concern.kept, concern.forgotten});

@@ -198,7 +198,7 @@ void add_orders(const NamedSheet& old_side, const NamedSheet& new_side, const st
       return both;
     };
     const auto before = shared(old->second.second, list.second), after = shared(list.second, old->second.second);
-    if (before != after) out.push_back({PlanVerb::kChanged, list.first, "order", joined(before), joined(after), {}, rule});
+    if (before != after) out.push_back({PlanVerb::kChanged, list.first, {}, joined(before), joined(after), {}, rule, true});
   }
 }
 

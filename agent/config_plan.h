@@ -21,6 +21,7 @@ struct PlanChange {
   std::string before, after;  ///< as ConfigSetting::text; "(hidden)" for secrets; empty = not set
   std::string otherwise;  ///< what holds without the key: before it was added, after it is removed; empty = nothing
   const ReloadRule* rule = nullptr;  ///< never null
+  bool moved = false;     ///< `key` is a list whose elements stand in another order: `before` and `after` are their names
 };
 
 enum class ConcernKind { kListener, kRoute, kTcpRoute, kUpstream, kEndpoint, kEgress, kBreaker, kService, kCheck };

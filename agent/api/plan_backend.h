@@ -33,6 +33,7 @@ struct PlanEdit {
   std::string before, after, otherwise;  ///< secrets are hidden; empty = not set
   std::string part;     ///< as a reload names it
   bool by_reload = false;  ///< false: it waits for the next start
+  bool moved = false;      ///< `key` is a list in another order; `before` and `after` name its elements
 };
 
 struct PlanTouched {

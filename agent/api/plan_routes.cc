@@ -22,7 +22,7 @@ Json report_json(const PlanReport& report) {
   for (const PlanEdit& one : report.changes) {
     changes.push_back({{"change", one.change}, {"key", one.key}, {"element", text_json(one.element)}, {"before", text_json(one.before)},
                        {"after", text_json(one.after)}, {"default", text_json(one.otherwise)}, {"part", one.part},
-                       {"taken_over_by", one.by_reload ? "reload" : "restart"}});
+                       {"taken_over_by", one.by_reload ? "reload" : "restart"}, {"moved", one.moved}});
   }
   for (const PlanTouched& one : report.touched) {
     touched.push_back({{"kind", one.kind}, {"name", one.name}, {"pool", text_json(one.pool)}, {"change", one.change}, {"now", one.now},

@@ -71,12 +71,12 @@ void print_change(std::ostream& out, const Json& change) {
   const std::string what = text_of(change, "change"), before = text_of(change, "before"), after = text_of(change, "after");
   const std::string otherwise = text_of(change, "default"), element = text_of(change, "element");
   out << "  " << (what == "added" ? "+ " : what == "removed" ? "- " : "~ ") << text_of(change, "key");
-  if (element == "order") out << ", order: " << before << " -> " << after;
+  if (field(change, "moved") == true) out << ", order: " << before << " -> " << after;
   else if (what == "added" && !after.empty()) out << " = " << after << (otherwise.empty() ? "" : " (was " + otherwise + ")");
   else if (what == "removed" && !before.empty()) out << " = " << before << (otherwise.empty() ? "" : " (then " + otherwise + ")");
   else if (what == "changed" && (!before.empty() || !after.empty())) out << ": " << before << " -> " << after;
   else if (what == "changed") out << ": what its files hold, or what follows from other keys";
-  if (!element.empty() && element != "order") out << "  [" << element << "]";
+  if (!element.empty()) out << "  [" << element << "]";
   out << "\n";
 }
 

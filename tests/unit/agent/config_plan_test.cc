@@ -35,6 +35,7 @@ std::vector<std::string> lines(const ConfigPlan& plan) {
     line += one.key + ": " + one.before + " -> " + one.after;
     if (!one.otherwise.empty()) line += " (else " + one.otherwise + ")";
     if (!one.element.empty()) line += " [" + one.element + "]";
+    if (one.moved) line += " moved";
     out.push_back(line);
   }
   return out;
@@ -81,7 +82,13 @@ TEST(Plan, ARouteThatMovesIsStillTheSame) {
   const ConfigPlan found = plan(quotes + route("/b"), route("/new") + quotes + "retry = false\n" + route("/b"));
   EXPECT_THAT(lines(found), ElementsAre("+ route[0].path:  -> \"/new\" [/new]", "+ route[0].pool:  -> \"all\" [/new]", "+ route[1].retry:  -> false (else true) [quotes]"));
   const ConfigPlan swapped = plan(quotes + route("/b"), route("/b") + quotes);
-  EXPECT_THAT(lines(swapped), ElementsAre("~ route: quotes, /b -> /b, quotes [order]"));
+  EXPECT_THAT(lines(swapped), ElementsAre("~ route: quotes, /b -> /b, quotes moved"));
+}
+
+TEST(Plan, WhatIsCalledOrderIsNoChangeOfOrder) {
+  const auto order = [](const std::string& more) { return "[[route]]\nname = \"order\"\npath = \"/orders\"\npool = \"all\"\n" + more; };
+  EXPECT_THAT(lines(plan(order(""), order("hold = \"7s\"\n"))), ElementsAre("+ route[0].hold:  -> 7s (else 5s) [order]"));
+  EXPECT_THAT(lines(plan(order("") + route("/b"), route("/b") + order(""))), ElementsAre("~ route: order, /b -> /b, order moved"));
 }
 
 TEST(Plan, KeysAreSortedByTheirNumbers) {

@@ -65,6 +65,13 @@ TEST_F(PlanVerb, SomethingToDoIsExitCodeTwo) {
   EXPECT_EQ(nlohmann::json::parse(json.out), nlohmann::json::parse(kSome));
 }
 
+TEST_F(PlanVerb, ARouteCalledOrderIsNoListInAnotherOrder) {
+  fake.answer(200, R"({"ok":true,"changes":[
+    {"change":"added","key":"route[0].hold","element":"order","before":null,"after":"7s","default":"3s","part":"route","taken_over_by":"reload","moved":false},
+    {"change":"changed","key":"route","element":null,"before":"a, order","after":"order, a","default":null,"part":"route","taken_over_by":"reload","moved":true}]})");
+  EXPECT_THAT(ask({"plan"}).out, AllOf(HasSubstr("  + route[0].hold = 7s (was 3s)  [order]\n"), HasSubstr("  ~ route, order: a, order -> order, a\n")));
+}
+
 TEST_F(PlanVerb, AFileIsSentWithWhatStandsBesideIt) {
   std::string folder = (std::filesystem::temp_directory_path() / "outrigger-plan-XXXXXX").string();
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
