@@ -75,11 +75,12 @@ void AgentTraces::find(std::string id, api::Completion<api::TraceSpansInfo> done
 
 void AgentTraces::take(std::uint64_t number, const std::string& node, std::string chunks, std::uint32_t left_out) {
   api::TraceSpansInfo& found = questions_.at(number).found;
+  if (chunks.empty() && left_out == 0) return;
+  found.nodes.push_back(node);
   found.left_out += left_out;
   if (chunks.empty()) return;
   if (!found.chunks.empty()) found.chunks += ',';
   found.chunks += chunks;
-  found.nodes.push_back(node);
 }
 
 void AgentTraces::finish_if_all(std::uint64_t number) {
@@ -93,7 +94,9 @@ void AgentTraces::finish(std::uint64_t number) {
   for (const auto& [node, name] : question.awaited) question.found.silent.push_back(name);
   if (question.own_awaited) question.found.silent.push_back(parts_.node);
   std::sort(question.found.silent.begin(), question.found.silent.end());
-  if (!question.found.chunks.empty()) return question.done(std::move(question.found));
+  if (!question.found.nodes.empty()) return question.done(std::move(question.found));
+  // Whoever asks here must not be told that a trace is gone which may be in this agent.
+  if (question.own_awaited) return refuse(question.done, api::Errc::kBusy, kBehind);
   std::string message = "no agent that has answered keeps a trace " + question.id;
   for (std::size_t i = 0; i < question.found.silent.size(); ++i) message += (i == 0 ? "; silent: " : ", ") + question.found.silent[i];
   refuse(question.done, api::Errc::kNotFound, std::move(message));
@@ -107,7 +110,7 @@ void AgentTraces::receive(api::SpanForm form, std::string body, api::Completion<
     if (receipt.outcome == drivers::SpanReceipt::Outcome::kTooMany) return refuse(done, api::Errc::kBusy, receipt.fault);
     done(receipt.spans);
   });
-  if (!asked) refuse(done, api::Errc::kBusy, kBehind);
+  if (!asked) refuse(done, api::Errc::kBusy, "more spans wait than can be read now; send them later, or sample fewer");
 }
 
 void AgentTraces::on_frame(store::NodeId from, std::string_view frame) {

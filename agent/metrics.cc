@@ -265,9 +265,9 @@ void add_spans(Families& out, const std::optional<drivers::SpanExportCounters>& 
   for (const auto& [reason, count] : reasons) dropped.push_back({{{"reason", reason}}, static_cast<double>(count), {}});
   out.add("spans_dropped_total", "Spans that nobody will see, by reason", MetricFamily::Type::kCounter, std::move(dropped));
   out.counter("span_requests_total", "Requests to the collector, tries again included", spans->requests);
-  out.add("spans_received_total", "Spans of applications; of those malformed the requests", MetricFamily::Type::kCounter,
+  out.add("spans_received_total", "Spans of applications; of those malformed and unread the requests", MetricFamily::Type::kCounter,
           {{{{"outcome", "taken"}}, static_cast<double>(spans->received), {}}, {{{"outcome", "over_rate"}}, static_cast<double>(spans->received_over), {}},
-           {{{"outcome", "malformed"}}, static_cast<double>(spans->received_malformed), {}}});
+           {{{"outcome", "malformed"}}, static_cast<double>(spans->received_malformed), {}}, {{{"outcome", "unread"}}, static_cast<double>(spans->received_unread), {}}});
   out.gauge("traces_kept", "Traces that can be looked at here", static_cast<double>(spans->traces_kept));
   out.gauge("traces_kept_bytes", "What they take", static_cast<double>(spans->trace_bytes_kept));
 }

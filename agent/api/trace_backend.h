@@ -38,7 +38,7 @@ struct TraceSpansInfo {
   /// Objects {"service", "node", "spans": [...]} with spans as OTLP has them in JSON, separated by commas.
   std::string chunks;
   std::uint32_t left_out = 0;        ///< spans that there was no room for
-  std::vector<std::string> nodes;    ///< that have spans of it
+  std::vector<std::string> nodes;    ///< that know it
   std::vector<std::string> silent;   ///< that were asked and have not answered, or cannot be asked now
 };
 
@@ -49,10 +49,10 @@ class TraceBackend {
  public:
   virtual ~TraceBackend() = default;
   virtual void list(TraceQuery query, Completion<TraceListInfo> done) = 0;
-  /// Asks all agents. Errors: kNotFound (none of those that answered has it), kBusy.
+  /// Asks all agents. Errors: kNotFound (none of those that answered knows it), kBusy (this agent is behind itself).
   virtual void find(std::string id, Completion<TraceSpansInfo> done) = 0;
   /// Spans of an application beside this agent. Completes with how many there were. Errors: kBadRequest (they cannot be
-  /// read; says where), kBusy (more than may come in a second).
+  /// read; says where), kBusy (more than may come in a second, or wait).
   virtual void receive(SpanForm form, std::string body, Completion<std::size_t> done) = 0;
 };
 

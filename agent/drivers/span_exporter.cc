@@ -20,6 +20,9 @@ namespace {
 
 constexpr RecordRules kSpanRules{.query = false, .trail = false, .spans = true, .target_bytes_max = 1024};
 constexpr int kGzipLevel = 1;  // spans are alike: the fast level takes nine tenths away
+constexpr std::size_t kRequestPart = 4;  // of what is kept: one request of an application cannot push all others out
+constexpr int kMissesMax = 8;            // smaller spans may fit where one did not
+constexpr std::string_view kChunkTail = "]}";
 
 bool may_try_again(int status) { return status == 429 || (status >= 502 && status <= 504); }
 
@@ -49,6 +52,23 @@ io::Result<CollectorAddress> parse_collector_url(std::string_view url) {
   return to;
 }
 
+/// A request of an application, from its coming to its answer. Counts as waiting for as long as it exists, however that ends.
+struct SpanExporter::Body {
+  Body(std::shared_ptr<std::atomic<std::size_t>> waiting_in, OtlpForm form_in, std::string text_in, std::function<void(const SpanReceipt&)> done_in)
+      : waiting(std::move(waiting_in)), form(form_in), text(std::move(text_in)), done(std::move(done_in)), bytes(text.size() + kWaitingOverheadBytes) {
+    waiting->fetch_add(bytes, std::memory_order_relaxed);
+  }
+  ~Body() { waiting->fetch_sub(bytes, std::memory_order_relaxed); }
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
+
+  std::shared_ptr<std::atomic<std::size_t>> waiting;
+  OtlpForm form;
+  std::string text;
+  std::function<void(const SpanReceipt&)> done;
+  std::size_t bytes;
+};
+
 /// The exporter's thread: built, run and destroyed there.
 class SpanExporter::Sender {
  public:
@@ -56,8 +76,17 @@ class SpanExporter::Sender {
       : loop_(loop), owner_(owner), settings_(owner.settings_), head_(otlp_head(settings_.resource)),
         batches_(settings_.batches, [](std::uint64_t bound) { return io::random_below(bound); }), ring_(settings_.keep_bytes),
         timer_(loop, [this] { look(); }) {
+    inbox_.emplace(
+        loop, kWaitingBytesMax / kWaitingOverheadBytes,
+        [this, answers = owner.answers_.sender()](std::shared_ptr<Body>&& body) {
+          SpanReceipt receipt = receive(body->form, std::move(body->text));
+          answers.send([body = std::move(body), receipt = std::move(receipt)] { body->done(receipt); });
+        },
+        1);  // per turn: questions, the rings and the end have theirs in between
     timer_.arm_after(kLook);
   }
+
+  void take(std::shared_ptr<Body> body) { static_cast<void>(inbox_->sender().send(std::move(body))); }
 
   TraceListing list(const TraceFilter& filter) {
     sweep();
@@ -82,7 +111,9 @@ class SpanExporter::Sender {
       return {SpanReceipt::Outcome::kTooMany, 0, "more than " + std::to_string(settings_.received_per_second) + " spans a second; send them later, or sample fewer"};
     }
     owner_.received_.fetch_add(receipt.spans, std::memory_order_relaxed);
-    for (const AppSpans& group : *groups) keep(group);
+    request_room_ = settings_.keep_bytes / kRequestPart;
+    for (const AppSpans& group : *groups)
+      if (settings_.keep_bytes > 0) keep(group);
     if (settings_.exports) {
       batches_.add_whole(form == OtlpForm::kJson ? SpanBatches::Form::kJson : SpanBatches::Form::kProtobuf, std::move(body), receipt.spans, now);
       timer_.arm_after(io::Milliseconds(0));
@@ -98,6 +129,7 @@ class SpanExporter::Sender {
   }
   /// No worker writes any more: what is left goes out, as far as the collector takes it now.
   void say_farewell() {
+    inbox_.reset();  // whoever sent what waits there has no answer, and knows it
     sweep();
     batches_.hurry();
     bool late = false;
@@ -139,38 +171,60 @@ class SpanExporter::Sender {
     chunk.status = record.status;
     chunk.is_request = true;
     chunk.failed = has_failed(record);
-    add(chunk, settings_.resource.service, text_);
+    begin_chunk(settings_.resource.service);
+    chunk_text_ += text_;
+    add(chunk);
   }
-  /// The spans of an application, each trace by itself.
+  /// The spans of an application, each trace by itself. Nothing is written that there is no room for: the text of a span can
+  /// be many times as long as what came.
   void keep(const AppSpans& group) {
     std::map<proxy::TraceId, std::vector<const AppSpan*>> by_trace;
     for (const AppSpan& span : group.spans) by_trace[span.trace].push_back(&span);
     for (const auto& [trace, spans] : by_trace) {
       TraceChunk chunk;
       chunk.trace = trace;
-      chunk.spans = static_cast<std::uint32_t>(spans.size());
       chunk.start_ns = spans.front()->start_ns;
-      text_.clear();
+      begin_chunk(group.service);
+      misses_left_ = kMissesMax;
       for (const AppSpan* span : spans) {
-        if (!text_.empty()) text_ += ',';
-        append_app_span(text_, *span);
+        append_if_room(chunk, *span);
         chunk.start_ns = std::min(chunk.start_ns, span->start_ns);
         chunk.end_ns = std::max(chunk.end_ns, span->end_ns);
         chunk.failed = chunk.failed || span->failed;
       }
       chunk.name = spans.front()->name;
-      add(chunk, group.service, text_);
+      add(chunk);
     }
   }
-  void add(TraceChunk& chunk, const std::string& service, const std::string& spans) {
+  void append_if_room(TraceChunk& chunk, const AppSpan& span) {
+    const std::size_t size = chunk_text_.size();
+    if (misses_left_ > 0 && request_room_ > 0) {
+      if (chunk.spans > 0) chunk_text_ += ',';
+      append_app_span(chunk_text_, span);
+      const std::size_t added = chunk_text_.size() - size;
+      const bool fits = added <= request_room_;
+      if (fits && chunk_text_.size() + kChunkTail.size() <= ring_.room_for(chunk.trace)) {
+        request_room_ -= added;
+        ++chunk.spans;
+        return;
+      }
+      chunk_text_.resize(size);
+      --misses_left_;
+      if (!fits) request_room_ = 0;
+    }
+    ++chunk.left_out;
+  }
+  void begin_chunk(const std::string& service) {
     chunk_text_ = "{\"service\":";
     chunk_text_ += nlohmann::json(service).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
     chunk_text_ += ",\"node\":";
     append_json_text(chunk_text_, settings_.resource.instance);
     chunk_text_ += ",\"spans\":[";
-    chunk_text_ += spans;
-    chunk_text_ += "]}";
-    chunk.text = chunk_text_;
+  }
+  /// @param chunk  its spans stand in chunk_text_, if it has any
+  void add(TraceChunk& chunk) {
+    chunk_text_ += kChunkTail;
+    if (chunk.spans > 0) chunk.text = chunk_text_;
     ring_.add(chunk);
   }
   /// A bucket of twice what may come in a second.
@@ -273,18 +327,22 @@ class SpanExporter::Sender {
   io::TimePoint filled_at_ = io::boottime_now();
   bool packed_ = false, failing_ = false;
   std::size_t failures_ = 0;
+  std::size_t request_room_ = 0;  // of the request that is read: bytes of text that may still be kept of it
+  int misses_left_ = 0;           // of the trace that is written: spans that may still be written in vain
   SpanBatches batches_;
   TraceRing ring_;
   std::unique_ptr<io::GzipStream> gzip_;
   std::unique_ptr<io::Resolution> resolution_;
   std::optional<HttpClient> client_;
+  std::optional<io::Mailbox<std::shared_ptr<Body>>> inbox_;  // shared with the task that brought it, which is over at once
   io::Timer timer_;
 };
 
 SpanExporter::SpanExporter(io::Loop& loop, SpanExportSettings settings, std::function<void(const std::string&)> on_problem)
     : settings_(std::move(settings)),
+      read_room_(static_cast<double>(settings_.read_bytes_per_second)),
       problems_(loop, 64, [tell = std::move(on_problem)](std::string&& what) { tell(what); }),
-      answers_(loop, 4096, [](std::function<void()>&& answer) { answer(); }),
+      answers_(loop, kWaitingBytesMax / kWaitingOverheadBytes + kQuestionsMax, [](std::function<void()>&& answer) { answer(); }),
       sender_(std::make_shared<Sender*>(nullptr)) {
   problems_.unref();
   answers_.unref();
@@ -328,9 +386,16 @@ void SpanExporter::take(std::size_t worker, const proxy::AccessRecord& record) {
 }
 
 bool SpanExporter::ask(std::function<std::function<void()>(Sender&)> work) {
-  return thread_->post([slot = sender_, work = std::move(work), answers = answers_.sender()] {
-    if (*slot != nullptr) answers.send(work(**slot));
+  if (questions_ >= kQuestionsMax) return false;
+  const bool asked = thread_->post([this, slot = sender_, work = std::move(work), answers = answers_.sender()] {
+    if (*slot == nullptr) return;
+    answers.send([this, answer = work(**slot)] {
+      --questions_;
+      answer();
+    });
   });
+  if (asked) ++questions_;
+  return asked;
 }
 
 bool SpanExporter::list(TraceFilter filter, std::function<void(const TraceListing&)> done) {
@@ -341,10 +406,27 @@ bool SpanExporter::find(const proxy::TraceId& trace, std::function<void(std::opt
   return ask([trace, done = std::move(done)](Sender& sender) { return [done, found = sender.find(trace)] { done(found); }; });
 }
 
+bool SpanExporter::admit(std::size_t bytes) {
+  const io::TimePoint now = io::boottime_now();
+  const auto rate = static_cast<double>(settings_.read_bytes_per_second);
+  read_room_ = std::min(read_room_ + std::chrono::duration<double>(now - read_filled_at_).count() * rate, rate);
+  read_filled_at_ = now;
+  // Only this loop adds, so it can only have become less.
+  if (read_room_ <= 0 || waiting_bytes() + bytes > kWaitingBytesMax) return false;
+  read_room_ -= static_cast<double>(bytes);
+  return true;
+}
+
 bool SpanExporter::receive(OtlpForm form, std::string body, std::function<void(const SpanReceipt&)> done) {
-  return ask([form, body = std::move(body), done = std::move(done)](Sender& sender) {
-    return [done, receipt = sender.receive(form, body)] { done(receipt); };
-  });
+  if (admit(body.size() + kWaitingOverheadBytes)) {
+    auto waiting = std::make_shared<Body>(waiting_bytes_, form, std::move(body), std::move(done));
+    const bool posted = thread_->post([slot = sender_, waiting = std::move(waiting)] {
+      if (*slot != nullptr) (*slot)->take(waiting);
+    });
+    if (posted) return true;
+  }
+  received_unread_.fetch_add(1, std::memory_order_relaxed);
+  return false;
 }
 
 SpanExportCounters SpanExporter::counters() const {
@@ -353,6 +435,7 @@ SpanExportCounters SpanExporter::counters() const {
   out.received = received_.load(std::memory_order_relaxed);
   out.received_over = received_over_.load(std::memory_order_relaxed);
   out.received_malformed = received_malformed_.load(std::memory_order_relaxed);
+  out.received_unread = received_unread_.load(std::memory_order_relaxed);
   out.traces_kept = kept_.load(std::memory_order_relaxed);
   out.trace_bytes_kept = kept_bytes_.load(std::memory_order_relaxed);
   out.spans = {exported_.load(std::memory_order_relaxed), full_.load(std::memory_order_relaxed), late_.load(std::memory_order_relaxed),

@@ -6,7 +6,8 @@
 /// wait for the collector. The thread makes spans of what it finds, gathers them (span_batches.h decides what goes when) and
 /// sends one batch at a time over one kept connection.
 /// Bounds: a ring per worker, SpanBatchSettings::queue_bytes of text, one request of a batch under way. What finds no room is
-/// counted; a collector that is away costs nothing but that. Of applications received_per_second spans are taken.
+/// counted; a collector that is away costs nothing but that. Of applications received_per_second spans are taken; their
+/// requests wait in kWaitingBytesMax and are read one per turn, behind the questions of people, which are kQuestionsMax.
 
 #include <atomic>
 #include <cstddef>
@@ -48,6 +49,7 @@ struct SpanExportSettings {
   bool exports = true;                          ///< false: there is no collector, and `to` means nothing
   std::size_t keep_bytes = 8U << 20;            ///< of the last traces; 0 = none are kept
   std::size_t received_per_second = 10'000;     ///< spans of applications, > 0; twice as many at once
+  std::size_t read_bytes_per_second = 16U << 20;  ///< of their requests, > 0, whatever they hold
   std::shared_ptr<const io::TlsContext> tls{};  ///< with `to.https`, never null then
   std::string server_name{};                    ///< that its certificate must carry
   std::vector<std::pair<std::string, std::string>> fields{};  ///< of each request, such as Authorization
@@ -67,6 +69,7 @@ struct SpanExportCounters {
   bool exports = true;
   std::uint64_t received = 0, received_over = 0;  ///< spans of applications: taken, and refused because there were too many
   std::uint64_t received_malformed = 0;           ///< requests of theirs that could not be read
+  std::uint64_t received_unread = 0;              ///< requests of theirs that came too fast to be read at all
   std::uint64_t traces_kept = 0, trace_bytes_kept = 0;  ///< gauges
 };
 
@@ -87,6 +90,9 @@ class SpanExporter {
  public:
   static constexpr io::Milliseconds kLook{100};      ///< between two looks into the rings
   static constexpr io::Milliseconds kFarewell{1000};
+  static constexpr std::size_t kWaitingBytesMax = 4U << 20;  ///< of requests of applications, kWaitingOverheadBytes for each included
+  static constexpr std::size_t kWaitingOverheadBytes = 1024;
+  static constexpr std::size_t kQuestionsMax = 64;           ///< an answer may have all that is kept of a trace, or 1,000 summaries
 
   /// @param on_problem  on `loop`: the first request that fails after one that did not, and the other way round (empty text)
   /// Errors: kLimit (no thread).
@@ -106,9 +112,11 @@ class SpanExporter {
   /// What is kept of one trace: objects {"service", "node", "spans": [...]}.
   [[nodiscard]] bool find(const proxy::TraceId& trace, std::function<void(std::optional<TraceText>)> done);
   [[nodiscard]] bool receive(OtlpForm form, std::string body, std::function<void(const SpanReceipt&)> done);
+  [[nodiscard]] std::size_t waiting_bytes() const { return waiting_bytes_->load(std::memory_order_relaxed); }  ///< Thread: any
 
  private:
   class Sender;
+  struct Body;
   /// What worker and thread share, one per worker.
   struct Lane {
     explicit Lane(std::size_t bytes) : ring(bytes) {}
@@ -120,11 +128,17 @@ class SpanExporter {
   SpanExporter(io::Loop& loop, SpanExportSettings settings, std::function<void(const std::string&)> on_problem);
   /// Runs `work` with the sender on its thread, and what that returns on the control loop.
   [[nodiscard]] bool ask(std::function<std::function<void()>(Sender&)> work);
+  /// Whether a request of `bytes` may wait; takes what it may read.
+  [[nodiscard]] bool admit(std::size_t bytes);
 
   SpanExportSettings settings_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::atomic<std::uint64_t> exported_{0}, full_{0}, late_{0}, rejected_{0}, requests_{0};
-  std::atomic<std::uint64_t> received_{0}, received_over_{0}, received_malformed_{0}, kept_{0}, kept_bytes_{0};
+  std::atomic<std::uint64_t> received_{0}, received_over_{0}, received_malformed_{0}, received_unread_{0}, kept_{0}, kept_bytes_{0};
+  std::shared_ptr<std::atomic<std::size_t>> waiting_bytes_ = std::make_shared<std::atomic<std::size_t>>(0);  ///< of each Body, which may outlive this
+  std::size_t questions_ = 0;            ///< without an answer; of the control loop, as what follows
+  double read_room_;                     ///< bytes that may be read now; below zero after a request that was larger
+  io::TimePoint read_filled_at_ = io::boottime_now();
   io::Mailbox<std::string> problems_;
   io::Mailbox<std::function<void()>> answers_;
   std::shared_ptr<Sender*> sender_;      ///< set and read on the exporter's thread

@@ -17,9 +17,10 @@ void TraceRing::add(const TraceChunk& chunk) {
   }
   Trace& trace = found == by_id_.end() ? traces_.front() : *found->second;
   TraceSummary& summary = trace.summary;
-  if (trace.text.size() + chunk.text.size() + 1 > kTraceBytesMax) {
+  summary.left_out += chunk.left_out;
+  if (chunk.text.size() > room_in(trace)) {
     summary.left_out += chunk.spans;
-  } else {
+  } else if (!chunk.text.empty()) {
     bytes_ += chunk.text.size() + (trace.text.empty() ? 0 : 1);
     if (!trace.text.empty()) trace.text += ',';
     trace.text += chunk.text;
@@ -31,6 +32,16 @@ void TraceRing::add(const TraceChunk& chunk) {
   if (summary.order.empty()) summary.order = chunk.order;
   take_name(trace, chunk);
   make_room();
+}
+
+std::size_t TraceRing::room_in(const Trace& trace) {
+  const std::size_t taken = trace.text.size() + 1;  // the comma
+  return taken < kTraceBytesMax ? kTraceBytesMax - taken : 0;
+}
+
+std::size_t TraceRing::room_for(const proxy::TraceId& trace) const {
+  const auto found = by_id_.find(trace);
+  return found == by_id_.end() ? room_in({}) : room_in(*found->second);
 }
 
 // The earliest request speaks for all; what an application tells only where there is none.

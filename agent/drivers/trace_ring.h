@@ -25,6 +25,7 @@ struct TraceChunk {
   proxy::TraceId trace{};
   std::string_view text;      ///< one JSON object; its form is the writer's and the reader's affair
   std::uint32_t spans = 0;    ///< in `text`
+  std::uint32_t left_out = 0;  ///< that belong to it, and there was no room for; `text` may then be empty
   std::int64_t start_ns = 0, end_ns = 0;  ///< of them all, Unix time
   // What a list shows and a filter asks.
   std::string_view name;
@@ -68,7 +69,10 @@ class TraceRing {
   explicit TraceRing(std::size_t bytes) : bytes_max_(bytes) {}
   /// The texts of `chunk` are copied.
   void add(const TraceChunk& chunk);
+  /// The longest text that a chunk of this trace may have now.
+  [[nodiscard]] std::size_t room_for(const proxy::TraceId& trace) const;
   [[nodiscard]] std::vector<TraceSummary> list(const TraceFilter& filter) const;  ///< newest first
+  /// What is kept of it, which may be nothing but the number of spans left out. Nullopt: it is not known.
   [[nodiscard]] std::optional<TraceText> find(const proxy::TraceId& trace) const;
   [[nodiscard]] std::size_t size() const { return traces_.size(); }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
@@ -83,6 +87,7 @@ class TraceRing {
   struct Hash {
     std::size_t operator()(const proxy::TraceId& id) const { return std::hash<std::string_view>{}({id.data(), id.size()}); }
   };
+  static std::size_t room_in(const Trace& trace);
   void take_name(Trace& trace, const TraceChunk& chunk);
   void make_room();
 

@@ -9,6 +9,7 @@
 
 #include "proxy/span.h"
 #include "tests/unit/agent/drivers/fake_instance.h"
+#include "tests/unit/agent/drivers/held_exporter.h"
 
 namespace agent::drivers {
 namespace {
@@ -232,6 +233,89 @@ TEST_F(Keeping, WhatCannotBeReadOrIsTooMuchIsRefusedAndCounted) {
   EXPECT_EQ(receive(OtlpForm::kJson, many.dump()).outcome, SpanReceipt::Outcome::kTooMany);
   EXPECT_EQ(exporter->counters().received_over, 1000U);
   EXPECT_EQ(exporter->counters().received, 0U);
+}
+
+/// So many spans of one trace, each with `bytes` of text.
+std::string spans_of(int count, std::size_t bytes) {
+  nlohmann::json spans = nlohmann::json::array();
+  for (int i = 0; i < count; ++i) {
+    std::string id = std::to_string(i + 1);
+    id.insert(0, 16 - id.size(), '0');
+    spans.push_back({{"traceId", std::string(32, 'a')}, {"spanId", id}, {"name", std::string(bytes, 'n')}, {"startTimeUnixNano", "1"}, {"endTimeUnixNano", "2"}});
+  }
+  return nlohmann::json{{"resourceSpans", {{{"scopeSpans", {{{"spans", spans}}}}}}}}.dump();
+}
+
+TEST_F(Keeping, OfOneRequestThatIsTooLongForItsTraceAsMuchIsKeptAsFits) {
+  settings.exports = false;
+  begin();
+  ASSERT_EQ(receive(OtlpForm::kJson, spans_of(512, 600)).spans, 512U);
+  const TraceSummary one = list().traces.at(0);
+  EXPECT_GT(one.spans, 250U);
+  EXPECT_EQ(one.spans + one.left_out, 512U);
+  std::size_t found = 0;
+  for (const auto& chunk : find('a')) found += chunk["spans"].size();
+  EXPECT_EQ(found, one.spans);
+  // Where a long one has no room a short one may.
+  ASSERT_EQ(receive(OtlpForm::kJson, spans_of(1, 1)).spans, 1U);
+  EXPECT_EQ(list().traces.at(0).spans, one.spans + 1);
+}
+
+TEST_F(Keeping, OneRequestTakesAQuarterOfWhatIsKept) {
+  settings.exports = false;
+  settings.keep_bytes = 64U << 10;
+  begin();
+  ASSERT_EQ(receive(OtlpForm::kJson, spans_of(100, 1000)).spans, 100U);
+  const TraceSummary one = list().traces.at(0);
+  EXPECT_GT(one.spans, 10U);
+  EXPECT_LT(one.spans, 17U);
+  EXPECT_EQ(one.spans + one.left_out, 100U);
+}
+
+TEST_F(Keeping, RequestsWaitWithinBoundsAndQuestionsGoFirst) {
+  settings.exports = false;
+  begin();
+  Hold hold;
+  ASSERT_TRUE(hold.hold(*exporter));
+  ASSERT_TRUE(until([&] { return hold.holds(); }));
+  const std::string body = R"({"resourceSpans":[]})" + std::string(576U << 10, ' ');
+  std::vector<std::string> answered;
+  std::size_t taken = 0;
+  for (int i = 0; i < 20; ++i) {
+    taken += exporter->receive(OtlpForm::kJson, body, [&](const SpanReceipt&) { answered.emplace_back("body"); }) ? 1 : 0;
+    EXPECT_LE(exporter->waiting_bytes(), SpanExporter::kWaitingBytesMax);
+  }
+  EXPECT_EQ(taken, 7U);
+  EXPECT_EQ(exporter->counters().received_unread, 13U);
+  EXPECT_GT(exporter->waiting_bytes(), taken * body.size());
+  ASSERT_TRUE(exporter->list({}, [&](const TraceListing&) { answered.emplace_back("list"); }));
+  hold.let_go();
+  ASSERT_TRUE(until([&] { return answered.size() == 1 + taken; }));
+  EXPECT_EQ(answered[0], "list") << "although it was asked last";
+  EXPECT_EQ(exporter->waiting_bytes(), 0U);
+  EXPECT_EQ(receive(OtlpForm::kJson, body).outcome, SpanReceipt::Outcome::kTaken);
+}
+
+TEST_F(Keeping, RequestsAreReadSoManyBytesASecondWhateverTheyHold) {
+  settings.read_bytes_per_second = 1;
+  begin();
+  EXPECT_EQ(receive(OtlpForm::kProtobuf, std::string(100, '\xff')).outcome, SpanReceipt::Outcome::kMalformed) << "one may always be read";
+  EXPECT_FALSE(exporter->receive(OtlpForm::kProtobuf, "x", [](const SpanReceipt&) {}));
+  EXPECT_EQ(exporter->counters().received_unread, 1U);
+  EXPECT_EQ(exporter->waiting_bytes(), 0U);
+}
+
+TEST_F(Keeping, QuestionsThatWaitAreBounded) {
+  begin();
+  Hold hold;
+  ASSERT_TRUE(hold.hold(*exporter));
+  std::size_t answered = 0;
+  const auto ask = [&] { return exporter->list({}, [&](const TraceListing&) { ++answered; }); };
+  for (std::size_t i = 1; i < SpanExporter::kQuestionsMax; ++i) ASSERT_TRUE(ask());
+  EXPECT_FALSE(ask());
+  hold.let_go();
+  ASSERT_TRUE(until([&] { return answered == SpanExporter::kQuestionsMax - 1; }));
+  EXPECT_TRUE(ask()) << "there is room again";
 }
 
 }  // namespace

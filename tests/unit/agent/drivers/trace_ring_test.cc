@@ -109,6 +109,27 @@ TEST(TraceRingTest, OfOneTraceSoMuchIsKeptAndTheRestIsCounted) {
   EXPECT_EQ(small.bytes(), 0U);
 }
 
+TEST(TraceRingTest, ATraceOfWhichNothingFitsIsKnownAllTheSame) {
+  TraceRing ring(1 << 20);
+  EXPECT_EQ(ring.room_for(id(1)), TraceRing::kTraceBytesMax - 1);
+  TraceChunk none = chunk(1, "");
+  none.spans = 0;
+  none.left_out = 5;
+  ring.add(none);
+  ASSERT_TRUE(ring.find(id(1)));
+  EXPECT_EQ(ring.find(id(1))->chunks, "");
+  EXPECT_EQ(ring.find(id(1))->left_out, 5U);
+  ring.add(chunk(1, "{}"));
+  ring.add(none);
+  EXPECT_EQ(ring.find(id(1))->chunks, "{}") << "no comma before or behind";
+  EXPECT_EQ(ring.find(id(1))->left_out, 10U);
+  EXPECT_EQ(ring.room_for(id(1)), TraceRing::kTraceBytesMax - 3);
+  const std::string rest(ring.room_for(id(1)), 'x');
+  ring.add(chunk(1, rest));
+  EXPECT_EQ(ring.list({})[0].spans, 4U) << "what there is room for fits";
+  EXPECT_EQ(ring.room_for(id(1)), 0U);
+}
+
 TEST(TraceRingTest, FiltersLeaveOut) {
   TraceRing ring(1 << 20);
   ring.add(chunk(1));
