@@ -36,7 +36,7 @@ AgentTraces::AgentTraces(io::Loop& loop, TraceParts parts) : loop_(loop), parts_
 AgentTraces::~AgentTraces() { *alive_ = false; }
 
 void AgentTraces::list(api::TraceQuery query, api::Completion<api::TraceListInfo> done) {
-  drivers::TraceFilter filter{std::chrono::nanoseconds(query.min).count(), query.status_min, query.status_max, std::move(query.route), std::move(query.order), query.limit};
+  drivers::TraceFilter filter{std::chrono::nanoseconds(query.min).count(), query.status_min, query.status_max, std::move(query.route), std::move(query.orders), query.limit};
   const bool asked = parts_.spans->list(std::move(filter), [alive = alive_, done](const drivers::TraceListing& found) {
     if (!*alive) return;
     api::TraceListInfo info;

@@ -16,7 +16,7 @@ struct TraceQuery {
   Milliseconds min{0};     ///< they took at least so long
   int status_min = 0, status_max = 999;
   std::string route;
-  std::string order;       ///< hash of an order's key: 16 hexadecimal digits
+  std::vector<std::string> orders;  ///< any of these hashes of an order's key: 16 hexadecimal digits
   std::size_t limit = 100;
 };
 

@@ -61,7 +61,10 @@ void get_list(Api& api, const Call& call) {
     return api.fail(call.id, {Errc::kBadRequest, "\"status\" is a code, a class or a range: 503, 5xx, 400-499", {}});
   query.status_min = range.status_min, query.status_max = range.status_max;
   query.route = call.query.get("route");
-  if (const std::string key = call.query.get("order"); !key.empty()) query.order = hash_of_order(key);
+  if (const std::string key = call.query.get("order"); !key.empty()) {
+    query.orders.push_back(hash_of_order(key));
+    if (is_hex(key, 16)) query.orders.push_back(key);  // a hash, or a key that was drawn at random and looks like one
+  }
   if (const auto* limit = call.query.find("limit"); limit != nullptr) {
     const auto parsed = parse_u64(*limit);
     if (!parsed || *parsed == 0 || *parsed > kListMax) return api.fail(call.id, {Errc::kBadRequest, "\"limit\" is a number from 1 to 1000", {}});

@@ -72,7 +72,7 @@ std::vector<TraceSummary> TraceRing::list(const TraceFilter& filter) const {
     const TraceSummary& one = trace.summary;
     if (one.end_ns - one.start_ns < filter.duration_ns_min || one.status < filter.status_min || one.status > filter.status_max) continue;
     if (!filter.route.empty() && one.route != filter.route) continue;
-    if (!filter.order.empty() && one.order != filter.order) continue;
+    if (!filter.orders.empty() && std::find(filter.orders.begin(), filter.orders.end(), one.order) == filter.orders.end()) continue;
     out.push_back(one);
   }
   // Workers leave theirs at the same time: among those that came together the clock decides.

@@ -40,7 +40,8 @@ struct TraceChunk {
 struct TraceFilter {
   std::int64_t duration_ns_min = 0;
   int status_min = 0, status_max = 999;
-  std::string route, order;
+  std::string route;
+  std::vector<std::string> orders;  ///< any of these
   std::size_t count_max = 100;
 };
 

@@ -194,12 +194,12 @@ class AtACollector(TracedOrders):
 class WithoutACollector(TracedOrders):
     """What the agents keep: by the API, the command line and the page; and what a trader adds to it."""
 
-    def trace_of_order(self, api):
+    def trace_of_order(self, api, key=KEY):
         """@return its id, once that agent knows it"""
         found = []
 
         def look():
-            found[:] = get_json(api, f"/outrigger/v1/traces?order={KEY}")["traces"]
+            found[:] = get_json(api, f"/outrigger/v1/traces?order={key}")["traces"]
             return found
         wait_until(look, 15 * patience(), "the trace of the order")
         self.assertEqual(len(found), 1)
@@ -243,6 +243,11 @@ class WithoutACollector(TracedOrders):
         self.assert_says(out, "POST /orders", "ledger reserve", "ledger commit", "|=")
         code, out, err = self.run_cli("traces", "--order", KEY, "-o", "json", api=api)
         self.assertEqual((code, json.loads(out)["traces"][0]["trace_id"]), (0, trace), err)
+        # A key that was drawn at random may look like a hash.
+        drawn = "0123456789abcdef"
+        self.order(entry, drawn)
+        self.assertEqual(self.trace_of_order(api, drawn), self.trace_of_order(api, hashlib.sha256(drawn.encode()).hexdigest()[:16]))
+        self.assertNotEqual(self.trace_of_order(api, drawn), trace)
         status, headers, page = request(api, "GET", "/ui/traces")
         self.assertEqual(status, 200)
         self.assertIn("text/html", headers["content-type"])

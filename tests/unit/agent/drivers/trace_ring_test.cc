@@ -40,7 +40,7 @@ TEST(TraceRingTest, TheNewestComesFirstAndWhatComesLaterJoinsItsTrace) {
   EXPECT_EQ(list[1].spans, 4U);
   EXPECT_EQ(ring.find(id(1))->chunks, "{\"a\":1},{\"b\":2}");
   EXPECT_FALSE(ring.find(id(3)));
-  EXPECT_EQ(ring.list({.route = {}, .order = {}, .count_max = 1}).size(), 1U);
+  EXPECT_EQ(ring.list({.route = {}, .orders = {}, .count_max = 1}).size(), 1U);
 }
 
 TEST(TraceRingTest, TheEarliestRequestSpeaksForTheTrace) {
@@ -153,8 +153,10 @@ TEST(TraceRingTest, FiltersLeaveOut) {
   filter.route = "orders";
   EXPECT_EQ(only(filter), "orders");
   filter = {};
-  filter.order = "00ff00ff00ff00ff";
+  filter.orders = {"00ff00ff00ff00ff"};
   EXPECT_EQ(only(filter), "reads");
+  filter.orders = {"0123456789abcdef", "00ff00ff00ff00ff"};
+  EXPECT_EQ(only(filter), "reads") << "any of them";
   filter.route = "orders";
   EXPECT_EQ(only(filter), "0");
 }
