@@ -92,13 +92,15 @@ int Session::report(const HttpReply& reply) {
 }
 
 void Session::print_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::vector<std::string>> shown(rows.size());
   std::vector<std::size_t> widths;
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) {
+  for (std::size_t at = 0; at < rows.size(); ++at)
+    for (std::size_t i = 0; i < rows[at].size(); ++i) {
+      shown[at].push_back(printable(rows[at][i]));
       if (widths.size() <= i) widths.push_back(0);
-      widths[i] = std::max(widths[i], row[i].size());
+      widths[i] = std::max(widths[i], shown[at][i].size());
     }
-  for (const auto& row : rows) {
+  for (const auto& row : shown) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i)
       line += row[i] + (i + 1 == row.size() ? "" : std::string(widths[i] - row[i].size() + 2, ' '));
@@ -119,6 +121,24 @@ std::string cell(const Json& object, const std::string& key) {
   if (!value.is_string()) return value.dump(-1, ' ', false, Json::error_handler_t::replace);
   const auto& text = value.get_ref<const std::string&>();
   return text.empty() ? "-" : text;
+}
+
+std::string printable(std::string_view text) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F are controls, too, in two bytes; other texts keep theirs.
+    const bool high = byte == 0xc2 && i + 1 < text.size() && (static_cast<unsigned char>(text[i + 1]) & 0xe0U) == 0x80;
+    const std::size_t count = high ? 2 : byte < 0x20 || byte == 0x7f ? 1 : 0;
+    if (count == 0) out += text[i];
+    for (std::size_t k = 0; k < count; ++k) {
+      const auto one = static_cast<unsigned char>(text[i + k]);
+      out += {'\\', 'x', kDigits[one >> 4U], kDigits[one & 15U]};
+    }
+    if (high) ++i;
+  }
+  return out;
 }
 
 }  // namespace agent::cli

@@ -49,7 +49,7 @@ struct Session {
   /// Prints what an answer that is no success says. @return the exit code that fits.
   [[nodiscard]] int report(const HttpReply& reply);
   void print(const Json& value) { host.out << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n"; }
-  /// Columns as wide as their widest cell, two blanks apart.
+  /// Columns as wide as their widest cell, two blanks apart; cells as printable() has them.
   void print_table(const std::vector<std::vector<std::string>>& rows);
 };
 
@@ -57,6 +57,9 @@ struct Session {
 [[nodiscard]] Json field(const Json& object, const std::string& key);
 /// A field as text for people: strings bare, numbers and booleans as JSON, null and missing as "-".
 [[nodiscard]] std::string cell(const Json& object, const std::string& key);
+
+/// `text` for a terminal: what could move its cursor or speak to it is shown as \xNN. Texts may be anybody's.
+[[nodiscard]] std::string printable(std::string_view text);
 
 // Each adds its verbs to `app`; the verb that is parsed sets `session.chosen`.
 void add_kv_verbs(CLI::App& app, Session& session);

@@ -137,11 +137,11 @@ int run_one(Session& session, const std::string& id) {
   const auto reply = session.call_json("GET", "/outrigger/v1/traces/" + url_encode(id), code);
   if (!reply) return code;
   if (session.json()) return session.print(*reply), kExitOk;
-  session.host.out << "trace " << cell(*reply, "trace_id") << "\n";
+  session.host.out << "trace " << printable(cell(*reply, "trace_id")) << "\n";
   session.print_table(waterfall(*reply, kBarWidth));
   if (const Json silent = field(*reply, "silent"); silent.is_array() && !silent.empty()) {
     session.host.out << "without an answer, so spans may be missing:";
-    for (const Json& node : silent) session.host.out << " " << (node.is_string() ? node.get<std::string>() : "?");
+    for (const Json& node : silent) session.host.out << " " << (node.is_string() ? printable(node.get<std::string>()) : "?");
     session.host.out << "\n";
   }
   if (const std::int64_t left = number_of(*reply, "left_out"); left > 0) session.host.out << left << " spans more were not kept\n";

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "agent/cli/verbs_traces.h"
 #include "tests/unit/agent/cli/fixture.h"
 
@@ -48,6 +50,22 @@ TEST_F(TracesTest, AsTextAndAsJson) {
   EXPECT_THAT(text.out, HasSubstr("2 spans more were not kept"));
   fake.answer(200, kTrace);
   EXPECT_EQ(Json::parse(ask({"traces", "0af7651916cd43dd8448eb211c80319c", "-o", "json"}).out), Json::parse(kTrace));
+}
+
+TEST_F(TracesTest, WhatSpansSayCannotSpeakToTheTerminal) {
+  // A span of anybody: a title, a cleared screen, a row of its own, 8-bit controls; and letters of two bytes that stay.
+  fake.answer(200, R"({"trace_id":"0af\u001b[2J","nodes":[],"silent":["n\u001b3"],"left_out":0,"spans":[{"span_id":"a","name":"\u001b]0;x\u0007\u009b2Jhello\nfake row\u007f \u00fc",)"
+                   R"("kind":"server","node":"n1","service":"\u001b[31mred","start_us":1,"duration_us":2,"failed":false,"attributes":{},"events":[]}]})");
+  const auto one = ask({"traces", "0af7651916cd43dd8448eb211c80319c"});
+  EXPECT_EQ(one.code, kExitOk) << one.err;
+  EXPECT_EQ(std::count(one.out.begin(), one.out.end(), '\n'), 4) << one.out;
+  EXPECT_TRUE(std::none_of(one.out.begin(), one.out.end(), [](char c) { return c == '\x1b' || c == '\x07' || c == '\x7f'; })) << one.out;
+  EXPECT_EQ(one.out.find("\xc2\x9b"), std::string::npos);
+  EXPECT_THAT(one.out, HasSubstr(R"(\x1b]0;x\x07\xc2\x9b2Jhello\x0afake row\x7f ü)"));
+  EXPECT_THAT(one.out, HasSubstr(R"(trace 0af\x1b[2J)"));
+  EXPECT_THAT(one.out, HasSubstr(R"(missing: n\x1b3)"));
+  fake.answer(200, R"({"traces":[{"trace_id":"0af7","name":"a\nb","route":null,"status":200,"start_us":1,"duration_us":1,"spans":1,"order":null,"failed":false}]})");
+  EXPECT_THAT(ask({"traces"}).out, HasSubstr(R"(a\x0ab)"));
 }
 
 TEST_F(TracesTest, TheListPassesItsFiltersOn) {
