@@ -93,6 +93,7 @@ http1::Flow Connection::on_head(const http1::RequestHead& head) {
   request.origin = head.find("Origin").value_or("");
   request.fetch_site = head.find("Sec-Fetch-Site").value_or("");
   request.accept = head.find("Accept").value_or("");
+  request.content_type = head.find("Content-Type").value_or("");
   request.last_event_id = head.find("Last-Event-ID").value_or("");
   request.body.clear();
   request.file.reset();

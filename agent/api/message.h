@@ -23,6 +23,7 @@ struct Request {
   std::string origin{};            ///< Origin header; only browsers send it
   std::string fetch_site{};        ///< Sec-Fetch-Site header; only browsers send it
   std::string accept{};            ///< Accept header
+  std::string content_type{};      ///< Content-Type header
   std::string last_event_id{};     ///< Last-Event-ID header: where a client of an event stream was
   bool from_this_machine = false;  ///< came over loopback or a unix socket
 };

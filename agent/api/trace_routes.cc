@@ -29,7 +29,6 @@ bool is_hex(std::string_view text, std::size_t digits) {
 
 /// Spans name an order by the first 16 digits of the SHA-256 of its key.
 std::string hash_of_order(const std::string& key) {
-  if (is_hex(key, 16)) return key;
   static constexpr char kDigits[] = "0123456789abcdef";
   const auto digest = io::sha256(std::as_bytes(std::span<const char>(key.data(), key.size())));
   std::string out;
@@ -148,14 +147,23 @@ void get_trace(Api& api, const Call& call) {
 
 // ---------------------------------------------------------------- spans of applications
 
-/// The first byte tells the two forms apart: no message of protobuf begins with '{', which would be a field of a kind that is none.
+/// Content-Type tells, and where it does not the first byte: no message of protobuf begins with '{' or the mark of UTF-8, which would be
+/// fields of kinds that are none. Blanks in front it may begin with.
+SpanForm form_of(const Request& request) {
+  std::string type = request.content_type.substr(0, request.content_type.find(';'));
+  while (type.ends_with(' ') || type.ends_with('\t')) type.pop_back();
+  std::transform(type.begin(), type.end(), type.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  const bool json = type == "application/json" || request.body.starts_with('{') || request.body.starts_with("\xef\xbb\xbf");
+  return json ? SpanForm::kJson : SpanForm::kProtobuf;
+}
+
 void post_spans(Api& api, const Call& call) {
   TraceBackend* traces = traces_of(api, call);
   if (traces == nullptr) return;
   const std::string& body = call.request.body;
   if (body.starts_with("\x1f\x8b"))
     return api.fail(call.id, {Errc::kBadRequest, "the spans are compressed; leave OTEL_EXPORTER_OTLP_COMPRESSION out, the way is short", {}});
-  const SpanForm form = body.starts_with('{') ? SpanForm::kJson : SpanForm::kProtobuf;
+  const SpanForm form = form_of(call.request);
   traces->receive(form, body, api.answer<std::size_t>(call.id, [form](std::size_t) {
     // An ExportTraceServiceResponse that says nothing: all were taken.
     Response response;

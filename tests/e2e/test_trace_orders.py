@@ -277,6 +277,8 @@ class WithoutACollector(TracedOrders):
         status, _, body = request(api, "POST", "/v1/traces", b"\x0a\x7f")
         self.assertEqual(status, 400)
         self.assertIn(b"byte 2: a field ends behind the end", body)
+        status, _, body = request(api, "POST", "/v1/traces", b'\n{"resourceSpans":[]}', {"Content-Type": "application/json"})
+        self.assertEqual((status, body), (200, b"{}"), "a blank in front is JSON, too")
         status, _, body = request(api, "POST", "/v1/traces", b"\x1f\x8b\x08")
         self.assertEqual(status, 400)
         self.assertIn(b"OTEL_EXPORTER_OTLP_COMPRESSION", body)

@@ -150,6 +150,28 @@ TEST_F(TraceRoutes, SpansOfApplicationsAreTakenInBothForms) {
   EXPECT_EQ(ask("POST", "/v1/traces", "\x0a").status, 503) << "SDKs try that again";
 }
 
+TEST_F(TraceRoutes, ContentTypeSaysWhichFormItIsAndElseTheFirstByte) {
+  const auto form = [&](const std::string& type, const std::string& body) {
+    Request request;
+    request.method = "POST";
+    request.path = "/v1/traces";
+    request.body = body;
+    request.content_type = type;
+    const Response reply = answer(send(request));
+    EXPECT_EQ(reply.status, 200) << type;
+    EXPECT_EQ(reply.content_type, traces.received_form == SpanForm::kJson ? "application/json" : "application/x-protobuf");
+    return traces.received_form;
+  };
+  for (const char* type : {"application/json", "Application/JSON ; charset=utf-8"}) {
+    for (const char* front : {"", "\n", " \r\n\t", "\xef\xbb\xbf"}) EXPECT_EQ(form(type, front + std::string("{}")), SpanForm::kJson) << type;
+  }
+  for (const char* type : {"", "application/x-protobuf", "application/x-www-form-urlencoded"}) {
+    EXPECT_EQ(form(type, "{}"), SpanForm::kJson) << type;
+    EXPECT_EQ(form(type, "\xef\xbb\xbf{}"), SpanForm::kJson) << type;
+    EXPECT_EQ(form(type, "\n{}"), SpanForm::kProtobuf) << type;
+  }
+}
+
 TEST_F(TraceRoutes, ThePageNeedsNothingButThisApi) {
   const auto reply = ask("GET", "/ui/traces");
   EXPECT_EQ(reply.status, 200);
