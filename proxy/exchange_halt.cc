@@ -1,24 +1,49 @@
 // Requests that a halt refuses (halt.h).
+#include <algorithm>
+#include <vector>
+
 #include "proxy/egress.h"
 #include "proxy/exchange.h"
+#include "proxy/forwarding.h"
 #include "proxy/halt.h"
 
 namespace proxy {
 namespace {
 
-// The value of a field in a head as it goes upstream; the last one, if a client repeats it.
-std::string_view field_in(std::string_view head, std::string_view name) {
-  std::string_view value;
-  while (!head.empty()) {
+constexpr std::size_t kAccountsMax = 64;  // in one request; whoever names more may mean any of them
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// Every account that an instance may read out of a head: some take the first of two fields, some the last, some join them with commas,
+// and some cannot tell X_Account from X-Account. @return at most some more than kAccountsMax
+std::vector<std::string_view> accounts_in(std::string_view head, std::string_view field) {
+  std::vector<std::string_view> accounts;
+  while (!head.empty() && accounts.size() <= kAccountsMax) {
     const std::size_t end = head.find("\r\n");
     const std::string_view line = head.substr(0, end);
     head.remove_prefix(end == std::string_view::npos ? head.size() : end + 2);
-    if (line.size() <= name.size() || line[name.size()] != ':' || !http1::same_text(line.substr(0, name.size()), name)) continue;
-    value = line.substr(name.size() + 1);
-    while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-    while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
+    if (line.size() <= field.size() || line[field.size()] != ':' || !reads_as(line.substr(0, field.size()), field)) continue;
+    std::string_view rest = line.substr(field.size() + 1);
+    accounts.push_back(trimmed(rest));
+    std::size_t comma = rest.find(',');
+    if (comma == std::string_view::npos) continue;
+    for (; comma != std::string_view::npos && accounts.size() <= kAccountsMax; comma = rest.find(',')) {
+      accounts.push_back(trimmed(rest.substr(0, comma)));
+      rest.remove_prefix(comma + 1);
+    }
+    accounts.push_back(trimmed(rest));
   }
-  return value;
+  return accounts;
+}
+
+const HaltOrder* some_account(const HaltView& halts, bool is_cancel) {
+  const auto found = std::find_if(halts.orders.begin(), halts.orders.end(),
+                                  [&](const HaltOrder& one) { return one.scope == HaltScope::kAccount && !(is_cancel && one.cancels_pass); });
+  return found == halts.orders.end() ? nullptr : &*found;
 }
 
 }  // namespace
@@ -28,10 +53,16 @@ const HaltOrder* Exchange::halted_by() const {
   const bool to_broker = route_->egress != nullptr;
   // At a broker a tunnel may carry orders; elsewhere a WebSocket is what pages listen to.
   if (halts == nullptr || halts->orders.empty() || (http1::is_safe(method_) && !(to_broker && upgrade_))) return nullptr;
-  const bool by_account = halts->by_account && !halts->account_field.empty();
-  const std::string_view account = by_account ? field_in(std::string_view(head_).substr(0, common_bytes_), halts->account_field) : std::string_view();
   const bool is_cancel = method_ == http1::Method::kDelete || route_->cancel;
-  return to_broker ? halts->stops_broker(route_->egress->name, account, is_cancel) : halts->stops(route_->name, account, is_cancel);
+  const auto stops = [&](std::string_view account) {
+    return to_broker ? halts->stops_broker(route_->egress->name, account, is_cancel) : halts->stops(route_->name, account, is_cancel);
+  };
+  const HaltOrder* found = stops({});
+  if (found != nullptr || !halts->by_account || halts->account_field.empty()) return found;
+  const std::vector<std::string_view> accounts = accounts_in(std::string_view(head_).substr(0, common_bytes_), halts->account_field);
+  if (accounts.size() > kAccountsMax) return some_account(*halts, is_cancel);
+  for (auto account = accounts.begin(); found == nullptr && account != accounts.end(); ++account) found = stops(*account);
+  return found;
 }
 
 // An order under a key may have been carried out before the halt: whoever repeats it is told so, not that it was refused.

@@ -97,7 +97,7 @@ void Exchange::note_order_who(const http1::RequestHead& head) {
   if (order_met_ || core_.settings.digest == nullptr) return;
   std::string text;
   for (const http1::Header& field : head.headers) {
-    if (!http1::same_text(field.name, route_->order->account_field)) continue;
+    if (!reads_as(field.name, route_->order->account_field)) continue;  // who cannot tell '_' from '-' would take it for the account
     text += "account ";
     text += field.value;
     text += '\n';

@@ -14,7 +14,7 @@ namespace proxy {
 enum class HaltScope : std::uint8_t {
   kGlobal,
   kBroker,   ///< name of an egress
-  kAccount,  ///< value of HaltView::account_field in the request
+  kAccount,  ///< a value of HaltView::account_field in the request, or an item of one with commas; any of them
   kRoute,    ///< name of a route
 };
 
@@ -28,7 +28,7 @@ struct HaltOrder {
 /// All that stand. Immutable; shared by all workers. Null, or without orders: nothing is stopped.
 struct HaltView {
   std::vector<HaltOrder> orders;  ///< bounded by who publishes them
-  std::string account_field;      ///< header field that names the account; empty = none does
+  std::string account_field;      ///< header field that names the account, as reads_as() tells names apart; empty = none does
   bool by_account = false;        ///< some order is about an account
 
   /// The first order that stops a request. @param account  empty = it names none

@@ -96,6 +96,32 @@ TEST_F(HaltedRoutes, OneRouteOrOneAccount) {
   EXPECT_EQ(host.upstreams.size(), 2U);
 }
 
+TEST_F(HaltedRoutes, AnAccountIsStoppedHoweverTheFieldIsRepeatedOrSpelt) {
+  become_primary(7);
+  halt({stop(HaltScope::kAccount, "a7")});
+  const auto with = [](std::string_view fields) { return "POST /orders HTTP/1.1\r\nHost: h\r\n" + std::string(fields) + "Content-Length: 0\r\n\r\n"; };
+  std::string many = "X-Account: b0";
+  for (int i = 1; i < 100; ++i) many += ",b" + std::to_string(i);
+  for (const std::string& fields : {std::string("X-Account: a7\r\nX-Account: a8\r\n"), std::string("X-Account: a8\r\nX-Account: a7\r\n"),
+                                    std::string("X_Account: a7\r\n"), std::string("x_ACCOUNT:a7\r\nX-Account: a8\r\n"),
+                                    std::string("X-Account: a7,a7\r\n"), std::string("X-Account: a8, a7\t\r\n"),
+                                    std::string("X-Account: a7 ,\r\n"), many + "\r\n", many + "\r\nX-Account: a7\r\n"}) {
+    SCOPED_TRACE(fields);
+    auto c = client();
+    c->send(with(fields));
+    expect_halted(*c);
+  }
+  EXPECT_TRUE(host.upstreams.empty());
+  for (const char* fields : {"", "X-Account: a8,a70\r\n", "X-Account: ,\r\n", "X-Account-Of: a7\r\n", "X--Account: a7\r\n"}) client()->send(with(fields));
+  EXPECT_EQ(host.upstreams.size(), 5U);
+  halt({stop(HaltScope::kAccount, "a,7")});
+  auto c = client();
+  c->send(with("X-Account: a,7\r\n"));
+  expect_halted(*c);
+  c->send("DELETE /orders/5 HTTP/1.1\r\nHost: h\r\n" + many + "\r\n\r\n");
+  EXPECT_EQ(host.upstreams.size(), 6U) << "a cancel, whoever it is about";
+}
+
 TEST_F(HaltedRoutes, WhoWaitsForAPrimaryIsToldAtOnce) {
   auto order = client(), read = client();
   order->send(post("/orders", "buy"));

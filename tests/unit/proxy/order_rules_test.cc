@@ -212,6 +212,7 @@ TEST_F(OrderRules, TheSameKeyOfAnotherAccountIsAnotherOrder) {
   EXPECT_EQ(nobody, small_digest("POST /orders\nbuy"));
   const Digest a = asked_for(order("k", "buy", "X-Account: a\r\n")).fingerprint, b = asked_for(order("k", "buy", "X-Account: b\r\n")).fingerprint;
   EXPECT_EQ(asked_for(order("k", "buy", "x-account: a\r\n")).fingerprint, a);
+  EXPECT_EQ(asked_for(order("k", "buy", "X_Account: a\r\n")).fingerprint, a) << "many applications read it as that";
   EXPECT_NE(a, b);
   EXPECT_NE(a, nobody);
   EXPECT_NE(asked_for(order("k", "buy", "X-Account: a\r\nX-Account: b\r\n")).fingerprint, b) << "nor are two of them the last one";
