@@ -380,6 +380,7 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   bool order_looked_ = false;         ///< the ledger was asked though nobody leads
   bool recording_answer_ = false;     ///< answer_ is on its way into the ledger
   bool reading_answer_ = false;       ///< what the parser says comes from a recorded answer
+  bool answer_says_unknown_ = false;  ///< the answer that streams has left the order unknown
   OrderTicket ticket_{};              ///< of the question to the ledger that is open; 0 = none
   std::uint64_t reservation_ = 0;     ///< 0 = none, or it has been settled
   OrderRequest order_;

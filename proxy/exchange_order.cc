@@ -410,6 +410,7 @@ void Exchange::order_recorded(bool recorded, const OrderCommit& commit) {
   note(Step::kRecorded, unknown ? kUnknownState : std::string_view());
   const auto answer = std::move(answer_);
   if (unknown) admission_text_ += kUnknownField;
+  answer_says_unknown_ = unknown;
   response_complete_ ? replay(*answer, false) : go_on_after(*answer);
 }
 
@@ -512,7 +513,7 @@ void Exchange::leave_order() {
 }
 
 void Exchange::forget_order() {
-  keyed_ = order_looked_ = recording_answer_ = reading_answer_ = false;
+  keyed_ = order_looked_ = recording_answer_ = reading_answer_ = answer_says_unknown_ = false;
   order_.key.clear();
   order_.timed = false;
   order_state_ = {};

@@ -211,7 +211,7 @@ void Exchange::release_attempt() {
 }
 
 void Exchange::finish_response() {
-  outcome_ = Outcome::kAnswered;
+  outcome_ = answer_says_unknown_ ? Outcome::kUnknown : Outcome::kAnswered;
   release_attempt();
   finish(keep_client_ && keeps_client() ? Client::Next::kRequest : Client::Next::kClose);
 }

@@ -416,6 +416,32 @@ TEST_F(Orders, OfALongAnswerTheStatusIsKeptAndTheRestStreams) {
   EXPECT_TRUE(has(second, "order_answer_not_kept"));
 }
 
+TEST_F(Orders, ALongAnswerThatLeavesTheOrderUnknownIsCountedAsThat) {
+  OrderRule rule;
+  rule.answer_bytes_max = 64;
+  use(rule);
+  become_primary(7);
+  auto c = sent(order("k1"));
+  up(0).send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 200\r\n\r\n" + std::string(100, 'a'));
+  ASSERT_EQ(ledger.settled.size(), 1U);
+  EXPECT_EQ(ledger.settled[0].end, OrderEnd::kUnknown);
+  record();
+  up(0).send(std::string(100, 'b'));
+  EXPECT_TRUE(has(c->take(), "X-Outrigger-Outcome: unknown\r\n"));
+  ASSERT_EQ(host.accesses.size(), 1U);
+  EXPECT_EQ(host.accesses[0].outcome, Outcome::kUnknown);
+  EXPECT_EQ(counters().orders_unknown, 1U);
+  // Over the same connection, perhaps by the same exchange.
+  c->send(order("k2"));
+  tell(OrderVerdict::kReserved, 12);
+  up(0).send("HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + std::string(100, 'a'));
+  record();
+  up(0).send(std::string(100, 'b'));
+  ASSERT_EQ(host.accesses.size(), 2U);
+  EXPECT_EQ(host.accesses[1].outcome, Outcome::kAnswered);
+  EXPECT_EQ(counters().orders_unknown, 1U);
+}
+
 TEST_F(Orders, ARecordThatIsNoAnswerIsNotPassedOn) {
   become_primary(7);
   for (const auto& [status, head] : {std::pair(100, "Go on\r\n"), std::pair(999, "What\r\n"), std::pair(200, "OK\r\nbroken\r\n"),
