@@ -71,7 +71,7 @@ void Exchange::recycle() {
   trail_.clear();
   held_noted_ = false;
   unarmed_there_.clear();
-  order_met_ = rules_differ_there_ = false;
+  order_met_ = rules_differ_there_ = may_be_reserved_there_ = false;
   order_who_.clear();
   client_framing_ = http1::Framing::kNone;
   status_ = 0;

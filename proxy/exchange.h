@@ -209,6 +209,9 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   [[nodiscard]] bool complete_order_key();
   [[nodiscard]] bool may_be_sent(Epoch epoch);
   [[nodiscard]] bool look_before_hold();
+  [[nodiscard]] bool look_again();
+  [[nodiscard]] bool may_be_its_own() const;
+  void refuse_in_flight();
   [[nodiscard]] bool has_whole_order();
   void give_back_reservation();
   void ask_ledger();
@@ -381,6 +384,9 @@ class Exchange final : public http1::ResponseSink, public Timer::Owner, public R
   bool recording_answer_ = false;     ///< answer_ is on its way into the ledger
   bool reading_answer_ = false;       ///< what the parser says comes from a recorded answer
   bool answer_says_unknown_ = false;  ///< the answer that streams has left the order unknown
+  bool may_be_reserved_there_ = false;  ///< another agent has sent it back, perhaps after it had reserved it
+  enum class Doubt : std::uint8_t { kNone, kHeld, kLookedAgain };
+  Doubt doubt_ = Doubt::kNone;        ///< the ledger has called it reserved: by another try, or by the agent that has sent it back
   OrderTicket ticket_{};              ///< of the question to the ledger that is open; 0 = none
   std::uint64_t reservation_ = 0;     ///< 0 = none, or it has been settled
   OrderRequest order_;

@@ -269,6 +269,7 @@ void Exchange::refuse_to_peer(std::string_view reason) {
 
 void Exchange::reply(int status, std::string_view code, std::string_view message, std::string_view hint, Outcome outcome,
                      Milliseconds retry_after) {
+  if (doubt_ != Doubt::kNone && outcome == Outcome::kNotSent) return refuse_in_flight();  // by us it was not, perhaps by another try
   LocalReply answer;
   answer.status = status;
   answer.code = code;

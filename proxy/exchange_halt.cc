@@ -75,7 +75,7 @@ bool Exchange::stop_if_halted() {
     refuse_to_peer(kHaltedCode);
     return true;
   }
-  if (look_before_hold()) return true;
+  if (look_before_hold() || look_again()) return true;
   ++core_.counters.halted;
   ++state_->counters.halted;
   reply(503, kHaltedCode, halt->message, kHaltedHint, Outcome::kNotSent);

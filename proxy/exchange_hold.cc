@@ -93,6 +93,7 @@ void Exchange::refuse_unarmed_to_peer() {
 void Exchange::note_refusal(std::string_view field) {
   unarmed_there_.clear();
   rules_differ_there_ = field == kOrderRulesDiffer;
+  may_be_reserved_there_ = may_be_reserved_there_ || !rules_differ_there_;  // those are told before anything is reserved
   if (!field.starts_with(kNotArmed)) return;
   field.remove_prefix(std::min(kNotArmed.size() + 2, field.size()));
   unarmed_there_ = field.empty() ? "no reason is given" : field.substr(0, kUnarmedReasonMax);
@@ -100,6 +101,7 @@ void Exchange::note_refusal(std::string_view field) {
 }
 
 void Exchange::reply_not_taken() {
+  if (look_again()) return;
   if (rules_differ_there_ && service_->view.holder == PrimaryView::Holder::kPeer) {
     ++core_.counters.orders_rules_differ;
     return reply(503, "order_rules_differ", "the agent of the primary has other settings for the keys of these orders, or none; nothing was sent",

@@ -218,6 +218,24 @@ bool Exchange::look_before_hold() {
   return true;
 }
 
+// What stood in the way of a refusal may be over by now. @return true: the ledger is asked
+bool Exchange::look_again() {
+  if (doubt_ != Doubt::kHeld) return false;
+  doubt_ = Doubt::kLookedAgain;
+  order_looked_ = false;
+  return look_before_hold();
+}
+
+// The agent that has sent it back had reserved it, perhaps, and has not yet given that back in our copy of the ledger. Holding it is
+// safe whoever's reservation it is: the next primary reserves, too, before a byte leaves.
+bool Exchange::may_be_its_own() const { return order_.look_only && may_be_reserved_there_ && doubt_ == Doubt::kNone && halted_by() == nullptr; }
+
+void Exchange::refuse_in_flight() {
+  doubt_ = Doubt::kNone;
+  ++core_.counters.orders_repeated_early;
+  reply(409, "order_in_flight", "an order of this key is on its way", "send it again in a moment, with the same key", Outcome::kUnknown, Milliseconds{1000});
+}
+
 // @return false: it waits for the rest, in kNew
 bool Exchange::has_whole_order() {
   if (request_complete_) return true;
@@ -272,6 +290,7 @@ void Exchange::order_told(const OrderReply& told) {
   Counters& counters = core_.counters;
   // Who only looks waits for a primary whatever the ledger could not tell.
   const bool blind = order_.look_only && told.verdict == OrderVerdict::kUnavailable;
+  if (told.verdict == OrderVerdict::kReserved || told.verdict == OrderVerdict::kNothing) doubt_ = Doubt::kNone;
   switch (blind ? OrderVerdict::kNothing : told.verdict) {
     case OrderVerdict::kReserved:
       ++counters.orders_reserved;
@@ -290,9 +309,10 @@ void Exchange::order_told(const OrderReply& told) {
       replay(*told.answer, true);
       return;
     case OrderVerdict::kInFlight:
-      ++counters.orders_repeated_early;
-      reply(409, "order_in_flight", "an order of this key is on its way", "send it again in a moment, with the same key", Outcome::kUnknown, Milliseconds{1000});
-      return;
+      if (!may_be_its_own()) return refuse_in_flight();
+      doubt_ = Doubt::kHeld;
+      dispatch();
+      break;
     case OrderVerdict::kUnknown:
       ++counters.orders_repeated_early;
       reply(409, "order_unknown", "an order of this key may have been placed, and no answer is known; it is not sent again by itself",
@@ -514,6 +534,7 @@ void Exchange::leave_order() {
 
 void Exchange::forget_order() {
   keyed_ = order_looked_ = recording_answer_ = reading_answer_ = answer_says_unknown_ = false;
+  doubt_ = Doubt::kNone;
   order_.key.clear();
   order_.timed = false;
   order_state_ = {};

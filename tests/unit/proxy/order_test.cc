@@ -505,6 +505,86 @@ TEST_F(Orders, OnlyTheAgentOfThePrimaryReserves) {
   EXPECT_TRUE(has(hop->take(), "X-Outrigger-Refused: not-primary"));
 }
 
+class SentBack : public Orders {
+ protected:
+  // The holder elsewhere has reserved it and could not send it; in our copy of the ledger it is reserved still.
+  std::shared_ptr<Wire> refused_after_reservation() {
+    peer_is_primary(8, 2);
+    auto c = client();
+    c->send(order("k1"));
+    up(0).connect();
+    refuse();
+    EXPECT_EQ(ledger.asked.size(), 1U);
+    EXPECT_TRUE(ledger.asked.back().request.look_only);
+    nobody_is_primary(9);
+    tell(OrderVerdict::kInFlight);
+    return c;
+  }
+  void refuse(std::string_view why = "no-instance") {
+    host.upstreams.back()->send("HTTP/1.1 421 Misdirected Request\r\nX-Outrigger-Refused: " + std::string(why) + "\r\nContent-Length: 0\r\n\r\n");
+  }
+};
+
+TEST_F(SentBack, ItsOwnReservationDoesNotStandInItsWay) {
+  auto c = refused_after_reservation();
+  EXPECT_EQ(c->out, "");
+  EXPECT_EQ(counters().held_now, 1U);
+  become_primary(10);
+  ASSERT_EQ(ledger.asked.size(), 2U);
+  EXPECT_FALSE(ledger.asked[1].request.look_only);
+  tell(OrderVerdict::kReserved, 11);
+  up(1).connect();
+  up(1).send(ok("fill"));
+  record();
+  EXPECT_EQ(c->take(), ok("fill"));
+}
+
+TEST_F(SentBack, WhenTheWaitIsOverTheLedgerIsAskedOnceMore) {
+  for (const auto& [verdict, status, outcome] : {std::tuple(OrderVerdict::kNothing, "HTTP/1.1 503 Service Unavailable", "not-sent"),
+                                                 std::tuple(OrderVerdict::kInFlight, "HTTP/1.1 409 Conflict", "unknown"),
+                                                 std::tuple(OrderVerdict::kUnavailable, "HTTP/1.1 409 Conflict", "unknown"),
+                                                 std::tuple(OrderVerdict::kStale, "HTTP/1.1 409 Conflict", "unknown")}) {
+    SCOPED_TRACE(static_cast<int>(verdict));
+    TearDown();
+    ledger = {};
+    host.upstreams.clear();
+    SetUp();
+    auto c = refused_after_reservation();
+    advance(hold);
+    ASSERT_EQ(ledger.asked.size(), 2U);
+    EXPECT_TRUE(ledger.asked[1].request.look_only);
+    tell(verdict);
+    const std::string said = c->take();
+    EXPECT_EQ(status_line_of(said), status);
+    EXPECT_TRUE(has(said, "X-Outrigger-Outcome: " + std::string(outcome) + "\r\n")) << said;
+    EXPECT_EQ(ledger.asked.size(), 2U);
+  }
+}
+
+TEST_F(SentBack, NoRefusalSaysNotSentAboutAKeyThatIsReserved) {
+  auto c = refused_after_reservation();
+  become_primary(10);
+  tell(OrderVerdict::kFull);
+  const std::string said = c->take();
+  EXPECT_EQ(status_line_of(said), "HTTP/1.1 409 Conflict");
+  EXPECT_TRUE(has(said, "\"order_in_flight\"") && has(said, "X-Outrigger-Outcome: unknown")) << said;
+}
+
+TEST_F(SentBack, AReservationThatCannotBeItsOwnIsToldAtOnce) {
+  nobody_is_primary(8);
+  auto c = client();
+  c->send(order("k1"));
+  tell(OrderVerdict::kInFlight);
+  EXPECT_EQ(status_line_of(c->take()), "HTTP/1.1 409 Conflict");
+  peer_is_primary(9, 2);
+  c->send(order("k2"));
+  up(0).connect();
+  refuse("order-rules-differ");
+  ASSERT_EQ(ledger.asked.size(), 2U);
+  tell(OrderVerdict::kInFlight);
+  EXPECT_EQ(status_line_of(c->take()), "HTTP/1.1 409 Conflict") << "it was refused there before anything was reserved";
+}
+
 TEST_F(Orders, AnAgentWithoutALedgerTakesNoOrders) {
   host.ledger = nullptr;
   become_primary(7);
