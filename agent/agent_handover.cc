@@ -136,6 +136,7 @@ void Agent::begin_hand_over(const std::string& version) {
   phase_ = Phase::kReleasing;
   phase_until_ = io::boottime_now() + order_wait() + kReleaseWait;
   if (primary_) primary_->drain();
+  if (halts_) halts_->keep_again();
   refresh_tags();
   stop_timer_->arm_after(kStopStep);
 }
@@ -169,7 +170,9 @@ io::Result<void> Agent::send_sockets() {
 /// The lease is given up by now, or will be over by itself: the gate closes with the driver, before the store does.
 void Agent::hand_over() {
   // The successor, and what this process knows of halts after that, come from the file.
-  if (halts_ && !halts_->keep_now()) {
+  const HaltDisk::State kept = halts_ ? halts_->kept() : HaltDisk::State::kKept;
+  if (kept == HaltDisk::State::kWriting) return stop_timer_->arm_after(kStopStep);  // late after a while
+  if (kept != HaltDisk::State::kKept) {
     const std::string fault = "halts stand here that could not be written to the data directory; the one that takes over would not know of them";
     static_cast<void>(successor_->send(encode({Kind::kRefused, fault, {}, {}})));
     log_line(LogLevel::kError, "hand_over_refused", fault);

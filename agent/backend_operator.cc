@@ -224,14 +224,7 @@ void AgentOperator::propose_next(const std::shared_ptr<Restore>& restore) {
     return [this, alive, restore, chunk] {
       if (!*alive) return;
       if (!chunk) return end_restore(restore, failed(chunk.error()));
-      if (chunk->empty()) {
-        if (auto halted = halt_before(restore); !halted) return end_restore(restore, tl::make_unexpected(halted.error()));
-        propose(restore, store::kv::RestoreCommit{restore->id, restore->proposed}, [this, restore](store::kv::Index index) {
-          restore->begun = false;
-          end_restore(restore, api::SnapshotRestored{api::Index{store::kv::value(index)}, restore->rows, restore->halted});
-        });
-        return;
-      }
+      if (chunk->empty()) return halt_before(restore);
       propose(restore, store::kv::RestoreChunk{restore->id, restore->proposed++, *chunk},
               [this, restore](store::kv::Index) { propose_next(restore); });
     };
@@ -241,15 +234,24 @@ void AgentOperator::propose_next(const std::shared_ptr<Restore>& restore) {
 
 // A snapshot has no orders. In a cluster that lives they stay as they are; one that begins anew with a copy has none, and would send again what
 // the old one has sent. So it comes back halted, as the old one would have, until somebody has looked.
-api::Result<void> AgentOperator::halt_before(const std::shared_ptr<Restore>& restore) {
+void AgentOperator::halt_before(const std::shared_ptr<Restore>& restore) {
   const auto routes = parts_.routes ? parts_.routes() : nullptr;
   const bool takes_orders = routes != nullptr && std::any_of(routes->routes().begin(), routes->routes().end(), [](const auto& route) { return route.order.has_value(); });
-  if (!takes_orders || parts_.store->core().state().orders().size() > 0 || halts() == nullptr) return {};
+  if (!takes_orders || parts_.store->core().state().orders().size() > 0 || halts() == nullptr) return commit(restore);
   auto halt = halts()->halt({"global", "restored from a snapshot, which has no orders, into an empty ledger: look at the brokers for orders of before, then resume",
                              "snapshot restore", true});
-  if (!halt) return tl::make_unexpected(halt.error());
+  if (!halt) return end_restore(restore, tl::make_unexpected(halt.error()));
   restore->halted = halt->id;
-  return {};
+  halts()->when_kept(std::move(*halt), [this, alive = alive_, restore](const auto&) {
+    if (*alive) commit(restore);
+  });
+}
+
+void AgentOperator::commit(const std::shared_ptr<Restore>& restore) {
+  propose(restore, store::kv::RestoreCommit{restore->id, restore->proposed}, [this, restore](store::kv::Index index) {
+    restore->begun = false;
+    end_restore(restore, api::SnapshotRestored{api::Index{store::kv::value(index)}, restore->rows, restore->halted});
+  });
 }
 
 void AgentOperator::propose(const std::shared_ptr<Restore>& restore, store::kv::CommandBody body,

@@ -73,7 +73,8 @@ class AgentOperator final : public api::OperatorBackend {
   // The steps of a restore, in order; propose_next runs once per chunk.
   void begin_restore(const std::shared_ptr<Restore>& restore);
   void propose_next(const std::shared_ptr<Restore>& restore);
-  api::Result<void> halt_before(const std::shared_ptr<Restore>& restore);
+  void halt_before(const std::shared_ptr<Restore>& restore);
+  void commit(const std::shared_ptr<Restore>& restore);
   void propose(const std::shared_ptr<Restore>& restore, store::kv::CommandBody body, std::function<void(store::kv::Index)> then);
   void end_restore(const std::shared_ptr<Restore>& restore, api::Result<api::SnapshotRestored> result);
   /// Runs `work` on the helper thread and what it returns on the loop. @return false: there is no thread to be had

@@ -64,6 +64,7 @@ bool parse_scope(std::string_view text, kv::Halt& out) {
 }
 
 io::Result<std::unique_ptr<HaltDriver>> HaltDriver::start(io::Loop& loop, HaltDriverParts parts) {
+  if (!parts.write) parts.write = [](const std::string& path, std::string_view text) { return io::replace_file(path, text, 0600); };
   HaltFile file;
   const auto bytes = io::read_file(parts.path, kHaltFileBytesMax);
   const auto known = bytes ? decode_halt_file(*bytes) : kv::Result<HaltFile>(kv::fail(kv::Errc::kMalformed, "it cannot be read"));
@@ -83,18 +84,20 @@ io::Result<std::unique_ptr<HaltDriver>> HaltDriver::start(io::Loop& loop, HaltDr
   }
   const auto learned = file.set.learn(before);
   if (!learned) parts.log("halts_left_out", learned.error().detail);
-  const bool merged = known && learned && learned->learned;
-  auto driver = std::unique_ptr<HaltDriver>(new HaltDriver(loop, std::move(parts), std::move(file)));
+  kv::HaltSet held = known ? known->set : kv::HaltSet();
   if (!known) {
-    if (auto written = io::replace_file(driver->parts_.path, encode(driver->keeper_.file()), 0600); !written) return tl::make_unexpected(written.error());
+    if (auto written = parts.write(parts.path, encode(file)); !written) return tl::make_unexpected(written.error());
+    held = file.set;
   }
-  if (merged) driver->keep();
+  auto driver = std::unique_ptr<HaltDriver>(new HaltDriver(loop, std::move(parts), std::move(file), std::move(held)));
+  if (known && learned && learned->learned) driver->disk_.keep(driver->keeper_.file());
   for (const auto& [tag, halt] : driver->keeper_.set().halts()) driver->parts_.log("halt_stands", tag.text() + ", " + told(halt));
   return driver;
 }
 
-HaltDriver::HaltDriver(io::Loop& loop, HaltDriverParts parts, HaltFile file)
-    : loop_(loop), parts_(std::move(parts)), keeper_(std::move(file), parts_.chance), timer_(loop, [this] { tick(); }) {}
+HaltDriver::HaltDriver(io::Loop& loop, HaltDriverParts parts, HaltFile file, kv::HaltSet held)
+    : loop_(loop), parts_(std::move(parts)), keeper_(std::move(file), parts_.chance), timer_(loop, [this] { tick(); }),
+      disk_(loop, {parts_.path, parts_.write, parts_.late, parts_.log}, std::move(held)) {}
 
 HaltDriver::~HaltDriver() { use(static_cast<drivers::StoreDriver*>(nullptr)); }
 
@@ -152,33 +155,19 @@ void HaltDriver::on_connected(store::NodeId peer) {
   carry_out();
 }
 
-// First it stands, then it is kept, then others are told: none of these may wait for the next.
+// First it stands, then others are told, and the disk takes the time that it takes: none of these may wait for the next.
 void HaltDriver::carry_out() {
   HaltKeeper::Output output = keeper_.take_output();
-  if (output.changed) {
-    publish();
-    keep();
-  }
+  if (output.changed) publish();
   for (auto& [to, frame] : output.frames) parts_.send(to, std::move(frame));
+  if (output.changed) disk_.keep(keeper_.file());
   for (const kv::Halt& halt : output.raised) parts_.log("halted", halt.tag.text() + ", " + told(halt));
   for (const kv::Halt& halt : output.lifted) parts_.log("resumed", halt.tag.text() + ", " + told(halt));
   if (!output.unrecordable.empty()) parts_.log("halts_not_recorded", output.unrecordable + "; they stand at the agents that the mesh reaches, and nobody can lift them while that is so");
   if (output.record) record();
-  const io::TimePoint next = std::min({keeper_.next_deadline(), keep_at_, look_at_, ask_at_});
+  const io::TimePoint next = std::min({keeper_.next_deadline(), look_at_, ask_at_});
   if (next == io::TimePoint::max()) timer_.disarm();
   else timer_.arm(std::max(next, io::boottime_now()));
-}
-
-void HaltDriver::keep() {
-  const auto written = io::replace_file(parts_.path, encode(keeper_.file()), 0600);
-  if (!written && kept_) parts_.log("halts_not_kept", parts_.path + ": " + written.error().detail + "; they stand, and a restart would forget them");
-  kept_ = written.has_value();
-  keep_at_ = kept_ ? io::TimePoint::max() : io::boottime_now() + kKeepAgain;
-}
-
-bool HaltDriver::keep_now() {
-  if (!kept_) keep();
-  return kept_;
 }
 
 void HaltDriver::record() {
@@ -193,7 +182,6 @@ void HaltDriver::record() {
 
 void HaltDriver::tick() {
   const io::TimePoint now = io::boottime_now();
-  if (keep_at_ <= now) keep();
   if (look_at_ <= now && store_ != nullptr) watch();
   if (ask_at_ <= now && store_ != nullptr) catch_up();
   keeper_.tick(now);
@@ -204,7 +192,7 @@ void HaltDriver::tick() {
 
 api::HaltInfo HaltDriver::info(const kv::Halt& halt) const {
   api::HaltInfo out{halt.tag.text(), scope_text(halt), halt.reason, halt.who, halt.node, static_cast<std::int64_t>(halt.time_ms),
-                    halt.cancels_pass, halt.second_person, kept_, keeper_.recorded(halt.tag), {}};
+                    halt.cancels_pass, halt.second_person, disk_.holds(halt), keeper_.recorded(halt.tag), {}};
   if (const auto* asked = store_ == nullptr ? nullptr : store_->core().state().halts().proposal(halt.tag)) out.proposed_by = asked->by;
   return out;
 }
@@ -233,6 +221,14 @@ api::Result<api::HaltInfo> HaltDriver::halt(api::HaltRequest request) {
   parts_.log("halted", tag->text() + ", " + told(given));
   carry_out();
   return info(given);
+}
+
+void HaltDriver::when_kept(api::HaltInfo given, api::Completion<api::HaltInfo> done) {
+  disk_.when_told([this, given = std::move(given), done = std::move(done)]() mutable {
+    const kv::Halt* halt = keeper_.set().find(kv::parse_halt_tag(given.id));
+    given.on_disk = true;  // lifted meanwhile: there is nothing that a restart could forget
+    done(halt == nullptr ? std::move(given) : info(*halt));
+  });
 }
 
 api::Result<std::vector<kv::HaltTag>> HaltDriver::tags_of(const api::ResumeRequest& request) const {

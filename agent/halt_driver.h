@@ -1,6 +1,6 @@
 #pragma once
 /// Carries out what HaltKeeper decides: keeps halts on disk, sends them, writes them to the log, and tells the proxy's workers.
-/// Source:    decision 0071.
+/// Source:    decisions 0071 and 0090.
 /// Ownership: of the agent; the loop and what its parts call outlive it. Thread: the control loop.
 
 #include <functional>
@@ -11,12 +11,16 @@
 #include "agent/api/halt_backend.h"
 #include "agent/config_idempotency.h"
 #include "agent/drivers/store_driver.h"
+#include "agent/halt_disk.h"
 #include "agent/halt_keeper.h"
 #include "agent/io/loop.h"
 #include "agent/io/timer.h"
 #include "proxy/halt.h"
+#include "proxy/observe.h"
 
 namespace agent {
+
+class Families;
 
 /// The view of the workers. @param settings  which header names the account
 [[nodiscard]] proxy::HaltView halt_view(const store::kv::HaltSet& set, const HaltConfig& settings);
@@ -33,6 +37,9 @@ struct HaltDriverParts {
   std::function<void(store::NodeId to, std::string frame)> send;
   std::function<void(std::shared_ptr<const proxy::HaltView>)> publish;
   std::function<void(std::string_view event, const std::string& detail)> log;
+  /// Of HaltDisk; empty: io::replace_file.
+  std::function<io::Result<void>(const std::string& path, std::string_view bytes)> write{};
+  io::Milliseconds late = HaltDiskParts{}.late;
 };
 
 class HaltDriver final : public api::HaltBackend {
@@ -49,18 +56,20 @@ class HaltDriver final : public api::HaltBackend {
   void on_connected(store::NodeId peer);
   void on_lost(store::NodeId peer) { keeper_.on_lost(peer); }
   [[nodiscard]] const HaltKeeper& keeper() const { return keeper_; }
-  /// Writes the file once more if the last time failed. @return what stands is in it
-  [[nodiscard]] bool keep_now();
+  /// Whether what stands is in the file, and another try if the last one failed.
+  [[nodiscard]] HaltDisk::State kept() const { return disk_.state(); }
+  void keep_again() { disk_.again(); }
+  void add_metrics(Families& out, const proxy::Counters& proxy) const;
 
   // api::HaltBackend
   [[nodiscard]] std::vector<api::HaltInfo> halts() const override;
   api::Result<api::HaltInfo> halt(api::HaltRequest request) override;
+  void when_kept(api::HaltInfo given, api::Completion<api::HaltInfo> done) override;
   void resume(api::ResumeRequest request, api::Completion<api::ResumeInfo> done) override;
 
  private:
-  HaltDriver(io::Loop& loop, HaltDriverParts parts, HaltFile file);
+  HaltDriver(io::Loop& loop, HaltDriverParts parts, HaltFile file, store::kv::HaltSet held);
   void carry_out();
-  void keep();
   void record();
   void watch();
   void catch_up();
@@ -69,7 +78,6 @@ class HaltDriver final : public api::HaltBackend {
   void lift(api::ResumeRequest request, api::Completion<api::ResumeInfo> done);
   api::Result<std::vector<store::kv::HaltTag>> tags_of(const api::ResumeRequest& request) const;
 
-  static constexpr io::Milliseconds kKeepAgain{1000};  ///< a file that could not be written
   static constexpr io::Milliseconds kLookAgain{500};   ///< at the log, while there was no watch to be had
 
   io::Loop& loop_;
@@ -78,11 +86,10 @@ class HaltDriver final : public api::HaltBackend {
   drivers::StoreDriver* store_ = nullptr;
   std::optional<store::kv::WatchId> watch_;
   std::shared_ptr<bool> alive_;  ///< of `store_`: its answers after that mean nothing
-  bool kept_ = true;
-  io::TimePoint keep_at_ = io::TimePoint::max();
   io::TimePoint look_at_ = io::TimePoint::max();  ///< max: the watch tells
   io::TimePoint ask_at_ = io::TimePoint::max();   ///< a majority, what the log has: it has not said so yet
   io::Timer timer_;
+  HaltDisk disk_;
 };
 
 }  // namespace agent

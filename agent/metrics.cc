@@ -425,21 +425,6 @@ void add_routes(Families& out, const ProxyStatus& status) {
   out.add("ratelimit_evicted_total", "Clients that made room for others in a full table of limits", MetricFamily::Type::kCounter, std::move(evicted));
 }
 
-void add_halts(Families& out, const HaltKeeper& keeper, const proxy::Counters& c) {
-  std::map<std::string, double> standing{{"global", 0}, {"broker", 0}, {"account", 0}, {"route", 0}};
-  for (const auto& [tag, halt] : keeper.set().halts()) standing[to_string(halt.scope)] += 1;
-  std::vector<MetricSample> samples;
-  for (const auto& [scope, count] : standing) samples.push_back({{{"scope", scope}}, count, {}});
-  out.add("halts", "Orders to stop that stand, by scope", MetricFamily::Type::kGauge, std::move(samples));
-  out.counter("halts_given_total", "Orders to stop given at this agent", keeper.counters().given);
-  out.counter("halts_heard_total", "Orders to stop heard from others", keeper.counters().heard);
-  out.counter("halts_lifted_total", "Orders to stop that were lifted", keeper.counters().lifted);
-  out.counter("halts_put_back_total", "Orders to stop that stand in the log and were missing at this agent", keeper.counters().put_back);
-  out.counter("halt_claims_unheeded_total", "What peers said of halts that would have lifted some; the log alone lifts", keeper.counters().unheeded);
-  out.counter("halt_frames_refused_total", "What others said of halts and could not be taken", keeper.counters().malformed + keeper.counters().refused);
-  out.counter("requests_halted_total", "Requests refused because of an order to stop; not sent", c.halted);
-}
-
 void add_sticky(Families& out, const StickyKeeper* keeper) {
   if (keeper == nullptr || keeper->table() == nullptr) return;
   const proxy::StickyTable& table = *keeper->table();
@@ -575,7 +560,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   add_gossip(out, parts);
   add_proxy(out, proxy);
   add_routes(out, proxy);
-  if (parts.halts && parts.halts() != nullptr) add_halts(out, parts.halts()->keeper(), proxy.counters);
+  if (parts.halts && parts.halts() != nullptr) parts.halts()->add_metrics(out, proxy.counters);
   if (const AgentAudit* audit = parts.audit ? parts.audit() : nullptr) audit->add_metrics(out);
   add_sticky(out, parts.sticky);
   add_health_words(out, parts.health);

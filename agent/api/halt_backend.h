@@ -16,7 +16,7 @@ struct HaltInfo {
   std::int64_t time_ms = 0;    ///< wall clock of `node`, Unix ms; for people only
   bool cancels_pass = true;
   bool second_person = false;  ///< two people have to lift it
-  bool on_disk = true;         ///< of this agent; false: it stands, and a restart here would forget it
+  bool on_disk = true;         ///< of this agent; false: it stands, and a restart here would forget it (not yet, or it cannot be)
   bool recorded = false;       ///< in the log, too
   std::string proposed_by;     ///< who wants it lifted, where it takes two; empty = nobody
 };
@@ -42,8 +42,11 @@ class HaltBackend {
  public:
   virtual ~HaltBackend() = default;
   [[nodiscard]] virtual std::vector<HaltInfo> halts() const = 0;  ///< by id
-  /// Stands when this returns, at this agent; needs nobody. Errors: kBadRequest (what it says), kBusy (a bound).
+  /// Stands when this returns, at this agent, and is on its way to the others; needs nobody, and the disk neither: on_disk is false
+  /// as a rule. Errors: kBadRequest (what it says), kBusy (a bound).
   virtual Result<HaltInfo> halt(HaltRequest request) = 0;
+  /// Tells of a halt that halt() has given when it is known whether this agent's disk has it, or when the disk takes too long.
+  virtual void when_kept(HaltInfo given, Completion<HaltInfo> done) = 0;
   /// Needs a majority. Errors: kNotFound (no such halt, or none), kBadRequest, kNoQuorum (refused: halts stand), kConflict (two
   /// people), kOutcomeUnknown, kStopping.
   virtual void resume(ResumeRequest request, Completion<ResumeInfo> done) = 0;

@@ -55,9 +55,9 @@ void post_halt(Api& api, const Call& call) {
   const std::string block = fields.text("block_cancels");
   if (!block.empty() && block != "true" && block != "false") return api.fail(call.id, {Errc::kBadRequest, "\"block_cancels\" is true or false", {}});
   request.cancels_pass = block != "true";
-  const auto halt = halts->halt(std::move(request));
+  auto halt = halts->halt(std::move(request));
   if (!halt) return api.fail(call.id, halt.error());
-  api.reply(call.id, json_response(halt_json(*halt)));
+  halts->when_kept(std::move(*halt), api.answer<HaltInfo>(call.id, [](const HaltInfo& kept) { return json_response(halt_json(kept)); }));
 }
 
 void post_resume(Api& api, const Call& call) {

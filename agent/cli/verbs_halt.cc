@@ -42,7 +42,7 @@ int run_halt(Session& session, const HaltOptions& options) {
   if (session.json()) return session.print(*reply), kExitOk;
   session.host.out << "HALTED " << cell(*reply, "scope") << " at " << cell(*reply, "node") << ", id " << cell(*reply, "id") << "\n"
                    << "the other agents follow as soon as they can be reached; lift it with: outrigger resume " << cell(*reply, "id") << "\n";
-  if (cell(*reply, "on_disk") == "false") session.host.err << "warning: it could not be written to the disk here; a restart of this agent would forget it\n";
+  if (cell(*reply, "on_disk") == "false") session.host.err << "warning: the disk here has not taken it, or not yet; a restart of this agent would forget it (outrigger_halts_kept)\n";
   return kExitOk;
 }
 

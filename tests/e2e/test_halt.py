@@ -1,11 +1,18 @@
 """Orders to stop: given by a lone agent at once, everywhere after healing, lifted by a majority alone, kept over restarts."""
 
+import ctypes
 import http.client
 import json
+import os
 import signal
 import time
+from pathlib import Path
 
 from harness import RealProcesses, get_json, patience, request, wait_until
+
+# /usr/include/linux/ptrace.h
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+ALL_THREADS = 0x40000000  # waitpid(): __WALL
 
 BODY = json.dumps({"client_order_id": "h", "side": "buy", "symbol": "PAPER", "quantity": 1, "price": 10_000})
 
@@ -34,6 +41,12 @@ def taken(node):
         return False
 
 
+def ptrace(request_number, thread):
+    call = ctypes.CDLL(None, use_errno=True).ptrace
+    call.argtypes, call.restype = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p], ctypes.c_long
+    return call(request_number, thread, None, None) == 0
+
+
 class Halts(RealProcesses):
     def cli(self, node, *arguments, code=0, **options):
         got, out, err = self.run_cli(*arguments, api=node.api, **options)
@@ -43,6 +56,17 @@ class Halts(RealProcesses):
     def hang(self, nodes, number):
         for node in nodes:
             node.agent.send(number)
+
+    def stop_thread(self, node, name):
+        """Stops one thread of the agent, as a call of the system that does not return would. @return what lets it go on"""
+        tasks = f"/proc/{node.agent.pid}/task"
+        found = [int(t.name) for t in Path(tasks).iterdir() if (t / "comm").read_text().strip() == name]
+        self.assertEqual(len(found), 1, f"threads named {name}")
+        if not ptrace(PTRACE_SEIZE, found[0]):
+            self.skipTest("ptrace is not allowed here")
+        self.assertTrue(ptrace(PTRACE_INTERRUPT, found[0]))
+        os.waitpid(found[0], ALL_THREADS)
+        return lambda: ptrace(PTRACE_DETACH, found[0])
 
     def standing(self, node):
         return get_json(node.api, "/outrigger/v1/halts")["halts"]
@@ -103,6 +127,29 @@ class Halts(RealProcesses):
         self.assertIn(("halt", "ada"), told)
         self.assertIn(("resume", "grace"), told)
         self.assertTrue({"promotion", "config"} <= {kind for kind, _ in told}, told)
+
+    def test_one_given_where_the_disk_hangs_reaches_everybody_and_holds_nobody_up(self):
+        made = self.start_cluster()
+        held = get_json(made.nodes[0].api, "/outrigger/v1/role")
+        holder = next(n for n in made.nodes if n.name == held["holder"])
+        self.cli(holder, "halt", "--scope", "account:nobody", "--reason", "so that the thread is there")
+        self.assertTrue(taken(made.nodes[0]))
+        go_on = self.stop_thread(holder, "halts")
+        try:
+            said = self.cli(holder, "halt", "--reason", "prices look wrong", "--timeout", str(int(30_000 * patience())))
+            self.assertIn("HALTED global", said)
+            self.assertIn("a restart of this agent would forget it", said)
+            for node in made.nodes:
+                wait_until(lambda n=node: halted(n), 10 * patience(), f"{node.name} refuses orders")
+            self.assertEqual({h["scope"]: h["on_disk"] for h in self.standing(holder)}, {"account:nobody": True, "global": False})
+            wait_until(lambda: holder.metric("outrigger_halts_kept") == 0, 10 * patience(), "the metric says so")
+            now = get_json(holder.api, "/outrigger/v1/role")
+            self.assertEqual((now["holder"], now["epoch"]), (holder.name, held["epoch"]), "its lease was renewed all the time")
+        finally:
+            go_on()
+        wait_until(lambda: all(h["on_disk"] for h in self.standing(holder)), 10 * patience(), "on the disk behind all")
+        self.assertEqual(holder.metric("outrigger_halts_kept"), 1)
+        self.assertNotIn("warning", self.cli(holder, "halt", "--reason", "once more"))
 
     def test_halts_survive_the_end_of_everything(self):
         made = self.make_cluster()
