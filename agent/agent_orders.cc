@@ -46,6 +46,7 @@ std::optional<std::string> Agent::unarmed() const {
 
 void Agent::start_order_api() {
   OrderParts parts;
+  parts.loop = loop_.get();
   parts.store = store_.get();
   parts.desk = orders_.get();
   parts.arming = [this] { return arming_.get(); };
@@ -57,7 +58,7 @@ void Agent::start_order_api() {
   parts.service = routed_service(config_);
   parts.arming_configured = config_.arming.has_value();
   parts.write_timeout = config_.raft.write_timeout;
-  parts.log = [](std::string_view what, const std::string& detail) { log_line(LogLevel::kInfo, what, detail); };
+  parts.log = [](std::string_view what, const std::string& detail) { log_line(what == "orders_unknown" ? LogLevel::kWarn : LogLevel::kInfo, what, detail); };
   order_api_ = std::make_unique<AgentOrders>(std::move(parts));
 }
 

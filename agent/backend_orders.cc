@@ -53,9 +53,23 @@ kv::OrderAnswer answer_of(const api::OrderDecision& decision) {
 
 }  // namespace
 
-AgentOrders::AgentOrders(OrderParts parts) : parts_(std::move(parts)), alive_(std::make_shared<bool>(true)) {}
+AgentOrders::AgentOrders(OrderParts parts) : parts_(std::move(parts)), warn_at_(parts_.unknown_warn), alive_(std::make_shared<bool>(true)) {
+  if (parts_.loop == nullptr) return;
+  look_.emplace(*parts_.loop, [this] { look_at_unknown(); });
+  look_->arm_after(parts_.look_every);
+}
 
 AgentOrders::~AgentOrders() { *alive_ = false; }
+
+void AgentOrders::look_at_unknown() {
+  look_->arm_after(parts_.look_every);
+  const std::uint64_t unknown = parts_.store->core().state().orders().counts().unknown;
+  if (unknown < parts_.unknown_warn / 2) warn_at_ = parts_.unknown_warn;
+  if (unknown < warn_at_) return;
+  while (warn_at_ <= unknown) warn_at_ *= 2;
+  parts_.log("orders_unknown", std::to_string(unknown) + " orders are unknown: they end by the hook's or a person's decision alone, and count against the ledger's " +
+                                   std::to_string(kv::kOrdersMax) + " orders, at which every new one is refused; ask the broker, then: outrigger orders resolve");
+}
 
 api::OrderInfo AgentOrders::info_of(const kv::Order& order) const {
   api::OrderInfo info;

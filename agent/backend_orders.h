@@ -4,18 +4,21 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "agent/api/order_backend.h"
 #include "agent/arming_driver.h"
 #include "agent/drivers/order_desk.h"
 #include "agent/drivers/store_driver.h"
+#include "agent/io/timer.h"
 #include "agent/metrics_families.h"
 
 namespace agent {
 
 /// What it needs of the agent; all outlive it.
 struct OrderParts {
+  io::Loop* loop = nullptr;                ///< null in tests that need no warnings
   drivers::StoreDriver* store = nullptr;   ///< never null
   const drivers::OrderDesk* desk = nullptr;      ///< null in tests that need none
   std::function<const ArmingDriver*()> arming;   ///< null without [arming]
@@ -24,6 +27,8 @@ struct OrderParts {
   bool arming_configured = false;
   std::chrono::milliseconds write_timeout{2000};
   std::function<void(std::string_view what, const std::string& detail)> log;
+  std::uint64_t unknown_warn = 10'000;  ///< unknown orders in the ledger: from so many on a person is warned, at each doubling again
+  io::Milliseconds look_every{10'000};
 };
 
 /// Ownership: of the agent. Thread: the loop.
@@ -48,7 +53,12 @@ class AgentOrders final : public api::OrderBackend {
   void note_approval(api::ApprovalOrder order, store::kv::Index expected, api::Completion<api::ArmingInfo> done);
   void write_approval(api::ApprovalOrder order, store::kv::Index expected, int round, api::Completion<api::ArmingInfo> done);
 
+  /// Unknown orders end by a decision alone: without one they fill the ledger.
+  void look_at_unknown();
+
   OrderParts parts_;
+  std::uint64_t warn_at_;
+  std::optional<io::Timer> look_;
   std::shared_ptr<bool> alive_;  // false once destroyed
 };
 

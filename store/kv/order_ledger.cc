@@ -172,9 +172,11 @@ std::optional<std::string> OrderLedger::full(const Order& order, bool is_new) co
   if (of != services_.end() && of->second.reserved.size() >= bounds_.reserved)
     return "the " + std::to_string(bounds_.reserved) + " orders under way of " + order.name.service;
   if (!is_new) return std::nullopt;
-  if (rows_.size() >= bounds_.orders) return "the ledger's " + std::to_string(bounds_.orders) + " orders";
+  // The others end by themselves, with their retention.
+  const std::string whose = counts_.unknown == 0 ? "" : ", " + std::to_string(counts_.unknown) + " of them unknown: those end by a decision alone";
+  if (rows_.size() >= bounds_.orders) return "the ledger's " + std::to_string(bounds_.orders) + " orders" + whose;
   if (bytes_ + bytes_of(order) + bounds_.room_bytes > bounds_.bytes)
-    return "the ledger's " + std::to_string(bounds_.bytes) + " bytes of orders and answers";
+    return "the ledger's " + std::to_string(bounds_.bytes) + " bytes of " + std::to_string(rows_.size()) + " orders and answers" + whose;
   return std::nullopt;
 }
 

@@ -46,6 +46,35 @@ class AgentOrdersTest : public LoneStore {
   std::vector<api::Result<api::ArmingInfo>> answers;
 };
 
+TEST_F(AgentOrdersTest, ManyUnknownOrdersAreWarnedOfAtEachDoubling) {
+  OrderParts parts;
+  parts.loop = loop.get();
+  parts.store = store.get();
+  parts.service = "trader";
+  parts.unknown_warn = 2;
+  parts.look_every = io::Milliseconds(1);
+  std::vector<std::string> warned;
+  parts.log = [&](std::string_view what, const std::string& detail) { warned.push_back(std::string(what) + " " + detail); };
+  AgentOrders watching(std::move(parts));
+  next_epoch();
+  const auto unknown = [&](const std::string& key) {
+    kv::OrderReserve reserve;
+    reserve.name = {"trader", "orders", key};
+    reserve.epoch = kv::Epoch{1};
+    reserve.node = kv::NodeId{9};
+    ASSERT_EQ(put(reserve), kv::Outcome::kDone);
+    ASSERT_EQ(put(kv::OrderOutcome{reserve.name, state().orders().find(reserve.name)->reserved, kv::OrderState::kUnknown, {}, 1}), kv::Outcome::kDone);
+  };
+  unknown("a");
+  unknown("b");
+  ASSERT_TRUE(until([&] { return warned.size() == 1; }));
+  EXPECT_TRUE(warned[0].starts_with("orders_unknown 2 orders are unknown: they end by the hook's or a person's decision alone")) << warned[0];
+  unknown("c");
+  unknown("d");
+  ASSERT_TRUE(until([&] { return warned.size() == 2; }));
+  EXPECT_TRUE(warned[1].starts_with("orders_unknown 4 orders")) << warned[1] << ": not at the third one";
+}
+
 TEST_F(AgentOrdersTest, AnApprovalIsOfTheEpochThatWaitsAndOfNoOther) {
   EXPECT_EQ(approve(approval(1)).error().code, api::Errc::kConflict) << "nobody is primary";
   next_epoch();

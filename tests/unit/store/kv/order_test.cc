@@ -401,12 +401,27 @@ TEST_F(BoundedOrders, Orders) {
   EXPECT_EQ(reserve("e").outcome, Outcome::kDone);
 }
 
+// An instance that fails leaves them behind, and without a decision they stay: whoever is refused is told what the ledger is full of.
+TEST_F(BoundedOrders, UnknownOrdersAreNotForgottenAndAreNamed) {
+  for (const char* key : {"a", "b", "c"}) settle(key, reserve(key).order->reserved, OrderState::kUnknown);
+  settle("d", reserve("d").order->reserved, OrderState::kDone);
+  const std::string why = "the ledger's 4 orders, 3 of them unknown: those end by a decision alone";
+  EXPECT_EQ(reserve("e").detail, why);
+  EXPECT_EQ(ledger.sweep({kT + 365 * kDay, 10}, journal).forgotten.size(), 1U);
+  EXPECT_EQ(reserve("e").outcome, Outcome::kDone);
+  EXPECT_EQ(reserve("f").outcome, Outcome::kFull);
+  const OrderRow a = ledger.find(order_name("a"));
+  EXPECT_EQ(ledger.resolve(Index{++index}, {order_name("a"), a->changed, OrderState::kNotSent, OrderSource::kOperator, {}, kT}, journal).outcome, Outcome::kDone);
+  EXPECT_EQ(ledger.sweep({kT + 365 * kDay, 10}, journal).forgotten.size(), 1U);
+  EXPECT_EQ(reserve("f").outcome, Outcome::kDone);
+}
+
 TEST_F(BoundedOrders, BytesRefuseReservationsButNeverAnOutcome) {
   const Index a = reserve("a").order->reserved;
   const Index b = reserve("b").order->reserved;
   EXPECT_EQ(settle("a", a, OrderState::kDone, answer(std::string(2'000, 'x'))).order->answer.kept, AnswerKept::kWhole);
   const std::size_t before = ledger.bytes();
-  EXPECT_EQ(reserve("c").detail, "the ledger's 4000 bytes of orders and answers");
+  EXPECT_EQ(reserve("c").detail, "the ledger's 4000 bytes of 2 orders and answers");
   EXPECT_EQ(ledger.bytes(), before);
   const auto done = settle("b", b, OrderState::kDone, answer(std::string(1'000, 'y'), 202));
   EXPECT_EQ(done.outcome, Outcome::kDone);
