@@ -4,17 +4,17 @@
 #include <memory>
 #include <ostream>
 
-#include "agent/cli/session.h"
+#include "agent/cli/verbs_orders.h"
 
 /// orders list|show|resolve, arming, approve.
 namespace agent::cli {
 namespace {
 
 struct Options {
-  std::string service, state = "recent", zone, key, verdict, body, who, reason, from;
+  std::string service, state = "recent", zone, key, verdict, body, who, reason, from, before;
   std::uint64_t limit = 100, fence = 0, epoch = 0;
   int status = 0;
-  bool force = false;
+  bool force = false, all_unknown = false, yes = false;
 };
 
 std::string with_service(const Options& options, char first = '?') { return options.service.empty() ? "" : first + ("service=" + url_encode(options.service)); }
@@ -66,8 +66,28 @@ int run_show(Session& session, const Options& options) {
   return kExitOk;
 }
 
+int usage(Session& session, const std::string& what) {
+  session.host.err << "outrigger: " << what << "\n";
+  return kExitUsage;
+}
+
+/// With --all-unknown the one word is the verdict.
+int run_resolve_all(Session& session, const Options& options) {
+  if (!options.key.empty() || !options.verdict.empty() || (options.zone != "done" && options.zone != "not_sent"))
+    return usage(session, "--all-unknown takes no order, only what all of them are: outrigger orders resolve --all-unknown not_sent");
+  if (options.fence != 0) return usage(session, "--fence is of one order; --all-unknown takes that of each");
+  AllUnknown wanted{options.service, options.zone, options.body, who_of(session, options), options.reason, options.status, {}, options.yes};
+  if (wanted.verdict == "not_sent" && (options.status != 0 || !options.body.empty())) return usage(session, "an order that was not sent has no --status and no --body");
+  if (!options.before.empty() && !(wanted.before_ms = parse_utc(options.before)))
+    return usage(session, "--before \"" + options.before + "\" is no time such as 2026-11-22T10:00:00Z (UTC)");
+  return resolve_all_unknown(session, wanted);
+}
+
 /// Without --fence the order is looked at first: what changes between that and the decision refuses it.
 int run_resolve(Session& session, const Options& options) {
+  if (options.all_unknown) return run_resolve_all(session, options);
+  if (options.verdict.empty()) return usage(session, "say which order, and what became of it: ZONE KEY done|not_sent, or --all-unknown");
+  if (options.yes || !options.before.empty()) return usage(session, "--yes and --before are for --all-unknown");
   int code = kExitOk;
   Json fence = options.fence;
   if (options.fence == 0) {
@@ -154,14 +174,19 @@ void add_orders(CLI::App& app, Session& session, const std::shared_ptr<Options>&
   CLI::App& resolve = *orders.add_subcommand("resolve", "decide about an order of which nobody knows whether it was placed; ask the exchange first");
   session.add_client_options(resolve);
   resolve.footer("Examples: outrigger orders resolve orders 6f1c done --status 201 --body '{\"id\":7}'\n"
-                 "          outrigger orders resolve orders 6f1c not_sent --reason 'not in the broker's list'");
+                 "          outrigger orders resolve orders 6f1c not_sent --reason 'not in the broker's list'\n"
+                 "          outrigger orders resolve --all-unknown not_sent --before 2026-11-22T10:00:00Z --reason 'the broker has none of them'");
   for (CLI::App* verb : {&show, &resolve}) {
-    verb->add_option("zone", options->zone, "of its route's idempotency rule; \"orders\" where that names none")->required();
-    verb->add_option("key", options->key, "the client's key")->required();
+    CLI::Option& zone = *verb->add_option("zone", options->zone, "of its route's idempotency rule; \"orders\" where that names none");
+    CLI::Option& key = *verb->add_option("key", options->key, "the client's key");
+    if (verb != &show) continue;
+    zone.required();
+    key.required();
   }
-  resolve.add_option("verdict", options->verdict, "done: it is placed; not_sent: it is not, and may be sent again under its key")
-      ->required()
-      ->check(CLI::IsMember({"done", "not_sent"}));
+  resolve.add_option("verdict", options->verdict, "done: it is placed; not_sent: it is not, and may be sent again under its key")->check(CLI::IsMember({"done", "not_sent"}));
+  resolve.add_flag("--all-unknown", options->all_unknown, "instead of one order: all that are unknown now; the one word is the verdict");
+  resolve.add_option("--before", options->before, "all-unknown: only those reserved before that time, 2026-11-22T10:00:00Z");
+  resolve.add_flag("--yes", options->yes, "all-unknown: ask nobody");
   resolve.add_option("--status", options->status, "done: the status that repetitions get")->check(CLI::Range(200, 599));
   resolve.add_option("--body", options->body, "done: their body");
   resolve.add_option("--fence", options->fence, "FENCE of the list, as it was when you asked the exchange; default: as it is now");
