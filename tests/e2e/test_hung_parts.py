@@ -2,11 +2,13 @@
 
 import ctypes
 import os
+import time
 
 from harness import get_json, patience, request, wait_until
 from test_orders import KeyedOrders
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 17, 0x4206, 0x4207, 0x40000000
+IDLE_CALLS = {"202", "219", "232", "281"}  # of x86_64: futex, restart_syscall, epoll_wait, epoll_pwait
 
 
 class HungThread:
@@ -19,10 +21,22 @@ class HungThread:
         pid = process.pid
         named = [int(task) for task in os.listdir(f"/proc/{pid}/task") if self.name_of(pid, task) == name]
         self.thread = named[0]
-        if self.libc.ptrace(PTRACE_SEIZE, self.thread, None, None) != 0:
-            raise PermissionError(os.strerror(ctypes.get_errno()))
-        self.libc.ptrace(PTRACE_INTERRUPT, self.thread, None, None)
-        os.waitpid(self.thread, WALL)
+        # Not in the middle of anything: it might hold a lock that the whole process needs, as no thread that waits for its disk does.
+        for _ in range(1000):
+            if self.libc.ptrace(PTRACE_SEIZE, self.thread, None, None) != 0:
+                raise PermissionError(os.strerror(ctypes.get_errno()))
+            self.libc.ptrace(PTRACE_INTERRUPT, self.thread, None, None)
+            os.waitpid(self.thread, WALL)
+            if os.uname().machine != "x86_64" or self.waits(pid):
+                return
+            self.wake()
+            time.sleep(0.005)
+        raise AssertionError(f"{name} of process {pid} never waits for work")
+
+    def waits(self, pid):
+        """The system call in which it was met is one of those in which a thread without work waits."""
+        with open(f"/proc/{pid}/task/{self.thread}/syscall", encoding="utf-8") as file:
+            return file.read().split()[0] in IDLE_CALLS
 
     @staticmethod
     def name_of(pid, task):
