@@ -70,6 +70,10 @@ TEST_F(AgentOrdersTest, ManyUnknownOrdersAreWarnedOfAtEachDoubling) {
   ASSERT_TRUE(until([&] { return warned.size() == 1; }));
   EXPECT_TRUE(warned[0].starts_with("orders_unknown 2 orders are unknown: they end by the hook's or a person's decision alone")) << warned[0];
   unknown("c");
+  bool looked = false;
+  io::Timer looks(*loop, [&looked] { looked = true; });  // behind those that are due before it
+  looks.arm_after(io::Milliseconds(20));
+  ASSERT_TRUE(until([&] { return looked; }));
   unknown("d");
   ASSERT_TRUE(until([&] { return warned.size() == 2; }));
   EXPECT_TRUE(warned[1].starts_with("orders_unknown 4 orders")) << warned[1] << ": not at the third one";

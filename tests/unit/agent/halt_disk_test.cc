@@ -155,6 +155,7 @@ TEST_F(HaltDiskTest, WhatIsNotWrittenYetIsAtItsEnd) {
   kept->keep(more(file));
   disk.open();
   kept.reset();
+  ASSERT_EQ(disk.written().size(), 2U);
   EXPECT_EQ(decode_halt_file(disk.written().back())->set, file.set);
 }
 
