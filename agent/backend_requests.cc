@@ -58,8 +58,9 @@ void AgentRequests::why(std::string request_id, api::Completion<api::WhyInfo> do
     });
     return;
   }
-  proxy_.recent(request_id, [alive = alive_, this, done = std::move(done)](const std::optional<std::string>& bytes) {
+  proxy_.recent(request_id, [alive = alive_, this, done = std::move(done)](const std::optional<std::string>& bytes, std::size_t missing) {
     if (!*alive) return;
+    if (!bytes && missing > 0) return done(tl::unexpected(api::Error{api::Errc::kUnavailable, "no other worker has seen that request, and " + std::to_string(missing) + " of them do not answer", {}}));
     if (!bytes) return done(tl::unexpected(api::Error{api::Errc::kNotFound, "no such request among the recent ones", {}}));
     std::uint64_t target_bytes = 0;
     const proxy::AccessRecord record = drivers::read_record(*bytes, target_bytes);

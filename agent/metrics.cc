@@ -82,6 +82,8 @@ void add_store(Families& out, const BackendParts& parts) {
   out.counter("store_appends_dropped_disk_full_total", "Entries of the leader not taken for want of room", counters.appends_dropped_disk_full);
   out.gauge("order_clock_ahead_seconds", "Wall clock of this agent less the times of orders as they are written; 0 also without orders", static_cast<double>(counters.wall_ahead_ms) / 1000.0);
   out.gauge("store_disk_hangs", "1 while the disk does not end a sync", core.disk_hangs() ? 1 : 0);
+  out.counter("store_disk_hung_total", "Times that it did not for longer than store::Config::disk_hang", counters.disk_hangs);
+  if (parts.hung_workers) out.gauge("workers_hung", "Workers that do not answer", static_cast<double>(parts.hung_workers()));
   out.gauge("store_disk_space", "Room on the disk: 0 plenty, 1 low, 2 full", static_cast<double>(status.space));
   const auto seconds = [](const std::optional<std::chrono::microseconds>& time) {
     return time ? std::chrono::duration<double>(*time).count() : 0.0;

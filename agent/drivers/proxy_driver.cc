@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "agent/drivers/proxy_worker.h"
+#include "agent/drivers/worker_report.h"
 
 namespace agent::drivers {
 namespace {
@@ -22,7 +23,9 @@ ProxyDriver::ProxyDriver(io::Loop& loop, ProxyDriverSettings settings, ProxyDriv
         for (std::size_t i = 0; i < workers_.size(); ++i) {
           post(i, [ring = i < rings.size() ? rings[i] : nullptr](ProxyWorker& worker) { worker.set_tap(ring); });
         }
-      }) {
+      }),
+      roll_call_(loop, std::max<std::uint32_t>(settings_.threads, 1)),
+      reports_(std::max<std::uint32_t>(settings_.threads, 1)) {
   settings_.threads = std::max<std::uint32_t>(settings_.threads, 1);
   settings_.proxy.connections_max = std::max<std::uint32_t>(1, settings_.proxy.connections_max / settings_.threads);
 }
@@ -319,87 +322,38 @@ void ProxyDriver::hand_over(io::DetachedStream stream, std::string client) {
 }
 
 void ProxyDriver::totals(std::function<void(ProxyTotals)> done) {
-  struct Gathering {
-    ProxyTotals totals;
-    std::map<proxy::EndpointId, std::size_t> places;
-    std::map<std::string, std::size_t> routes;
-    std::size_t waiting = 0;
-    std::function<void(ProxyTotals)> done;
-  };
-  const auto gathering = std::make_shared<Gathering>();
-  gathering->waiting = workers_.size();
-  if (access_log_) gathering->totals.access_log = access_log_->counters();
-  if (spans_) gathering->totals.spans = spans_->counters();
-  gathering->done = std::move(done);
-  const auto arrived = [gathering](const proxy::Counters& counters, const std::vector<proxy::Proxy::EndpointStatus>& endpoints,
-                                   const std::vector<proxy::Proxy::RouteStatus>& routes, const TlsCounters& tls,
-                                   const ProxyHeaderCounters& headers, const HelloCounters& hellos, const std::map<std::string, proxy::RelayCounters>& relays,
-                                   const proxy::RateDeskCounters& rates, const EgressTotals& egress) {
-    auto summed = gathering->totals.egress ? *gathering->totals.egress : EgressTotals();
-    summed.add(egress);
-    gathering->totals.egress = std::make_shared<const EgressTotals>(std::move(summed));
-    gathering->totals.counters.add(counters);
-    gathering->totals.rates.add(rates);
-    for (const auto& one : routes) {
-      const auto [place, fresh] = gathering->routes.emplace(one.name, gathering->totals.routes.size());
-      if (fresh) gathering->totals.routes.push_back({one.name, {}, {}});
-      gathering->totals.routes[place->second].counters.add(one.counters);
-      gathering->totals.routes[place->second].times.add(one.times);
-    }
-    gathering->totals.tls.add(tls);
-    gathering->totals.headers.add(headers);
-    gathering->totals.hellos.add(hellos);
-    for (const auto& [name, one] : relays) gathering->totals.relays[name].add(one);
-    for (const auto& one : endpoints) {
-      const auto [place, fresh] = gathering->places.emplace(one.id, gathering->totals.endpoints.size());
-      if (fresh) {
-        gathering->totals.endpoints.push_back(one);
-        continue;
-      }
-      auto& sum = gathering->totals.endpoints[place->second];
-      sum.in_flight += one.in_flight;
-      sum.idle_connections += one.idle_connections;
-      sum.requests += one.requests;
-      sum.failures += one.failures;
-      sum.ejected = sum.ejected || one.ejected;
-      sum.times.add(one.times);
-      sum.latency_ns = std::max(sum.latency_ns, one.latency_ns);
-    }
-    if (--gathering->waiting == 0) gathering->done(std::move(gathering->totals));
-  };
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
-    const bool posted = post(i, [news = news_.sender(), arrived](ProxyWorker& worker) {
+  const auto ask = [this](RollCall::Number number, std::size_t i) {
+    return post(i, [this, number, i, news = news_.sender()](ProxyWorker& worker) {
       proxy::Proxy& core = worker.core();
-      news.send([arrived, counters = core.counters(), endpoints = core.endpoints(), routes = core.routes(), tls = worker.tls_counters(),
-                 headers = worker.header_counters(), hellos = worker.hello_counters(), relays = worker.relay().counters(),
-                 rates = core.rate_counters(), egress = worker.egress_totals()] {
-        arrived(counters, endpoints, routes, tls, headers, hellos, relays, rates, egress);
+      auto report = std::make_shared<const WorkerReport>(WorkerReport{core.counters(), core.endpoints(), core.routes(), worker.tls_counters(), worker.header_counters(),
+                                                                      worker.hello_counters(), worker.relay().counters(), core.rate_counters(), worker.egress_totals()});
+      news.send([this, number, i, report = std::move(report)]() mutable {
+        reports_[i] = std::move(report);
+        roll_call_.answered(number, i);
       });
     });
-    // A worker that cannot be asked counts as empty, but never inside this call.
-    if (!posted) news_.sender().send([arrived] { arrived({}, {}, {}, {}, {}, {}, {}, {}, {}); });
-  }
+  };
+  // Of one that does not answer it is what it said last: a counter that goes down for a while would look like a new beginning.
+  roll_call_.call(ask, [this, done = std::move(done)](std::size_t missing) {
+    ProxyTotals sum = sum_of(reports_);
+    sum.workers_missing = missing;
+    if (access_log_) sum.access_log = access_log_->counters();
+    if (spans_) sum.spans = spans_->counters();
+    done(std::move(sum));
+  });
 }
 
-void ProxyDriver::recent(const std::string& request_id, std::function<void(std::optional<std::string>)> done) {
-  struct Gathering {
-    std::optional<std::string> found;
-    std::size_t waiting = 0;
-    std::function<void(std::optional<std::string>)> done;
-  };
-  const auto gathering = std::make_shared<Gathering>();
-  gathering->waiting = workers_.size();
-  gathering->done = std::move(done);
-  const auto arrived = [gathering](const std::optional<std::string>& found) {
-    if (found) gathering->found = found;
-    if (--gathering->waiting == 0) gathering->done(std::move(gathering->found));
-  };
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
-    const bool posted = post(i, [news = news_.sender(), arrived, request_id](ProxyWorker& worker) {
-      news.send([arrived, found = worker.find_recent(request_id)] { arrived(found); });
+void ProxyDriver::recent(const std::string& request_id, std::function<void(std::optional<std::string>, std::size_t missing)> done) {
+  const auto found = std::make_shared<std::optional<std::string>>();
+  const auto ask = [this, found, &request_id](RollCall::Number number, std::size_t i) {
+    return post(i, [this, number, i, found, news = news_.sender(), request_id](ProxyWorker& worker) {
+      news.send([this, number, i, found, one = worker.find_recent(request_id)] {
+        if (one) *found = one;
+        roll_call_.answered(number, i);
+      });
     });
-    if (!posted) news_.sender().send([arrived] { arrived(std::nullopt); });
-  }
+  };
+  roll_call_.call(ask, [found, done = std::move(done)](std::size_t missing) { done(std::move(*found), missing); });
 }
 
 void ProxyDriver::reopen_access_log() {

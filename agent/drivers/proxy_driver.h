@@ -16,6 +16,7 @@
 #include "agent/drivers/access_log.h"
 #include "agent/drivers/span_exporter.h"
 #include "agent/drivers/hello_reader.h"
+#include "agent/drivers/roll_call.h"
 #include "agent/drivers/tap.h"
 #include "agent/drivers/tls_acceptor.h"
 #include "agent/io/address.h"
@@ -36,6 +37,7 @@ class ProxyWorker;
 struct EgressListen;
 struct EgressNews;
 struct EgressTotals;
+struct WorkerReport;
 
 /// One listener. The address as given is its name: a later one of the same name takes its place.
 struct ProxyListen {
@@ -108,7 +110,8 @@ struct ProxyTotals {
   HelloCounters hellos;         ///< of listeners that choose by name
   std::map<std::string, proxy::RelayCounters> relays;  ///< by name of the TCP route
   proxy::RateDeskCounters rates;
-  std::shared_ptr<const EgressTotals> egress{};  ///< null = no worker has any
+  std::shared_ptr<const EgressTotals> egress{};  ///< never null in what totals() tells
+  std::size_t workers_missing = 0;  ///< that did not answer: theirs are the figures that they told last
 };
 
 /// Ownership: of the agent; destruction stops and joins every worker. Thread: the control loop.
@@ -143,12 +146,13 @@ class ProxyDriver {
   bool tell(std::size_t worker, std::function<void(proxy::Proxy&)> task);
   /// An accepted mesh stream that speaks HTTP; the workers take turns.
   void hand_over(io::DetachedStream stream, std::string client);
-  /// `done` runs once, on the loop, when every worker has answered.
+  /// `done` runs once, on the loop, when every worker has answered that is not silent: see RollCall.
   void totals(std::function<void(ProxyTotals)> done);
   /// After a rotation by somebody else, or because the operator says so.
   void reopen_access_log();
   /// The newest recent request of that id, as append_record wrote it; `done` runs once, never inside this call.
-  void recent(const std::string& request_id, std::function<void(std::optional<std::string>)> done);
+  /// With `missing` workers that did not answer, none found does not mean that there is none.
+  void recent(const std::string& request_id, std::function<void(std::optional<std::string>, std::size_t missing)> done);
   [[nodiscard]] Tap& tap() { return tap_; }
   [[nodiscard]] SpanExporter* spans() { return spans_.get(); }  ///< null = there are none; lives as long as this
   /// Closes the listeners of clients, finishes what runs until `deadline`. Those of egress stay: what clients wait for may still have to
@@ -212,6 +216,8 @@ class ProxyDriver {
   std::unique_ptr<AccessLog> access_log_;  // null: none
   std::unique_ptr<SpanExporter> spans_;    // the same
   Tap tap_;
+  RollCall roll_call_;
+  std::vector<std::shared_ptr<const WorkerReport>> reports_;  // what each worker told last; null = nothing yet
   std::vector<Worker> workers_;  // last: joined before anything above goes
 };
 

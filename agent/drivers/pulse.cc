@@ -31,7 +31,6 @@ void Pulse::beat() {
     if (!one.asked) ask(number);
     if (++one.beats != kBeatsMax) continue;
     one.hangs = true;
-    ++hangs_;
     on_change_(number, true);
   }
 }

@@ -27,7 +27,6 @@ class Pulse {
         std::function<void(std::size_t number, bool hangs)> on_change);
 
   [[nodiscard]] std::size_t hung() const;  ///< threads that do not answer
-  [[nodiscard]] std::uint64_t hangs() const { return hangs_; }  ///< how often one stopped answering
 
   /// One look, as the timer takes it.
   void beat();
@@ -44,7 +43,6 @@ class Pulse {
   std::function<bool(std::size_t, std::function<void()>)> ask_;
   std::function<void(std::size_t, bool)> on_change_;
   std::vector<Thread> threads_;
-  std::uint64_t hangs_ = 0;
   io::Timer timer_;
 };
 

@@ -4,7 +4,7 @@ import ctypes
 import os
 import time
 
-from harness import get_json, patience, request, wait_until
+from harness import get_json, metric, patience, request, wait_until
 from test_orders import KeyedOrders
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 17, 0x4206, 0x4207, 0x40000000
@@ -92,6 +92,8 @@ class PartsThatHang(KeyedOrders):
         role = wait_until(lambda: self.made.agreed_role(others), 20 * patience(), "a primary")
         self.assertNotEqual(role[0], victim.name)
         self.assertIn(said, self.ready(victim)[2])
+        counted = "outrigger_store_disk_hung_total" if thread == "storage" else "outrigger_workers_hung"
+        self.assertGreaterEqual(float(metric(victim.api, counted)), 1)
         self.assertIn(f"{log}_hangs", victim.agent.tail(400))
         hung.wake()
         wait_until(lambda: self.ready(victim)[0] == 200, 30 * patience(), f"the {log} to be back")

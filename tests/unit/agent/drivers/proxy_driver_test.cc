@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "agent/drivers/http_client.h"
 #include "agent/drivers/mesh_wire.h"
 #include "agent/io/tcp_listener.h"
@@ -139,6 +141,27 @@ TEST_F(ProxyDriverTest, RequestsReachTheInstanceThroughWorkersAndAreCounted) {
   EXPECT_EQ(sum.counters.requests, 8u);
   ASSERT_EQ(sum.endpoints.size(), 1u) << "one endpoint, however many workers have it";
   EXPECT_EQ(sum.endpoints[0].requests, 8u);
+}
+
+// Who looks at an agent while something is wrong with it must not wait for what is wrong.
+TEST_F(ProxyDriverTest, FiguresOfAWorkerThatHangsAreThoseThatItToldLast) {
+  begin();
+  for (int i = 0; i < 8; ++i) {
+    auto one = call("GET", "/x");
+    EXPECT_EQ(finish(*one), 200);
+  }
+  ASSERT_EQ(totals().counters.requests, 8U);
+  std::promise<void> waked;
+  ASSERT_TRUE(driver->tell(1, [until = waked.get_future().share()](proxy::Proxy&) { until.wait(); }));
+  const ProxyTotals sum = totals();
+  EXPECT_EQ(sum.workers_missing, 1U);
+  EXPECT_EQ(sum.counters.requests, 8U) << "a counter does not go down";
+  std::optional<std::size_t> missing;
+  driver->recent("none", [&](const std::optional<std::string>&, std::size_t of) { missing = of; });
+  EXPECT_TRUE(run_until(*loop, [&] { return missing.has_value(); }));
+  EXPECT_EQ(missing, 1U);
+  waked.set_value();
+  EXPECT_TRUE(run_until(*loop, [&] { return totals().workers_missing == 0; }));
 }
 
 TEST_F(ProxyDriverTest, AnOrderIsHeldUntilALeaseIsThereAndStopsWhenTheGateCloses) {
