@@ -171,7 +171,7 @@ void Store::Impl::emit_batch(TimePoint now) {
   output.persist = std::exchange(next, disk::PersistBatch{});
   batch_wanted = false;
   in_flight = std::move(batch);
-  in_flight_since = now;
+  in_flight_since = watched_since = now;
   ++counters.batches;
 }
 
@@ -198,13 +198,23 @@ void Store::Impl::on_persisted(disk::BatchSeq seq, TimePoint now) {
   compact(now);
 }
 
+namespace {
+constexpr Milliseconds kStoppedOneself{1'000};  // a look that comes so much too late: the whole process stood still
+}  // namespace
+
 // Slow disks end their syncs, and their figures tell. One that hangs ends none, and says nothing: it is seen by what it has been given.
 TimePoint Store::Impl::hang_due() const {
-  return in_flight && !disk_hangs ? in_flight_since + std::max(config.disk_hang, 2 * config.election_max) : TimePoint::max();
+  return in_flight && !disk_hangs ? watched_since + std::max(config.disk_hang, 2 * config.election_max) : TimePoint::max();
 }
 
+// Whoever was stopped himself has not heard what the disk may have answered long ago.
 void Store::Impl::watch_disk(TimePoint now) {
-  if (hang_due() > now) return;
+  const TimePoint due = hang_due();
+  if (due > now) return;
+  if (now - due > kStoppedOneself) {
+    watched_since = now;
+    return;
+  }
   disk_hangs = true;
   ++counters.disk_hangs;
   output.events.emplace_back(DiskHangs{true, std::chrono::floor<Milliseconds>(now - in_flight_since)});

@@ -206,7 +206,7 @@ struct Store::Impl {
   bool batch_wanted = false;
   bool next_grant = false, next_founding = false;
   std::optional<Batch> in_flight;
-  TimePoint in_flight_since;
+  TimePoint in_flight_since, watched_since;  // of the disk: the batch; and the watch, which begins anew when this process was stopped itself
   bool disk_hangs = false;  // as last told
   std::uint64_t batch_count = 0;
   raft::PersistSeq persisted;  // newest that Raft was told

@@ -87,6 +87,24 @@ TEST_F(DiskHang, AFollowerSaysSoAndNobodyWaitsForIt) {
   EXPECT_EQ(cluster.leader().value, leader);
 }
 
+// A process that was stopped finds a batch of long ago. The answer may be there, too, and nobody has read it yet.
+TEST_F(DiskHang, WhoeverWasStoppedHimselfWaitsOnceMore) {
+  found();
+  hang(leader);
+  cluster.write(leader, kv::Set{"a", "1", 0}, 1h);
+  cluster.run(500ms);
+  Store& store = cluster.store(leader);
+  const auto hangs_at = [&](TimePoint now) {
+    store.tick(now);
+    static_cast<void>(store.take_output(now));
+    return store.disk_hangs();
+  };
+  const TimePoint woken = cluster.now() + 30s;
+  EXPECT_FALSE(hangs_at(woken));
+  EXPECT_FALSE(hangs_at(woken + 1900ms));
+  EXPECT_TRUE(hangs_at(woken + 2s)) << "it really does";
+}
+
 // Handing over to a cluster that could not elect anybody would only add an election to what does not work.
 TEST_F(DiskHang, WithoutAMajorityOfOthersItStays) {
   found();
