@@ -1,7 +1,6 @@
 #include "agent/config_guard_read.h"
 
-#include <charconv>
-
+#include "agent/config_statuses.h"
 #include "agent/config_values.h"
 
 namespace agent {
@@ -10,17 +9,9 @@ namespace {
 constexpr std::size_t kBreakersMax = 64, kStatusesMax = 16, kNeverMax = 64;
 
 void read_statuses(ConfigReader& reader, GuardConfig& guard) {
-  std::vector<std::string> words = config_words(guard.statuses);
-  if (!reader.list("statuses", words, kStatusesMax)) return;
-  guard.statuses.clear();
-  for (const std::string& word : words) {
-    int status = 0;
-    const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), status);
-    if (code == std::errc{} && stop == word.data() + word.size() && status >= 400 && status <= 499) guard.statuses.push_back(status);
-    else reader.problem("statuses", "\"" + word + "\" is no status from 400 to 499", "write [\"401\", \"403\"]; what a server fails at is not the client's fault");
-  }
-  reader.note_meaning("statuses", config_quoted(config_words(guard.statuses)));
-  if (words.empty()) reader.problem("statuses", "nothing counts as a failure", "name some, or remove [guard]");
+  const StatusList list{"statuses", 400, 499, kStatusesMax, "write [\"401\", \"403\"]; what a server fails at is not the client's fault"};
+  if (!config_read_statuses(reader, list, guard.statuses)) return;
+  if (guard.statuses.empty()) reader.problem("statuses", "nothing counts as a failure", "name some, or remove [guard]");
 }
 
 }  // namespace

@@ -2,28 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 
+#include "agent/config_statuses.h"
 #include "agent/config_values.h"
 
 namespace agent {
-namespace {
-
-void read_unknown_statuses(ConfigReader& reader, IdempotencyConfig& rule) {
-  std::vector<std::string> words = config_words(rule.unknown_statuses);
-  if (!reader.list("unknown_statuses", words, 16)) return;
-  rule.unknown_statuses.clear();
-  for (const std::string& word : words) {
-    int status = 0;
-    const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), status);
-    if (code == std::errc{} && stop == word.data() + word.size() && status >= 400 && status <= 599) rule.unknown_statuses.push_back(status);
-    else reader.problem("unknown_statuses", "\"" + word + "\" is no status from 400 to 599", "write [\"500\", \"502\", \"504\"], or [] if each answer of the instance is final");
-  }
-  reader.note_meaning("unknown_statuses", config_quoted(config_words(rule.unknown_statuses)));
-}
-
-}  // namespace
-
 std::optional<OrderKeyPlace> config_order_key(std::string_view text) {
   const auto colon = text.find(':');
   if (colon == std::string_view::npos) return std::nullopt;
@@ -93,7 +76,7 @@ void read_route_idempotency(const std::set<std::string>& all_keys, const RouteCh
     reader.problem("zone", "\"" + out.zone + "\" is no name", "use 1 to 64 letters, digits, '.', '_', '-'");
   if (reader.text("account_header", out.account_header, 64) && !config_order_key("header:" + out.account_header))
     reader.problem("account_header", "\"" + out.account_header + "\" is no name of a header", "write \"X-Account\", or what your clients send");
-  read_unknown_statuses(reader, out);
+  config_read_statuses(reader, {"unknown_statuses", 400, 599, 16, "write [\"500\", \"502\", \"504\"], or [] if each answer of the instance is final"}, out.unknown_statuses);
   reader.size("answer_max", out.answer_bytes_max, 1024, 256 * 1024);
   reader.finish(all_keys);
   if (!route.idempotency) return;
