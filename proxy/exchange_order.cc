@@ -326,7 +326,7 @@ void Exchange::order_told(const OrderReply& told) {
       ++counters.orders_unreserved;
       early_text_ = told.detail;
       make_plain(early_text_);
-      reply(503, "ledger_full", early_text_, "orders are refused rather than forgotten: raise the bound or shorten the retention", Outcome::kNotSent,
+      reply(503, "ledger_full", early_text_, "orders are refused rather than forgotten: those that are unknown end by a decision (outrigger orders resolve), the others with their retention", Outcome::kNotSent,
             Milliseconds{1000});
       return;
     case OrderVerdict::kUnavailable:
