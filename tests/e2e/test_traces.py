@@ -159,7 +159,8 @@ class OneAgent(Traced):
         for _ in range(300):
             self.assertEqual(self.call("GET", "/x").status, 200)
         wait_until(lambda: self.metric('outrigger_spans_dropped_total{reason="queue_full"}') > 0, 15, "spans without room")
-        self.assertIn("spans_not_exported", (self.folder / "n1" / "agent.log").read_text())
+        log = self.folder / "n1" / "agent.log"
+        wait_until(lambda: "spans_not_exported" in log.read_text(), 15, "the refused connection to be told")
 
     def test_over_tls_the_collector_is_verified(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
