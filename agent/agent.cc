@@ -442,7 +442,7 @@ BackendParts Agent::backend_parts() {
   parts.proxy_status = [this](std::function<void(ProxyStatus)> done) {
     proxy_->totals([done = std::move(done), table = route_table_, answered = rates_->counters()](drivers::ProxyTotals totals) {
       done(ProxyStatus{totals.counters, std::move(totals.endpoints), std::move(totals.routes), table, totals.tls, totals.access_log,
-                       totals.spans, totals.headers, totals.hellos, std::move(totals.relays), std::move(totals.rates), answered, std::move(totals.egress)});
+                       totals.spans, totals.headers, totals.hellos, std::move(totals.relays), std::move(totals.rates), answered, std::move(totals.egress), totals.workers_missing});
     });
   };
   parts.join = [this](const std::vector<std::string>& addresses, api::Completion<std::size_t> done) { join(addresses, std::move(done)); };

@@ -68,6 +68,7 @@ struct ProxyStatus {
   proxy::RateDeskCounters rates{};                         ///< limits of the cluster: what was asked of others
   drivers::RateDriverCounters rates_answered{};            ///< and by them
   std::shared_ptr<const drivers::EgressTotals> egress{};   ///< null = none is configured
+  std::size_t workers_missing = 0;  ///< whose figures are those that they told last
 };
 
 /// What the store's error means to a client of the API: not leader and time-outs may be tried again, a full disk may not.

@@ -53,6 +53,7 @@ void AgentBackend::upstreams(api::Completion<std::vector<api::UpstreamInfo>> don
       api::UpstreamInfo upstream;
       upstream.service = pool.pool;
       upstream.held = status.counters.held_now;
+      upstream.workers_missing = status.workers_missing;
       for (const proxy::Endpoint& endpoint : pool.endpoints) {
         api::EndpointInfo info;
         info.name = endpoint.node;

@@ -560,6 +560,7 @@ std::vector<api::MetricFamily> metric_families(const BackendParts& parts, const 
   if (parts.catalog != nullptr) add_service_checks(out, parts.catalog->checks_here());
   add_store(out, parts);
   add_gossip(out, parts);
+  out.gauge("workers_missing", "Workers whose figures here are those that they told last, as they do not answer", static_cast<double>(proxy.workers_missing));
   add_proxy(out, proxy);
   add_routes(out, proxy);
   if (parts.halts && parts.halts() != nullptr) parts.halts()->add_metrics(out, proxy.counters);

@@ -201,6 +201,7 @@ struct UpstreamInfo {
   std::string service;
   std::vector<EndpointInfo> endpoints;
   std::uint64_t held = 0;  ///< requests waiting for a primary now
+  std::size_t workers_missing = 0;  ///< that do not answer: theirs are the figures that they told last
 };
 
 /// One check behind health/live or health/ready.

@@ -220,10 +220,13 @@ void get_drain(Api& api, const Call& call) {
   const bool draining = api.backend().self().draining;
   api.backend().upstreams(api.answer<List>(call.id, [role, draining](const List& upstreams) {
     std::uint64_t in_flight = 0;
-    for (const auto& upstream : upstreams)
+    bool known = true;  // what a worker has that does not answer is not
+    for (const auto& upstream : upstreams) {
+      known = known && upstream.workers_missing == 0;
       for (const auto& endpoint : upstream.endpoints)
         if (endpoint.is_local) in_flight += endpoint.in_flight;
-    const bool empty = draining && role.role != "primary" && in_flight == 0;
+    }
+    const bool empty = draining && role.role != "primary" && in_flight == 0 && known;
     return json_response({{"draining", draining}, {"role", role.role}, {"in_flight", in_flight}, {"empty", empty}});
   }));
 }

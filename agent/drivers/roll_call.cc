@@ -4,6 +4,11 @@
 #include <utility>
 
 namespace agent::drivers {
+namespace {
+
+constexpr io::Milliseconds kStoppedOneself{1000};  // an end that is found so late: the whole process stood still
+
+}  // namespace
 
 RollCall::RollCall(io::Loop& loop, std::size_t workers) : silent_(workers), timer_(loop, [this] { look(io::boottime_now()); }) {}
 
@@ -28,8 +33,11 @@ void RollCall::answered(Number number, std::size_t worker) {
 
 void RollCall::look(io::TimePoint now) {
   std::vector<Number> due;
-  for (const auto& [number, question] : questions_) {
-    if (question.until <= now) due.push_back(number);
+  for (auto& [number, question] : questions_) {
+    if (question.until > now) continue;
+    // The answers may have been there for long: whoever was stopped himself reads them first.
+    if (!question.waits_for.empty() && now - question.until > kStoppedOneself) question.until = now + kPatience;
+    else due.push_back(number);
   }
   for (const Number number : due) {
     const auto found = questions_.find(number);

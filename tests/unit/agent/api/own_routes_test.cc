@@ -276,6 +276,15 @@ TEST_F(OwnApi, HealthIs200Or503AndTakesHead) {
   EXPECT_EQ(Json::parse(ready.body).at("checks").at(1).at("detail"), "nobody leads");
 }
 
+TEST_F(OwnApi, WhatAWorkerHasThatDoesNotAnswerMayNotBeOver) {
+  backend.self_info.draining = true;
+  backend.role_info.role = "standby";
+  backend.upstream_list.emplace_back();
+  EXPECT_EQ(Json::parse(ask("GET", "/outrigger/v1/drain").body).at("empty"), true);
+  backend.upstream_list.back().workers_missing = 1;
+  EXPECT_EQ(Json::parse(ask("GET", "/outrigger/v1/drain").body).at("empty"), false);
+}
+
 TEST_F(OwnApi, ActionsReachTheAgent) {
   EXPECT_EQ(ask("PUT", "/outrigger/v1/drain").body, R"({"draining":true})");
   EXPECT_EQ(ask("PUT", "/outrigger/v1/drain?enable=false").body, R"({"draining":false})");

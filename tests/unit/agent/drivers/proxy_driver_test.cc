@@ -110,12 +110,15 @@ class ProxyDriverTest : public ::testing::Test {
     EXPECT_TRUE(run_until(*loop, [&] { return call.answer.has_value(); }));
     return call.status();
   }
-  ProxyTotals totals() {
-    std::optional<ProxyTotals> got;
-    driver->totals([&](ProxyTotals one) { got = std::move(one); });
-    EXPECT_FALSE(got);
-    EXPECT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
-    return got.value_or(ProxyTotals{});
+  /// @param hung  so many workers will not answer; whoever else is late is asked again
+  ProxyTotals totals(std::size_t hung = 0) {
+    for (const io::TimePoint end = in_good_time();;) {
+      std::optional<ProxyTotals> got;
+      driver->totals([&](ProxyTotals one) { got = std::move(one); });
+      EXPECT_FALSE(got);
+      EXPECT_TRUE(run_until(*loop, [&] { return got.has_value(); }));
+      if (!got || got->workers_missing <= hung || io::boottime_now() > end) return got.value_or(ProxyTotals{});
+    }
   }
 
   std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
@@ -153,7 +156,7 @@ TEST_F(ProxyDriverTest, FiguresOfAWorkerThatHangsAreThoseThatItToldLast) {
   ASSERT_EQ(totals().counters.requests, 8U);
   std::promise<void> waked;
   ASSERT_TRUE(driver->tell(1, [until = waked.get_future().share()](proxy::Proxy&) { until.wait(); }));
-  const ProxyTotals sum = totals();
+  const ProxyTotals sum = totals(1);
   EXPECT_EQ(sum.workers_missing, 1U);
   EXPECT_EQ(sum.counters.requests, 8U) << "a counter does not go down";
   std::optional<std::size_t> missing;
@@ -161,7 +164,7 @@ TEST_F(ProxyDriverTest, FiguresOfAWorkerThatHangsAreThoseThatItToldLast) {
   EXPECT_TRUE(run_until(*loop, [&] { return missing.has_value(); }));
   EXPECT_EQ(missing, 1U);
   waked.set_value();
-  EXPECT_TRUE(run_until(*loop, [&] { return totals().workers_missing == 0; }));
+  EXPECT_TRUE(run_until(*loop, [&] { return totals(1).workers_missing == 0; }));
 }
 
 TEST_F(ProxyDriverTest, AnOrderIsHeldUntilALeaseIsThereAndStopsWhenTheGateCloses) {

@@ -45,9 +45,10 @@ TEST_F(RollCallTest, EndsWithTheLastAnswer) {
 }
 
 TEST_F(RollCallTest, WhoDoesNotAnswerIsWaitedForOnce) {
+  const io::TimePoint begun = io::boottime_now();
   call();
   roll_call.answered(1, 0);
-  roll_call.look(io::boottime_now() + RollCall::kPatience / 2);
+  roll_call.look(begun + RollCall::kPatience / 2);
   EXPECT_FALSE(ended[0]);
   roll_call.look(late());
   EXPECT_EQ(ended[0], 1U);
@@ -59,6 +60,15 @@ TEST_F(RollCallTest, WhoDoesNotAnswerIsWaitedForOnce) {
   roll_call.answered(1, 1);  // what it was asked first
   call();
   EXPECT_EQ(take(), (Asked{{3, 0}, {3, 1}})) << "it is back";
+}
+
+TEST_F(RollCallTest, WhoeverWasStoppedHimselfReadsTheAnswersFirst) {
+  call();
+  const io::TimePoint woken = late() + RollCall::kPatience;
+  roll_call.look(woken);
+  EXPECT_FALSE(ended[0]);
+  roll_call.look(woken + RollCall::kPatience);
+  EXPECT_EQ(ended[0], 2U) << "there are none";
 }
 
 TEST_F(RollCallTest, OneWithAFullQueueIsAskedTheNextTime) {
