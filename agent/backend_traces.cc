@@ -54,7 +54,7 @@ void AgentTraces::find(std::string id, api::Completion<api::TraceSpansInfo> done
   question.id = id;
   question.done = std::move(done);
   question.deadline = std::make_unique<io::Timer>(loop_, [this, number] { finish(number); });
-  question.deadline->arm_after(kWait);
+  question.deadline->arm_after(parts_.wait);
   for (auto& [node, name] : parts_.peers()) {
     if (parts_.send(node, encode_trace_word({number, false, id, 0, {}}))) question.awaited.emplace(node, name);
     else question.found.silent.push_back(name);

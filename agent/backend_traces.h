@@ -1,7 +1,7 @@
 #pragma once
 /// Traces behind the API: what this agent's span exporter keeps, and for one trace what all agents keep, asked over the mesh.
 /// Ownership: of the agent; everything in its parts outlives it. Thread: the control loop.
-/// Bounds: kAskingMax questions under way, kWait for the answers to each; an agent that is silent is named.
+/// Bounds: kAskingMax questions under way, TraceParts::wait for the answers to each; an agent that is silent is named.
 
 #include <cstdint>
 #include <functional>
@@ -25,12 +25,12 @@ struct TraceParts {
   drivers::SpanExporter* spans = nullptr;  ///< null: this agent keeps none, and answers peers so
   std::function<std::map<store::NodeId, std::string>()> peers;  ///< every other member that should be there, by name
   std::function<bool(store::NodeId to, std::string frame)> send;  ///< false: cannot be reached now
+  io::Milliseconds wait{1000};  ///< for the answers to one question
 };
 
 class AgentTraces final : public api::TraceBackend {
  public:
   static constexpr std::size_t kAskingMax = 64;
-  static constexpr io::Milliseconds kWait{1000};
 
   AgentTraces(io::Loop& loop, TraceParts parts);
   ~AgentTraces() override;

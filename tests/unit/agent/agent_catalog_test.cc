@@ -31,7 +31,7 @@ class AgentCatalogTest : public ::testing::Test {
   }
   void start(const std::string& settings = {}) {
     std::ofstream(folder + "/a.toml") << "[node]\nname = \"n1\"\ndata_dir = \"" << folder << "/data\"\nzone = \"east\"\n[api]\nlisten = \"unix:" << socket
-                                      << "\"\n[dns]\nlisten = \"off\"\n[mesh]\nport = 0\ngossip_port = 0\n[raft]\nbootstrap = true\n" << settings;
+                                      << "\"\n[dns]\nlisten = \"off\"\n[mesh]\nport = 0\ngossip_port = 0\n[raft]\nbootstrap = true\nwrite_timeout = \"60s\"\n" << settings;
     ConfigSource source;
     source.file = folder + "/a.toml";
     source.check_registration = check_registration;
@@ -92,7 +92,7 @@ TEST_F(AgentCatalogTest, TheLeaderKeepsItsOwnNodeServiceAndHealth) {
 
 TEST_F(AgentCatalogTest, ServicesOfFilesAreThereAndTheInstanceIsWhatItsChecksSay) {
   drivers::FakeInstance instance(*loop);
-  start("[service]\nname = \"trader\"\naddress = \"" + instance.address.to_string() + "\"\n[service.health]\nevery = \"100ms\"\ntimeout = \"100ms\"\n[[services]]\nname = \"web\"\nport = 80\n[[checks]]\nname = \"disk\"\nttl = \"1h\"\n");
+  start("[service]\nname = \"trader\"\naddress = \"" + instance.address.to_string() + "\"\nlease = \"30s\"\norder_wait = \"10s\"\n[service.health]\nevery = \"100ms\"\ntimeout = \"100ms\"\n[[services]]\nname = \"web\"\nport = 80\n[[checks]]\nname = \"disk\"\nttl = \"1h\"\n");
   EXPECT_TRUE(until([&] { return get("/v1/catalog/service/web").size() == 1 && status_of("disk") == "critical"; }));
   EXPECT_TRUE(until([&] { return status_of("service:trader") == "passing"; }));
   const Json shown = get("/v1/catalog/service/trader").at(0);

@@ -21,7 +21,11 @@ class Traces : public ::testing::Test {
     settings.exports = false;
     settings.resource = {"shop", "n1", "1"};
     exporter = std::move(*drivers::SpanExporter::start(*loop, settings, [](const std::string&) {}));
+    make(io::kPatience);
+  }
+  void make(io::Milliseconds wait) {
     TraceParts parts;
+    parts.wait = wait;
     parts.node = "n1";
     parts.spans = exporter.get();
     parts.peers = [this] { return peers; };
@@ -92,6 +96,7 @@ TEST_F(Traces, OneThatNobodyKnowsIsNotFound) {
 }
 
 TEST_F(Traces, WhoHasNotLookedInTimeDoesNotSayThatThereIsNone) {
+  make(io::Milliseconds(50));
   drivers::Hold hold;
   ASSERT_TRUE(hold.hold(*exporter));
   find();

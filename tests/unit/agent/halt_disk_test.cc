@@ -2,10 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <condition_variable>
-#include <filesystem>
-#include <functional>
-#include <memory>
+#include <unistd.h>
+
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -161,7 +159,7 @@ TEST_F(HaltDiskTest, WhatIsNotWrittenYetIsAtItsEnd) {
 
 /// The driver without a store: what its agent does in the moment of a halt.
 TEST_F(HaltDiskTest, AHaltStandsAndIsToldToOthersWhileTheDiskHangs) {
-  const std::string path = testing::TempDir() + "halt_disk_test.halts";
+  const std::string path = testing::TempDir() + "halt_disk_test-" + std::to_string(::getpid()) + ".halts";
   std::filesystem::remove(path);
   HaltDriverParts parts;
   parts.path = path;

@@ -293,7 +293,7 @@ TEST_F(Copy, ALostLockEndsTheProgram) {
   std::filesystem::remove(mark);
   fake.answer(200, R"({"epoch":7})");
   for (int i = 0; i < 100; ++i) fake.answer(409, R"({"code":"conflict","message":"that epoch is over"})");
-  const auto lost = ask({"lock", "run", "j", "--lease-ms", "4000", "--", "sh", "-c", "sleep 60; echo x > " + mark.string()});
+  const auto lost = ask({"lock", "run", "j", "--lease-ms", "8000", "--", "sh", "-c", "sleep 60; echo x > " + mark.string()});
   EXPECT_EQ(lost.code, 1);
   EXPECT_THAT(lost.err, HasSubstr("that epoch is over"));
   EXPECT_FALSE(std::filesystem::exists(mark)) << "it was not waited for";
@@ -304,7 +304,7 @@ TEST_F(Copy, ALockThatNobodyAnswersForEndsTheProgram) {
   const auto mark = std::filesystem::temp_directory_path() / ("outrigger-lock-" + std::to_string(getpid()));
   std::filesystem::remove(mark);
   for (int i = 0; i < 3; ++i) fake.answer(200, R"({"epoch":8})");  // won, and renewed twice
-  EXPECT_EQ(ask({"lock", "run", "j", "--lease-ms", "2000", "--", "sh", "-c",
+  EXPECT_EQ(ask({"lock", "run", "j", "--lease-ms", "2000", "--wait-ms", "20000", "--", "sh", "-c",
                  "trap '' TERM; i=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; echo x > " + mark.string()})
                 .code,
             1);

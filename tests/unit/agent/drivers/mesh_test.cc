@@ -210,8 +210,8 @@ TEST_P(MeshTest, NeverConnectedPeerIsNeverRefused) {
 TEST_P(MeshTest, PeerThatDialsUsIsDialledWithoutAPause) {
   start(2);
   const io::Address where = at(2);
-  nodes[2].mesh.reset();
   start(1, [](MeshSettings& made) { made.retry_min = made.retry_max = std::chrono::hours(1); });
+  nodes[2].mesh.reset();  // now, or the other one might be given its port
   nodes[1].mesh->set_peer(id(2), where, name(2));
   ASSERT_TRUE(run_until(*loop, [&] { return nodes[1].mesh->counters().dials_failed == 1; }));
   start(2, [&](MeshSettings& made) { made.bind = where; });

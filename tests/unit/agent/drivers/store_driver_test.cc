@@ -128,7 +128,7 @@ TEST_F(StoreDriverTest, RetentionEndsUnderSteadyWrites) {
   std::function<void(store::Result<store::Written>)> go_on = [&](const store::Result<store::Written>& written) {
     EXPECT_TRUE(written);
     ++writes;
-    driver->write(kv::Set{"k", std::to_string(writes), 0}, io::boottime_now() + 2s, go_on);
+    driver->write(kv::Set{"k", std::to_string(writes), 0}, in_good_time(), go_on);
   };
   go_on(store::Written{});
   EXPECT_TRUE(run_until(*loop, [&] { return row("old") == nullptr; })) << writes << " writes";

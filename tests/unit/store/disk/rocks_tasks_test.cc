@@ -185,7 +185,7 @@ TEST_F(RocksTasks, TheDirectoryStaysBoundedHoweverMuchIsWritten) {
     ASSERT_TRUE(store_->write(batch));
     if (index % 1024 == 0) most = std::max(most, store_->disk_bytes());
   }
-  EXPECT_LT(most, std::uint64_t{48} << 20) << "4 MiB of log, 1 MiB of state, and what is on its way out";
+  EXPECT_LT(most, std::uint64_t{128} << 20) << "of 300 MiB: RocksDB lets its writer wait at 36 small tables, however late its threads are";
   EXPECT_EQ(reopen().entries.size(), 512U);
 }
 
