@@ -46,7 +46,7 @@ void RollCall::look(io::TimePoint now) {
     found->second.missing += found->second.waits_for.size();
     end(found);
   }
-  if (timer_.armed() || questions_.empty()) return;
+  if (questions_.empty()) return;
   timer_.arm(std::min_element(questions_.begin(), questions_.end(), [](const auto& a, const auto& b) { return a.second.until < b.second.until; })->second.until);
 }
 
