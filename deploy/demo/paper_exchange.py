@@ -8,7 +8,8 @@ under which epoch: {"time", "id", "epoch", "node", "order"}; time is CLOCK_BOOTT
   POST /orders   {"client_order_id", "side": "buy"|"sell", "quantity", "price"}; headers X-Epoch, X-Source-Node
   GET  /log      one JSON object per line, oldest first; ?since=N skips the first N, ?id=KEY shows one client order id
   PUT  /mode     {"drop_replies": N}: the next N orders are accepted, and their connections closed without a reply;
-                 {"forget": N}: the next N are confirmed and not placed, as no exchange does (whoever checks must notice)
+                 {"forget": N}: the next N are confirmed and not placed, as no exchange does (whoever checks must notice);
+                 neither is for what traders trade on their own account, own-...
   PUT  /fence    {"epoch": N}: from now on orders of an older epoch are refused with 409, as a guard at the resource does
   GET  /refused  those that were, one JSON object per line
   GET  /book     best prices and open orders            GET /health
@@ -29,6 +30,7 @@ import websocket
 
 BODY_BYTES_MAX = 64 * 1024
 TICK_SECONDS = 0.1
+OWN = "own-"  # begins the ids of what traders trade on their own account
 
 
 def now():
@@ -86,7 +88,7 @@ class Exchange:
             raise ValueError("an order needs client_order_id, side, quantity > 0, price > 0")
         self.numbers += 1
         number = self.numbers
-        if self.to_forget > 0 and not key.startswith("own-"):
+        if self.to_forget > 0 and not key.startswith(OWN):
             self.to_forget -= 1
             return {"order_id": number, "client_order_id": key, "status": "open", "filled": 0}
         self.log.append({"time": now(), "id": key, "epoch": epoch, "node": node, "order": number})
@@ -167,11 +169,12 @@ class Connection:
                                               "node": headers.get("x-source-node", ""), "fence": self.exchange.fence})
                 self.answer(409, {"error": f"epoch {epoch} is over, {self.exchange.fence} counts"})
                 return True
-            answer = self.exchange.accept(json.loads(body), epoch, headers.get("x-source-node", ""))
+            order = json.loads(body)
+            answer = self.exchange.accept(order, epoch, headers.get("x-source-node", ""))
         except (ValueError, KeyError, TypeError) as problem:
             self.answer(400, {"error": str(problem)})
             return True
-        dropped = self.exchange.replies_to_drop > 0
+        dropped = self.exchange.replies_to_drop > 0 and not order["client_order_id"].startswith(OWN)
         self.exchange.replies_to_drop -= dropped
         await asyncio.sleep(self.exchange.delay)  # accepted; the reply takes the time that a broker's reply takes
         if not dropped:

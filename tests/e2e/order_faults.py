@@ -10,12 +10,13 @@ import signal
 import subprocess
 import time
 
-from harness import get_json, patience, wait_until
+from harness import bytes_waiting, patience, wait_until
 from cluster import TooLate
 
 SHORTEST, LONGEST = 0.5, 6.0  # seconds of a fault: less than the lease (1.5 s), more than lease, margin and election together
 PILE_UP_SECONDS = 0.15  # a frozen trader gets orders that long, before its agent could notice (six missed checks: more than 1 s)
-PILE_UP_LOOKS_MAX = 12  # ... and longer, while it has not got any
+PILE_UP_SECONDS_MAX = 2.0  # ... and longer, while it has not got any
+ORDER_BYTES_MIN = 300  # an order as a trader gets it has more than 500, a health check 100
 HEAD_START_SECONDS = 0.3  # of an awakened trader before its agent wakes, too
 
 KINDS = {"hang": ("zombie trader", "trader", "agent", "both", "zombie agent"),
@@ -117,13 +118,11 @@ class Hands:
 
     @staticmethod
     def pile_up(node):
-        """Until the frozen trader has orders in its hands: the ledger has had them as reserved for a while."""
-        time.sleep(PILE_UP_SECONDS * 2 / 3)
-        for _ in range(PILE_UP_LOOKS_MAX):
-            listed = get_json(node.api, "/outrigger/v1/orders?state=reserved&limit=1")
-            time.sleep(PILE_UP_SECONDS / 3)  # it is sent as soon as it is written down
-            if listed and listed["orders"]:
-                return
+        """Until the frozen trader has orders in its hands: they wait in its sockets."""
+        end = time.monotonic() + PILE_UP_SECONDS_MAX
+        time.sleep(PILE_UP_SECONDS)
+        while bytes_waiting(node.service.rsplit(":", 1)[1]) < ORDER_BYTES_MIN and time.monotonic() < end:
+            time.sleep(0.01)
 
     def cut(self, fault, node, others, _epoch):
         one, other = others

@@ -53,7 +53,9 @@ class Orders(RealProcesses):
 
     def test_a_hook_that_lies_is_seen(self):
         code, figures = self.play("--orders", "60", "--faults", "0", "--break", "hook")
-        self.assertEqual((code, figures["doubles"]), (1, 3), figures)
+        self.assertEqual(code, 1)
+        self.assertGreaterEqual(figures["doubles"], 3, figures)  # those whose replies the exchange has lost, and what a slow machine leaves unknown
+        self.assertIn("at the exchange more than once", " ".join(figures["misses"]))
 
     def test_without_a_ledger_doubles_are_seen(self):
         code, figures = self.play("--orders", "60", "--faults", "0", "--break", "ledger")
