@@ -37,8 +37,8 @@ class Failed(Exception):
 class Load:
     """Clients on a loop of their own thread; `stop` ends them after their present request."""
 
-    def __init__(self, entries, clients, think_s, order_share=0.1):
-        self.entries, self.clients, self.think_s, self.order_share = entries, clients, think_s, order_share
+    def __init__(self, entries, clients, think_s, order_share=0.1, answer_s_max=ANSWER_S_MAX):
+        self.entries, self.clients, self.think_s, self.order_share, self.answer_s_max = entries, clients, think_s, order_share, answer_s_max
         self.failures, self.times, self.connections, self.order = [], [], 0, 0
         self.ending = False
         self.thread = threading.Thread(target=lambda: asyncio.run(self.run()), daemon=True)
@@ -49,7 +49,7 @@ class Load:
 
     def stop(self):
         self.ending = True
-        self.thread.join(ANSWER_S_MAX + 2 * self.think_s + 10)
+        self.thread.join(self.answer_s_max + 2 * self.think_s + 10)
         return self
 
     async def run(self):
@@ -66,7 +66,7 @@ class Load:
                     reader, writer = await asyncio.open_connection(host, int(port))
                     self.connections += 1
                 begun = time.monotonic()
-                keep = await asyncio.wait_for(self.ask(reader, writer, chance), ANSWER_S_MAX)
+                keep = await asyncio.wait_for(self.ask(reader, writer, chance), self.answer_s_max)
                 self.times.append((begun, time.monotonic() - begun))
             except (OSError, EOFError, ValueError, Failed, asyncio.TimeoutError) as error:
                 self.failures.append(f"{time.monotonic():.3f} client {number}: {type(error).__name__} {error}")
@@ -106,7 +106,7 @@ class Load:
         return 1000 * times[int(0.95 * (len(times) - 1))] if times else 0.0
 
 
-def upgrade(node, seconds=30):
+def upgrade(node, seconds=90):
     """Another process takes over from the node's agent. @return how long the old one then still ran."""
     old = node.agent
     node.agent = processes.Process(f"{node.name} agent", [node.cluster.binary, "agent", "--config", node.config_file(), "--take-over"],
@@ -150,9 +150,9 @@ def change(made, load, seconds, reload_every, upgrade_every):
     return reloads, upgrades
 
 
-def measure(made, clients, seconds, reload_every, upgrade_every, think_s):
+def measure(made, clients, seconds, reload_every, upgrade_every, think_s, answer_s_max=ANSWER_S_MAX):
     """@return the figures of a quiet time and one with changes, of the same clients"""
-    load = Load([node.entry for node in made.nodes], clients, think_s).start()
+    load = Load([node.entry for node in made.nodes], clients, think_s, answer_s_max=answer_s_max).start()
     processes.wait_until(lambda: load.connections >= clients, 60, f"{clients} clients connected")
     time.sleep(2 * think_s)  # connecting them all at once was a burst of its own
     begun = time.monotonic()

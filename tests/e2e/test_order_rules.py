@@ -2,13 +2,11 @@
 
 import json
 
-from harness import answer_of
-from test_orders import KEYED, KeyedOrders
+from harness import answer_of, patience
+from test_orders import KeyedOrders
 
 
 class OrderRules(KeyedOrders):
-    keyed = KEYED.replace('hold = "5s"', 'hold = "2s"')
-
     def reload(self, node, text):
         """This agent's own settings, read again."""
         file = node.folder / "outrigger.toml"
@@ -32,7 +30,7 @@ class OrderRules(KeyedOrders):
         for node in self.made.nodes:
             self.reload(node, more)
             self.assertNotIn("orders_left", node.agent.log.read_text())
-        self.made.wait_agreed(20)
+        self.made.wait_agreed(20 * patience())
         for entry in self.made.nodes:
             self.assertEqual(self.send(entry, "r-1"), answer)
             self.assertEqual(self.send(entry, "r-1", headers={"Host": "elsewhere.example"}), answer)

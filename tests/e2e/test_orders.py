@@ -6,7 +6,7 @@ import signal
 
 from harness import RealProcesses, get_json, patience, wait_until
 
-KEYED = 'pool = "primary"\nhold = "5s"\nidempotency = { key = "header:Idempotency-Key", retention = "1h" }\ntimeouts = { first_byte = "1500ms" }\n'
+KEYED = 'pool = "primary"\nhold = "5s"\nidempotency = { key = "header:Idempotency-Key", retention = "1h" }\ntimeouts = { first_byte = "8s" }\n'
 
 
 class KeyedOrders(RealProcesses):

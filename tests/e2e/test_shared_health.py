@@ -37,7 +37,7 @@ class Trio(Neighbours):
 
     def settings_of(self, name):
         """Agents pass on to their peers what is for those peers' instances. The time-out is to be that of the agent where the request came in."""
-        return self.SETTINGS.replace("FIRST_BYTE", "60s" if name == "c" else "500ms")
+        return self.SETTINGS.replace("FIRST_BYTE", "60s" if name == "c" else "3s")
 
     def setUp(self):
         super().setUp()
@@ -111,7 +111,7 @@ class AvoidedForLong(Trio):
 class AvoidedForAWhile(Trio):
     """What is avoided is tried again soon."""
 
-    SETTINGS = ROUTES.replace("OPEN", "3s").replace("EJECT", "3s")
+    SETTINGS = ROUTES.replace("OPEN", "8s").replace("EJECT", "8s")
 
     def test_guide_000_being_left_out_ends_by_itself(self):
         self.fail_three_times("/reads", 503)

@@ -16,10 +16,10 @@ from case import Script, get, post  # noqa: E402
 from proxies import request, wait_until  # noqa: E402
 
 LIMITS = """head_timeout = "1s"
-client_rate_min = "2000B"
+client_rate_min = "200B"
 client_rate_window = "3s"
 """
-STEADY_SECONDS = 7.0  # of a client that is not quick: more than two windows, and each could do with a third of it
+STEADY_SECONDS = 7.0  # of a client that is not quick: more than two windows, and each could do with a small part of it, late as it may come
 ENOUGH_SECONDS = 9  # less than agents wait without these limits: 10 s for a head, 20 s for a body
 LONG = 64 << 20  # more than all buffers on the way hold
 

@@ -62,7 +62,7 @@ timeout = "100ms"
 to = "file"
 file = "{self.folder}/access.log"
 [proxy]
-head_timeout = "4s"
+head_timeout = "12s"
 [[listen]]
 address = "{self.http}"
 [[listen]]
