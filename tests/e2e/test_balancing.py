@@ -110,9 +110,21 @@ timeout = "90ms"
                 time.sleep(0.2)
             plain(this)
         handler.do_GET = slow
-        for _ in range(150):
-            self.ask("/fast")
-        self.assertLess(self.counts("/fast")[0], 15)
+
+        def a_round():
+            """Of 150. One in which the fast instance was as slow as the other (the machine stood still) is no verdict: that has twice the
+            weight, so from half of its 200 ms on it is the better one for a while."""
+            before, slowest = self.counts("/fast"), 0.0
+            for _ in range(150):
+                began, asked = time.monotonic(), self.counts("/fast")[0]
+                self.assertEqual(self.ask("/fast"), 200)
+                if self.counts("/fast")[0] == asked:
+                    slowest = max(slowest, time.monotonic() - began)
+            share = self.counts("/fast")[0] - before[0]
+            if slowest < 0.05:
+                self.assertLess(share, 15, f"the fast one took {1000 * slowest:.0f} ms at most")
+            return share < 15
+        wait_until(a_round, 30, "less than a tenth at the slow one")
 
     def test_guide_000_maxconn_queues_instead_of_refusing(self):
         gate = threading.Event()

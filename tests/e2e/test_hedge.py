@@ -132,23 +132,30 @@ trails = "1MiB"
         connection.close()
         return slept, ids
 
+    def asked(self):
+        return sum(instance.count for instance in self.instances)
+
+    def retries(self):
+        """Of those there are more than none where the machine stood still."""
+        return self.metric("outrigger_proxy_retries_total")
+
     def test_the_tail_is_cut_off_within_the_budget(self):
         plain, _ = self.ask("/reads-plain", 96)
         self.assertGreaterEqual(plain, 2, "the slow instance is slow")
-        asked = sum(i.count for i in self.instances)
+        asked, retries = self.asked(), self.retries()
         self.ask("/reads", 80)  # until the route knows what is usual
         before = self.metric('outrigger_route_hedges_total{route="hedged",result="begun"}')
         slept, ids = self.ask("/reads", 240)
         hedges = self.metric('outrigger_route_hedges_total{route="hedged",result="begun"}')
         won = self.metric('outrigger_route_hedges_total{route="hedged",result="won"}')
         print(f"slow: {plain} of 96 without, {slept} of 240 with {hedges - before:.0f} hedges", flush=True)
-        self.assertLess(slept, 240 * 0.01, "some ten without hedges")
+        self.assertLess(slept / 240, plain / 96 / 2, "as many without hedges")
         self.assertGreaterEqual(hedges - before, 5)
         self.assertGreaterEqual(won, 5)
         self.assertLessEqual(hedges, 320 * 0.10 + 1, "the budget")
         # One that was cancelled at once may not have got there; another may still be on its way there.
-        wait_until(lambda: sum(i.count for i in self.instances) - asked - 320 >= hedges - 3, 10, f"{hedges} hedges at the instances")
-        self.assertLessEqual(sum(i.count for i in self.instances) - asked - 320, hedges)
+        wait_until(lambda: self.asked() - asked - 320 >= hedges - 3, 10, f"{hedges} hedges at the instances")
+        self.assertLessEqual(self.asked() - asked - 320, hedges + self.retries() - retries)
         self.both_legs_are_told(ids)
 
     def both_legs_are_told(self, ids):
