@@ -244,7 +244,7 @@ class Play:
 
     def expect(self, node, path, body, wanted, what):
         """@return whether the agent's answer is as wanted; else that is noted, too"""
-        status, _, text = request(node.api, "POST", path, json.dumps(body), timeout=10)
+        status, _, text = request(node.api, "POST", path, json.dumps(body), timeout=30)
         good = wanted(status, json.loads(text))
         if not good:
             self.notes.append(f"{what} at {node.name}: answered {status} {text.decode()[:200]}")

@@ -24,6 +24,7 @@ class Acts(RealProcesses):
             arguments.load += ["--read-seconds", "20"]
         self.performance = conductor.Play(arguments, self.folder / "play")
         self.performance.cluster.extra_environment.update(STEADY)
+        self.performance.cluster.answer_seconds = 5 * patience()
         times = self.performance.times
         times.failover_max, times.halted_max, times.end_max = 20 * patience(), 20 * patience(), 240
         self.clusters.append(self.performance.cluster)
@@ -74,7 +75,8 @@ class Acts(RealProcesses):
     def test_lost_replies_leave_unknown_orders_and_no_second_one(self):
         figures = self.play("lose_replies")
         self.assert_zeros(figures)
-        self.assertGreater(figures["orders_unknown"], 0)
+        # To the end, or until the traders were asked what became of it: clients may still be there then.
+        self.assertGreater(figures["orders_unknown"] + figures["order_replies"].get("409", 0), 0, figures)
 
     def test_the_primary_cut_off_from_its_peers(self):
         figures = self.play("cut_off")

@@ -8,14 +8,15 @@ import threading
 
 from harness import REPO, RealProcesses, get_json, patience, request, wait_until
 
-KEYED = 'pool = "primary"\nhold = "{hold}"\nidempotency = {{ key = "header:Idempotency-Key", retention = "1h" }}\ntimeouts = {{ first_byte = "1500ms" }}\n'
+KEYED = 'pool = "primary"\nhold = "{hold}"\nidempotency = {{ key = "header:Idempotency-Key", retention = "1h" }}\ntimeouts = {{ first_byte = "{late}" }}\n'
 HOOK = REPO / "tests" / "e2e" / "reconcile_hook.py"
 
 
 class Arming(RealProcesses):
     def start(self, arming, hold="5s", hook=True, delay_ms=None, trader=()):
         """A cluster whose orders carry keys, with [arming]; the hook asks the paper exchange.
-        @param hook  False: none; "url": the first trader's own, over HTTP"""
+        @param hook  False: none; "url": the first trader's own, over HTTP
+        @param delay_ms  of each answer of the traders; without one, only a machine that stands still makes them late"""
         self.made = self.make_cluster()
         self.made.trader_options = list(trader)
         if delay_ms:
@@ -24,7 +25,7 @@ class Arming(RealProcesses):
         lines = [f"reconcile = {{ exec = {command} }}"] if hook is True else [f'reconcile = {{ url = "http://{self.made.nodes[0].service}/ha/reconcile" }}'] if hook else []
         self.made.write_config("\n".join(["[arming]", *lines, *arming]) + "\n")
         text = self.made.config.read_text()
-        self.made.config.write_text(text.replace('pool = "primary"\nhold = "5s"\n', KEYED.format(hold=hold), 1))
+        self.made.config.write_text(text.replace('pool = "primary"\nhold = "5s"\n', KEYED.format(hold=hold, late="1500ms" if delay_ms else "30s"), 1))
         self.made.start()
         for node in self.made.nodes:
             wait_until(node.ready, 20 * patience(), f"{node.name} ready")

@@ -5,8 +5,9 @@ import contextlib
 import io
 import shutil
 import unittest
+import unittest.mock
 
-from harness import RealProcesses, binary
+from harness import STEADY, RealProcesses, binary, patience, wait_until
 
 import compare
 
@@ -75,13 +76,19 @@ class Contenders(RealProcesses):
     def run_acts(self, name):
         arguments = argparse.Namespace(binary=binary(), seed=1, short=True, json=None)
         contender = next(one for one in compare.contenders(arguments, self.folder)[0] if one.name == name)
+        contender.cluster.extra_environment.update(STEADY)
+        contender.cluster.answer_seconds = 5 * patience()
+        patient = unittest.mock.patch.object(compare, "wait_until", wait_until)
+        patient.start()
+        self.addCleanup(patient.stop)
         run = compare.Run(contender, arguments)
         self.clusters.append(contender.cluster)
         self.addCleanup(run.end)
         ribbon = io.StringIO()
         with contextlib.redirect_stdout(ribbon):
             contender.start()
-            run.begin_load("short", run.times.patience)
+            run.begin_load("short", 30)
+            wait_until(lambda: run.ribbon.acks > 20, 30, "some orders")
             run.act("replies", "replies lost", run.lose_replies)
             run.end_load()
         self.assertIn("✂", ribbon.getvalue())

@@ -232,6 +232,8 @@ class Modes(EgressTest):
         _, self.api = self.start_single("n1", f"""
 [service]
 address = "127.0.0.1:{service}"
+lease = "10s"
+margin = "1s"
 [service.health]
 every = "100ms"
 timeout = "90ms"

@@ -20,6 +20,7 @@ from harness import REPO, Instance, Process, RealProcesses, binary, free_ports, 
 
 EXAMPLES = REPO / "deploy" / "examples"
 LEASE_MS = 4000
+LONG_LEASE_MS = 16000  # where somebody is asked to end, and has a quarter of it to do so before he is killed
 
 
 def load(name):
@@ -317,7 +318,7 @@ class Guard(unittest.TestCase):
 class LockRun(RealProcesses):
     def test_exit_codes_and_the_end_of_a_program_whose_lock_is_lost(self):
         agent, api = self.start_single()
-        run = ("lock", "run", "nightly", "--lease-ms", str(LEASE_MS))
+        run = ("lock", "run", "nightly", "--lease-ms", str(LONG_LEASE_MS))
         self.assertEqual(self.run_cli(*run, "--", "sh", "-c", 'echo "$OUTRIGGER_LOCK $OUTRIGGER_EPOCH"; exit 7', api=api)[:2], (7, "nightly 1\n"))
         self.assertEqual(self.run_cli(*run, "--", "sh", "-c", "kill -9 $$", api=api)[0], 128 + 9)
         self.assertEqual(self.run_cli(*run, "--", "/no/such/program", api=api)[0], 1)
@@ -413,6 +414,7 @@ class FlockShim(RealProcesses):
         self.assertEqual(self.run_python(GUIDE, "leave")[0], 1)
 
     def test_without_the_agent_the_holder_is_asked_to_end_before_its_lease_does(self):
+        self.environment["OUTRIGGER_FLOCK_LEASE_MS"] = str(LONG_LEASE_MS)
         code = GUIDE.replace("import ctypes,", "import signal, ctypes,").replace(
             "time.sleep(600)", "signal.signal(signal.SIGTERM, lambda *_: (print('asked', flush=True), sys.exit(5)))\ntime.sleep(600)")
         process = Process("polite", [sys.executable, "-c", code, self.path], self.folder / "polite.log", self.environment)
@@ -536,11 +538,11 @@ int main(int argc, char** argv) {
     def test_a_call_that_waits_is_interrupted_as_the_kernels_is(self):
         self.hold("first")
         waits = "import fcntl, signal, sys\nlock = open(sys.argv[1], 'w')\n"
-        late = waits + "def late(*_): raise TimeoutError\nsignal.signal(signal.SIGALRM, late)\nsignal.setitimer(signal.ITIMER_REAL, 0.3)\n"
+        late = waits + "def late(*_): raise TimeoutError\nsignal.signal(signal.SIGALRM, late)\nsignal.setitimer(signal.ITIMER_REAL, 3)\n"  # it must wait by then
         lock = "try: fcntl.flock(lock, fcntl.LOCK_EX); print('in')\nexcept TimeoutError: print('late')\n"
         self.assertEqual(self.run_python(late + lock)[:2], (0, "late\n"))
         if shutil.which("flock"):
-            done = subprocess.run(["flock", "-w", "1", self.path, "true"], stdin=subprocess.DEVNULL, timeout=60, check=False, env={**os.environ, **self.environment})
+            done = subprocess.run(["flock", "-w", "5", self.path, "true"], stdin=subprocess.DEVNULL, timeout=60, check=False, env={**os.environ, **self.environment})
             self.assertEqual(done.returncode, 1)
 
     def test_which_descriptor_stands_for_a_lock(self):

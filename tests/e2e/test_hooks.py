@@ -20,6 +20,8 @@ class Stop(RealProcesses):
         agent, api = self.start_single(name, f"""
 [service]
 address = "{instance.address}"
+lease = "10s"
+margin = "1s"
 [service.health]
 every = "100ms"
 timeout = "90ms"

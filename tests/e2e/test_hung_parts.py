@@ -48,6 +48,13 @@ class HungThread:
 
 
 class PartsThatHang(KeyedOrders):
+    def make_cluster(self, count=3, **options):
+        """Leases that outlast the seconds which pass until a disk counts as hung and another leader is there: whoever gives the role
+        away does so by its own judgement."""
+        made = super().make_cluster(count, **options)
+        made.extra_environment["SERVICE_LEASE"] = "10s"
+        return made
+
     def hang(self, node, name):
         try:
             hung = HungThread(node.agent, name)
