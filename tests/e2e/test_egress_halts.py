@@ -30,6 +30,8 @@ class HaltedEgress(test_egress.EgressTest):
         ports, self.config = self.single_config("n1", f"""
 [service]
 address = "127.0.0.1:{service}"
+lease = "10s"
+margin = "1s"
 [service.health]
 every = "100ms"
 timeout = "90ms"
@@ -59,8 +61,9 @@ account_header = "X-Account"
         return made
 
     def refused_tunnel(self):
+        """@return the answer to a tunnel that is refused with 503, else None"""
         answer, _ = raw_exchange(f"127.0.0.1:{self.connect}", f"CONNECT localhost:{self.market.lines_port} HTTP/1.1\r\n\r\n".encode())
-        return answer
+        return answer if answer.startswith(b"HTTP/1.1 503 ") else None
 
     def line(self):
         made = socket.create_connection(("127.0.0.1", self.tcp), timeout=10 * patience())
@@ -68,11 +71,19 @@ account_header = "X-Account"
         return made
 
     def refused_line(self):
-        """@return True when a new TCP connection is reset, be it before connect() has told us of it."""
+        """@return True when a new TCP connection is reset, be it before connect() has told us of it. One that the worker took before it heard
+        of the halt is left open."""
         try:
-            return reset_within(self.line(), 20 * patience())
+            return reset_within(self.line(), 10)
         except ConnectionResetError:
             return True
+
+    def wait_order(self, status, method="POST", headers=None):
+        """Workers are told of a halt or its end beside whoever asked for it. @return the first answer with this status"""
+        def answer():
+            got = self.order(method, headers)
+            return got if got[0] == status else None
+        return wait_until(answer, 10 * patience(), f"{status} for a {method}")
 
     def arrives(self, connection, mode, number):
         connection.sendall(f"{mode} {number} 2 3\n".encode())
@@ -86,6 +97,7 @@ account_header = "X-Account"
         code, _, err = self.run_cli("resume", "--all", "--as", "grace", api=self.api)
         self.assertEqual(code, 0, err)
         wait_until(lambda: not get_json(self.api, "/outrigger/v1/halts")["halts"], 10 * patience(), "nothing halted")
+        self.wait_order(200)
 
     def assert_halted(self, status, body):
         self.assertEqual(status, 503, body)
@@ -104,9 +116,10 @@ account_header = "X-Account"
         self.arrives(tunnel, "connect", 1)
         self.arrives(line, "tcp", 1)
         self.assertEqual(self.order()[0], 200)
-        sent = len(self.market.heads)
         # Requests: orders stop, reads and cancels pass, a tunnel within HTTP does not begin.
         self.halt("broker:broker")
+        self.assert_halted(*self.wait_order(503))
+        sent = len(self.market.heads)
         self.assert_halted(*self.order())
         self.assertEqual(len(self.market.heads), sent, "nothing of it was sent")
         self.assertEqual(self.order("GET")[0], 200)
@@ -118,25 +131,22 @@ account_header = "X-Account"
         self.arrives(self.line(), "tcp", 2)
         # CONNECT: no new tunnel, the open one is left, since a cancel may be in it.
         self.halt("broker:tunnel")
-        answer = self.refused_tunnel()
-        self.assertTrue(answer.startswith(b"HTTP/1.1 503 "), answer)
+        answer = wait_until(self.refused_tunnel, 10 * patience(), "no new tunnel")
         self.assert_halted(503, answer.split(b"\r\n\r\n", 1)[1])
         self.arrives(tunnel, "connect", 3)
         self.arrives(self.line(), "tcp", 3)
         # TCP: bytes have no way to be answered, so the connection is reset.
         self.halt("broker:fix")
-        self.assertTrue(self.refused_line())
+        wait_until(self.refused_line, 10 * patience(), "no new line")
         self.arrives(line, "tcp", 4)
-        for name, count in (("broker", 2), ("tunnel", 1), ("fix", 1)):
+        for name, count in (("broker", 3), ("tunnel", 1), ("fix", 1)):
             self.assertEqual(self.metric(f'outrigger_egress_refused_total{{egress="{name}",reason="halted"}}'), count)
         self.resume()
-        self.assertEqual(self.order()[0], 200)
         self.arrives(self.tunnel(), "connect", 5)
         self.arrives(self.line(), "tcp", 5)
         # An account, where the request names one.
         self.halt("account:a7")
-        status, body = self.order(headers={"X-Account": "a7"})
-        self.assertEqual((status, json.loads(body)["code"]), (503, "halted"))
+        self.assertEqual(json.loads(self.wait_order(503, headers={"X-Account": "a7"})[1])["code"], "halted")
         self.assertEqual(self.order(headers={"X-Account": "a8"})[0], 200)
         self.assertEqual(self.order()[0], 200)
 
@@ -149,7 +159,7 @@ account_header = "X-Account"
         self.assertTrue(reset_within(tunnel, 20 * patience()))
         self.arrives(line, "tcp", 2)
         self.halt("broker:broker", "--block-cancels")
-        self.assert_halted(*self.order("DELETE"))
+        self.assert_halted(*self.wait_order(503, "DELETE"))
         self.assertEqual(self.order("GET")[0], 200)
         self.halt("global", "--block-cancels", reason="all of it")
         self.assertTrue(reset_within(line, 20 * patience()))
@@ -159,11 +169,10 @@ account_header = "X-Account"
         self.wait_open()
         self.assertEqual(self.order()[0], 503)
         self.assertEqual(self.order("DELETE")[0], 503)
-        self.assertTrue(self.refused_tunnel().startswith(b"HTTP/1.1 503 "))
+        self.assertTrue(self.refused_tunnel())
         self.assertTrue(self.refused_line())
         self.assertEqual(self.market.count("tcp", 3), 0)
         self.resume()
-        self.assertEqual(self.order()[0], 200)
         self.arrives(self.tunnel(), "connect", 4)
         self.arrives(self.line(), "tcp", 4)
 
@@ -184,8 +193,11 @@ class HandedOver(RealProcesses):
         ports, config = self.single_config("n1", f"""
 [proxy]
 threads = 1
+head_timeout = "100s"
 [service]
 address = "{instance.address}"
+lease = "10s"
+margin = "1s"
 [service.health]
 every = "100ms"
 timeout = "90ms"
@@ -212,18 +224,16 @@ timeouts = {{ first_byte = "60s" }}
             self.addCleanup(one.close)
         post = b"POST /orders HTTP/1.1\r\nHost: x\r\nX-Outrigger-Epoch: 1\r\nContent-Length: 1\r\n\r\nx"
 
-        def ask(connection):
-            connection.sendall(post)
+        def ask(connection, data=post):
+            connection.sendall(data)
             got = b""
-            while not got.endswith((b"taken", b"}", b"}\n")):
-                more = connection.recv(8192)
-                if not more:
-                    break
+            while not got.endswith((b"taken", b"}", b"}\n")) and (more := connection.recv(8192)):
                 got += more
             return got
 
         for one in (kept, other):
             self.assertTrue(ask(one).startswith(b"HTTP/1.1 200 "))
+        kept.sendall(post[:10])  # within a head: what is idle is closed five seconds after the hand-over
         stream.sendall(b"tcp 1 2 3\n")
         wait_until(lambda: market.count("tcp", 1) == 1, 10 * patience(), "the line at the exchange")
         fresh = Process("n1 successor", [binary(), "agent", "--config", self.folder / "n1" / "outrigger.toml", "--take-over"], self.folder / "successor.log")
@@ -236,10 +246,11 @@ timeouts = {{ first_byte = "60s" }}
         self.assertEqual(code, 0, err)
         began = time.monotonic()
         self.assertTrue(reset_within(stream, 20 * patience()), "what is open in the old process is reset")
-        answer = ask(kept)
+        self.assertTrue(old.alive(), "it has a client")
+        answer = ask(kept, post[10:])
         self.assertTrue(answer.startswith(b"HTTP/1.1 503 ") and b"prices look wrong" in answer, answer)
         print(f"\nthe old process stopped {1000 * (time.monotonic() - began):.0f} ms after the halt was answered")
-        self.assertTrue(old.alive())
+        self.assertIn(old.child.poll(), (None, 0), "it ends when its last client has its answer")
         self.assert_no_crash(fresh)
 
 

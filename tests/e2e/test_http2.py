@@ -32,7 +32,7 @@ BIG = b"x" * 300_000
 
 
 class Backend:
-    """An instance that answers at once, with what it was sent; /slow waits, /big is large, /chunks has a trailer."""
+    """An instance that answers at once, with what it was sent; /slow waits, /held for a word, /big is large, /chunks has a trailer."""
 
     class Link(asyncio.Protocol):
         def __init__(self, owner):
@@ -71,6 +71,8 @@ class Backend:
                 self.owner.seen.append((head, len(body)))
             if path == "/slow":
                 asyncio.get_running_loop().call_later(1.0, self.reply, b"late")
+            elif path == "/held":
+                self.owner.held = self
             elif path == "/never":
                 self.never = True
             elif path == "/chunks":
@@ -82,7 +84,7 @@ class Backend:
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     def __init__(self):
-        self.seen, self.lost = [], 0
+        self.seen, self.lost, self.held = [], 0, None
         self.loop = asyncio.new_event_loop()
         self.server = self.loop.run_until_complete(self.loop.create_server(lambda: Backend.Link(self), "127.0.0.1", 0, backlog=4096))
         self.address = "127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
@@ -283,14 +285,15 @@ address = "{self.old}"
         while not any(isinstance(e, h2.events.ConnectionTerminated) for e in client.events):
             self.assertTrue(client.read(), "GOAWAY after a reload")
         again = self.hyper()
-        slow = again.ask("/slow")
-        wait_until(lambda: len(self.backend.seen) == 2, 5, "the request is there")
+        held = again.ask("/held")
+        wait_until(lambda: self.backend.held, 5, "the request is there")
         self.process.send(signal.SIGTERM)
         while not any(isinstance(e, h2.events.ConnectionTerminated) for e in again.events):
             self.assertTrue(again.read())
+        self.backend.loop.call_soon_threadsafe(self.backend.held.reply, b"late")
         # hyper-h2 takes no more frames after a GOAWAY; the answer is read by hand.
         data = b"".join(iter(lambda: again.link.recv(65536), b""))
-        self.assertIn(b"late", data, f"stream {slow} finished")
+        self.assertIn(b"late", data, f"stream {held} finished")
         self.assertEqual(self.wait_exit(self.process)[0], 0)
 
     def test_hostile_frames(self):

@@ -264,7 +264,7 @@ class KvApi(RealProcesses):
         self.start_three()
         source, target = self.apis[0], self.apis[1]
         for number in range(100):
-            put(source, f"/v1/kv/cfg/{number}?flags={number}", b"\x00\xff%d" % number)
+            self.assertEqual(put(source, f"/v1/kv/cfg/{number}?flags={number}", b"\x00\xff%d" % number)[2], b"true")
         code, out, err = self.run_cli("kv", "export", "cfg/", api=source)
         self.assertEqual((code, len(json.loads(out))), (0, 100), err)
         code, said, err = self.run_cli("kv", "import", "-", "--prefix", "copy/", api=target, stdin=out)
