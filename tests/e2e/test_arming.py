@@ -207,6 +207,29 @@ class Arming(RealProcesses):
         self.assertEqual(self.send_until(self.made.nodes[1], "f-1")[0], 201)
 
     # --- an operator's word -----------------------------------------------------------------------------------------------
+    def test_one_command_decides_about_all_that_are_unknown(self):
+        holder, _ = self.start(['mode = "auto"'], hook=False, delay_ms=2500)
+        first, other = self.others(holder)
+        keys = [f"h-{number}" for number in range(3)]
+        for key in keys:
+            self.assertEqual(self.send(first, key)[0], 504)
+        unknown = lambda node: sorted(row["key"] for row in (get_json(node.api, "/outrigger/v1/orders?state=unknown") or {}).get("orders", []))
+        wait_until(lambda: unknown(other) == keys, 10 * patience(), "the other agent to list them as unknown")
+        decide = ("orders", "resolve", "--all-unknown", "done", "--status", "201", "--body", '{"by":"hand"}', "--who", "ann")
+        code, out, err = self.run_cli(*decide, api=other.api)
+        self.assertNotEqual(code, 0, "nobody at a terminal has said yes")
+        self.assertEqual(unknown(other), keys)
+        code, out, err = self.run_cli(*decide, "--yes", api=other.api)
+        self.assertEqual(code, 0, err)
+        self.assert_says(out, "3 orders are done from now on")
+        for key in keys:
+            status, headers, body = self.send_until(other, key)
+            self.assertEqual((status, body, headers["idempotent-replayed"]), (201, {"by": "hand"}, "true"))
+            wait_until(lambda k=key: self.placed(k) == 1, 10 * patience(), "what the instance had in hand")
+        wait_until(lambda: unknown(first) == [], 10 * patience(), "the first agent to have heard")
+        code, out, err = self.run_cli(*decide, "--yes", api=first.api)
+        self.assertEqual((code, out), (0, "no order is unknown\n"), err)
+
     def test_operators_see_and_decide_orders_from_any_agent(self):
         holder, epoch = self.start(['mode = "auto"'], hook=False, delay_ms=2500)
         node, others = self.made.node(holder), self.others(holder)
