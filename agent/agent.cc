@@ -467,6 +467,11 @@ BackendParts Agent::backend_parts() {
 int Agent::run() {
   io::release_code_pages();  // far more than the day needs, the start of RocksDB above all
   loop_->run();
+  const auto part_hangs = [] {
+    log_line(LogLevel::kError, "stop_cut_short", "a disk or a worker that hangs did not let this agent end; what was acknowledged is on the disk");
+    close_log();
+  };
+  take_down_ = io::TimeLimit::set(Milliseconds(1000) * kTakeDownSecondsMax, part_hangs, 1);
   if (primary_) primary_->stop_telling();
   audit_.reset();  // it writes what was signed, and may have to say that it could not
   log_line(LogLevel::kInfo, "stopped", exit_code_ == 0 ? "in good order" : "after a fault");

@@ -49,6 +49,7 @@
 #include "agent/io/fd_channel.h"
 #include "agent/io/signal.h"
 #include "agent/io/supervisor.h"
+#include "agent/io/time_limit.h"
 #include "agent/pid_file.h"
 #include "agent/primary_driver.h"
 #include "agent/sticky_driver.h"
@@ -205,6 +206,7 @@ class Agent {
   [[nodiscard]] proxy::PrimaryView primary_view() const;
   [[nodiscard]] const gossip::Member* member_with(store::NodeId id) const;
 
+  std::unique_ptr<io::TimeLimit> take_down_;  // for all that follows to be destroyed
   Config config_;
   ConfigSource source_;
   ConfigSheet sheet_;           // what was written for config_

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import time
 
 from harness import get_json, metric, patience, request, wait_until
@@ -45,6 +46,13 @@ class HungThread:
 
     def wake(self):
         self.libc.ptrace(PTRACE_DETACH, self.thread, None, None)
+
+    def ended(self):
+        """It is gone with its process, which is not seen to have ended before whoever stopped this thread has taken note."""
+        try:
+            return os.waitpid(self.thread, WALL | os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
 
 
 class PartsThatHang(KeyedOrders):
@@ -131,3 +139,12 @@ class PartsThatHang(KeyedOrders):
     def test_a_worker_of_the_primary(self):
         holder, _ = self.made.wait_agreed(20 * patience())
         self.assert_goes_on_without(self.made.node(holder), "proxy-0", b"of them do not answer", "worker")
+
+    def test_an_agent_with_a_part_that_hangs_ends_when_it_is_told_to(self):
+        self.made.wait_agreed(20 * patience())
+        for node, thread in zip(self.made.nodes, ("proxy-0", "storage")):
+            hung = self.hang(node, thread)
+            os.kill(node.agent.pid, signal.SIGTERM)
+            wait_until(hung.ended, 60 * patience(), f"{node.name} to end although {thread} hangs")
+            self.assertEqual(self.wait_exit(node.agent)[0], 1)
+            self.assertIn("stop_cut_short", node.agent.tail(100))
