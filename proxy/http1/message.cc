@@ -35,6 +35,14 @@ constexpr std::array<std::pair<std::string_view, HeaderId>, 19> kKnownHeaders = 
 }};
 constexpr std::string_view kOwnPrefix = "x-outrigger-";
 
+// Which lengths known names have, by their first letter: bit n for a length of n.
+constexpr std::array<std::uint32_t, 256> kKnownLengths = [] {
+  std::array<std::uint32_t, 256> lengths{};
+  for (const auto& [name, id] : kKnownHeaders) lengths[static_cast<unsigned char>(name.front())] |= 1U << name.size();
+  return lengths;
+}();
+static_assert(std::ranges::all_of(kKnownHeaders, [](const auto& known) { return known.first.size() < 32; }));
+
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
 std::optional<std::string_view> find_named(std::span<const Header> headers, std::string_view name) {
@@ -74,8 +82,10 @@ HeaderId header_id_of(std::string_view name) {
   // Most fields of a request are none of these: length and first letter sort them out before any comparison.
   if (name.empty()) return HeaderId::kOther;
   const char first = lower(name.front());
-  for (const auto& [known, id] : kKnownHeaders) {
-    if (known.size() == name.size() && known.front() == first && same_text(known, name)) return id;
+  if (name.size() < 32 && (kKnownLengths[static_cast<unsigned char>(first)] >> name.size() & 1U) != 0) {
+    for (const auto& [known, id] : kKnownHeaders) {
+      if (known.size() == name.size() && known.front() == first && same_text(known, name)) return id;
+    }
   }
   if (name.size() > kOwnPrefix.size() && first == 'x' && same_text(name.substr(0, kOwnPrefix.size()), kOwnPrefix)) {
     return HeaderId::kOutrigger;

@@ -1,6 +1,9 @@
 // Small text parts: messages, writer, errors, trusted proxies, gathering and sending.
 #include <gtest/gtest.h>
 
+#include <cctype>
+#include <cstring>
+
 #include "proxy/forwarding.h"
 #include "proxy/http1/fields.h"
 #include "proxy/http1/writer.h"
@@ -42,6 +45,36 @@ TEST(Message, KnowsMethodsAndFields) {
   EXPECT_EQ(http1::header_id_of("x-outrigger-"), http1::HeaderId::kOther);
   EXPECT_EQ(http1::header_id_of("X-Custom"), http1::HeaderId::kOther);
   EXPECT_EQ(http1::header_id_of(""), http1::HeaderId::kOther);
+}
+
+TEST(Message, KnowsEveryFieldInAnyCaseAndNothingBesideIt) {
+  using http1::HeaderId;
+  std::set<HeaderId> ids;
+  for (const std::string_view name :
+       {"Host", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
+        "Proxy-Authorization", "Expect", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Client-Cert", "X-Real-IP",
+        "X-Request-ID"}) {
+    std::string upper(name), changed(name);
+    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    changed.back() = changed.back() == 'q' ? 'r' : 'q';
+    const HeaderId id = http1::header_id_of(name);
+    EXPECT_NE(id, HeaderId::kOther) << name;
+    EXPECT_EQ(http1::header_id_of(upper), id) << upper;
+    ids.insert(id);
+    EXPECT_EQ(http1::header_id_of(changed), HeaderId::kOther) << changed;
+    EXPECT_EQ(http1::header_id_of(std::string(name) + "s"), HeaderId::kOther) << name;
+    for (const std::size_t turn : {32U, 64U}) EXPECT_EQ(http1::header_id_of(std::string(name) + std::string(turn, 'x')), HeaderId::kOther) << name;
+  }
+  EXPECT_EQ(ids.size(), 19U);
+}
+
+TEST(Message, BytesOfNamesAndValuesAreThoseOfRfc9110) {
+  for (int i = 0; i < 256; ++i) {
+    const char c = static_cast<char>(i);
+    const bool letter = (i >= '0' && i <= '9') || (i >= 'a' && i <= 'z') || (i >= 'A' && i <= 'Z');
+    EXPECT_EQ(http1::is_token_byte(c), letter || (i != 0 && std::strchr("!#$%&'*+-.^_`|~", i) != nullptr)) << i;
+    EXPECT_EQ(http1::is_value_byte(c), i == 0x09 || (i >= 0x20 && i <= 0x7e) || i >= 0x80) << i;
+  }
 }
 
 TEST(Message, ListsAreSearchedByWord) {
