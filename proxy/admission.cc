@@ -83,7 +83,7 @@ std::optional<ClientKey> ClientKey::parse(std::string_view text) {
   const std::size_t colon = text.find(':');
   if (colon == std::string_view::npos) return std::nullopt;
   const std::string_view name = text.substr(colon + 1);
-  if (name.empty() || name.size() > 64 || !std::all_of(name.begin(), name.end(), http1::is_token_byte)) return std::nullopt;
+  if (name.empty() || name.size() > 64 || !http1::all_token_bytes(name)) return std::nullopt;
   if (text.substr(0, colon) == "header") return ClientKey{Kind::kHeader, std::string(name)};
   if (text.substr(0, colon) == "cookie") return ClientKey{Kind::kCookie, std::string(name)};
   return std::nullopt;

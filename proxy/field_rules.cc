@@ -33,8 +33,6 @@ bool is_among(const Names& names, std::string_view name) {
   return std::any_of(std::begin(names), std::end(names), [&](std::string_view one) { return same_text(one, name); });
 }
 
-bool is_value(std::string_view text) { return std::all_of(text.begin(), text.end(), http1::is_value_byte); }
-
 /// What a line that is none seems to begin with. The rest is in no message: it may be a secret.
 std::string seeming_name(std::string_view line) {
   const auto end = std::find_if_not(line.begin(), line.end(), [](char c) { return http1::is_token_byte(c); });
@@ -42,7 +40,7 @@ std::string seeming_name(std::string_view line) {
 }
 
 std::string why_not(FieldSide side, std::string_view name) {
-  if (name.empty() || !std::all_of(name.begin(), name.end(), http1::is_token_byte)) return seeming_name(name) + (name.empty() ? "" : " and what follows it") + " is no field name";
+  if (name.empty() || !http1::all_token_bytes(name)) return seeming_name(name) + (name.empty() ? "" : " and what follows it") + " is no field name";
   const HeaderId id = http1::header_id_of(name);
   const bool told = side == FieldSide::kResponse && id == HeaderId::kRequestId;
   if ((id != HeaderId::kOther && !told) || same_text(name, "Via") || is_among(kBodyFields, name)) {
@@ -83,7 +81,7 @@ void append_rule(std::string& out, const FieldRule& rule, const FieldFacts& fact
 }  // namespace
 
 tl::expected<FieldTemplate, std::string> FieldTemplate::parse(std::string_view text) {
-  if (!is_value(text)) return tl::make_unexpected("the value holds a line end or another byte that no field may hold");
+  if (!http1::all_value_bytes(text)) return tl::make_unexpected("the value holds a line end or another byte that no field may hold");
   FieldTemplate made;
   Piece piece;
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -126,7 +124,7 @@ tl::expected<FieldRule, std::string> FieldRule::parse(FieldVerb verb, FieldSide 
   if (text.size() > kFieldBytesMax) return tl::make_unexpected("the field is longer than 4096 bytes");
   const std::size_t colon = verb == FieldVerb::kDel ? text.size() : text.find(':');
   if (colon == std::string_view::npos) {
-    const bool one_word = std::all_of(text.begin(), text.end(), http1::is_token_byte);  // which may be the secret itself
+    const bool one_word = http1::all_token_bytes(text);  // which may be the secret itself
     return tl::make_unexpected((one_word ? "a line" : "the line that begins with " + seeming_name(text)) + " has no colon; write \"Name: value\"");
   }
   FieldRule rule;

@@ -69,7 +69,7 @@ void append_rfc7239(std::string& out, const http1::RequestHead& head, const Orig
   out += is_v4 || is_v6 ? origin.client : std::string_view("unknown");
   if (is_v6) out += "]\"";
   if (!head.host.empty()) {
-    const bool plain = std::all_of(head.host.begin(), head.host.end(), http1::is_token_byte);
+    const bool plain = http1::all_token_bytes(head.host);
     out += plain ? ";host=" : ";host=\"";
     out += head.host;
     if (!plain) out += '"';

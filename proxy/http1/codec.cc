@@ -505,7 +505,7 @@ Result<void> ResponseParser::State::head_complete() {
   if (head.status < 100 || head.status > 599) return fail(Errc::kBadResponse, "status out of range");
   if (std::string_view(base, 5) != "HTTP/") return fail(Errc::kBadResponse, "not HTTP");
   head.reason = trim({base + target.at, target.size});
-  if (!std::all_of(head.reason.begin(), head.reason.end(), is_value_byte)) return fail(Errc::kBadResponse, "bad reason phrase");
+  if (!all_value_bytes(head.reason)) return fail(Errc::kBadResponse, "bad reason phrase");
   head.headers = headers;
   if (auto ok = read_framing(head); !ok) return ok;
   framing = head.framing;

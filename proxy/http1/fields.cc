@@ -28,15 +28,12 @@ constexpr ByteTable kValueBytes = [] {
   return table;
 }();
 
-bool all_in(const ByteTable& table, std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [&](char c) { return table[static_cast<unsigned char>(c)]; });
-}
-
 }  // namespace
 
 bool is_token_byte(char c) { return kTokenBytes[static_cast<unsigned char>(c)]; }
-
 bool is_value_byte(char c) { return kValueBytes[static_cast<unsigned char>(c)]; }
+bool all_token_bytes(std::string_view text) { return std::all_of(text.begin(), text.end(), [](char c) { return is_token_byte(c); }); }
+bool all_value_bytes(std::string_view text) { return std::all_of(text.begin(), text.end(), [](char c) { return is_value_byte(c); }); }
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -111,7 +108,7 @@ bool Fields::view(const char* base, std::vector<Header>& headers) const {
     Header header;
     header.name = {base + span.name.at, span.name.size};
     header.value = trim({base + span.value.at, span.value.size});
-    if (header.name.empty() || !all_in(kTokenBytes, header.name) || !all_in(kValueBytes, header.value)) return false;
+    if (header.name.empty() || !all_token_bytes(header.name) || !all_value_bytes(header.value)) return false;
     header.id = header_id_of(header.name);
     headers.push_back(header);
   }

@@ -46,7 +46,9 @@ class Fields {
 };
 
 [[nodiscard]] bool is_token_byte(char c);   ///< RFC 9110, section 5.6.2
-[[nodiscard]] bool is_value_byte(char c);   ///< visible, blank, tab or above 0x7f
+[[nodiscard]] bool is_value_byte(char c);   ///< visible, blank, tab or above 0x7f (RFC 9110, section 5.5)
+[[nodiscard]] bool all_token_bytes(std::string_view text);  ///< true for an empty one, too
+[[nodiscard]] bool all_value_bytes(std::string_view text);  ///< true for an empty one, too
 [[nodiscard]] std::string_view trim(std::string_view text);  ///< without blanks and tabs at either end
 /// A name, an IPv4 literal or a bracketed IPv6 literal, perhaps with a port of 0 to 65535 (RFC 3986, section 3.2.2, without
 /// %-escapes and commas: a comma is what two joined Host fields have between them).

@@ -33,10 +33,10 @@ bool is_blank(char c) { return c == ' ' || c == '\t'; }
 // Section 8.2.1, and the bytes that HTTP/1 allows: what is a field here must be the same field there.
 Result<void> check_field(std::string_view name, std::string_view value) {
   const bool lower = std::none_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
-  if (name.empty() || !lower || !std::all_of(name.begin(), name.end(), http1::is_token_byte))
+  if (name.empty() || !lower || !http1::all_token_bytes(name))
     return fail(Errc::kBadHeader, "a field name that is no token in lower case");
   const bool trimmed = value.empty() || (!is_blank(value.front()) && !is_blank(value.back()));
-  if (!trimmed || !std::all_of(value.begin(), value.end(), http1::is_value_byte))
+  if (!trimmed || !http1::all_value_bytes(value))
     return fail(Errc::kBadHeader, "forbidden byte in a field value");
   return {};
 }
