@@ -19,6 +19,7 @@ namespace agent {
 namespace {
 
 constexpr Milliseconds kClientsWait{10'000};  // for a successor to be ready; then it serves as well as it can
+constexpr Milliseconds kTakeDownWait{5000};  // behind the last step of a stop, for parts that may hang
 constexpr Milliseconds kCatalogAgain{200};  // how often an agent without state asks whether its copy is level
 
 std::uint64_t chance(std::uint64_t bound) { return io::random_below(bound); }
@@ -471,7 +472,7 @@ int Agent::run() {
     log_line(LogLevel::kError, "stop_cut_short", "a disk or a worker that hangs did not let this agent end; what was acknowledged is on the disk");
     close_log();
   };
-  take_down_ = io::TimeLimit::set(Milliseconds(1000) * kTakeDownSecondsMax, part_hangs, 1);
+  take_down_ = io::TimeLimit::set(kTakeDownWait, part_hangs, 1);
   if (primary_) primary_->stop_telling();
   audit_.reset();  // it writes what was signed, and may have to say that it could not
   log_line(LogLevel::kInfo, "stopped", exit_code_ == 0 ? "in good order" : "after a fault");

@@ -62,7 +62,9 @@ namespace agent {
 class Agent {
  public:
   Agent(const Config& config, ConfigSource source) : config_(config), source_(std::move(source)) {}
+  /// Builds every part and returns when all of them work. Errors: what could not be opened, bound or read; run() must not follow.
   io::Result<void> start();
+  /// Blocks until the way down is gone. @return exit code of the process: 0 as asked, 1 after a fault
   int run();
 
  private:
@@ -206,7 +208,7 @@ class Agent {
   [[nodiscard]] proxy::PrimaryView primary_view() const;
   [[nodiscard]] const gossip::Member* member_with(store::NodeId id) const;
 
-  std::unique_ptr<io::TimeLimit> take_down_;  // for all that follows to be destroyed
+  std::unique_ptr<io::TimeLimit> take_down_;  // for the destruction of all that follows; null until run() ends
   Config config_;
   ConfigSource source_;
   ConfigSheet sheet_;           // what was written for config_

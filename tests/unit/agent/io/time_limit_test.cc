@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
-#include <cstdlib>
 
 namespace agent::io {
 namespace {
@@ -25,11 +25,24 @@ TEST(TimeLimit, IsLiftedByItsEnd) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(
       {
-        const auto other = TimeLimit::set(Milliseconds(300), [] {}, 5);
-        static_cast<void>(TimeLimit::set(Milliseconds(100), say_it, 3));
+        const auto other = TimeLimit::set(Milliseconds(1000), [] {}, 5);
+        static_cast<void>(TimeLimit::set(Milliseconds(500), say_it, 3));
         for (;;) ::pause();
       },
       ::testing::ExitedWithCode(5), "^$");
+}
+
+TEST(TimeLimit, EndsAProcessWhoseLastWordsHang) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto hang = [] {
+    for (;;) ::pause();
+  };
+  EXPECT_EXIT(
+      {
+        const auto limit = TimeLimit::set(Milliseconds(100), hang, 3);
+        hang();
+      },
+      ::testing::KilledBySignal(SIGALRM), "");
 }
 
 }  // namespace
