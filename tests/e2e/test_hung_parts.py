@@ -49,10 +49,8 @@ class HungThread:
 
     def ended(self):
         """It is gone with its process, which is not seen to have ended before whoever stopped this thread has taken note."""
-        try:
-            return os.waitpid(self.thread, WALL | os.WNOHANG)[0] != 0
-        except ChildProcessError:
-            return True
+        met, status = os.waitpid(self.thread, WALL | os.WNOHANG)
+        return met != 0 and not os.WIFSTOPPED(status)
 
 
 class PartsThatHang(KeyedOrders):
